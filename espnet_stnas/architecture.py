@@ -1,0 +1,128 @@
+"""Architecture files: what a search found, and where it comes from. No torch."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
+from espnet_stnas.space import SearchSpace
+from espnet_stnas.spec import ConfigError, format_options
+from espnet_stnas.version import __version__
+
+FORMAT = 1
+_KEYS = ("format", "encoder", "encoder_conf", "provenance")
+_HEADER = """\
+# An architecture for the ESPnet encoder 'stnas' (espnet_stnas). The keys 'encoder'
+# and 'encoder_conf' can be put into any ESPnet training YAML as they are.
+"""
+
+
+@dataclass(frozen=True)
+class Architecture:
+    """A fixed encoder and where it comes from.
+
+    Args:
+        space: The layers; every one is fixed.
+        provenance: Plain containers: search space, epoch, seed, probabilities,
+            versions.
+    """
+
+    space: SearchSpace
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def write(self, path: PathLike) -> None:
+        """Write the architecture file, whole or not at all."""
+        data = {
+            "format": FORMAT,
+            "encoder": "stnas",
+            "encoder_conf": self.space.to_conf(),
+            "provenance": dict(self.provenance),
+        }
+        write_text(path, _HEADER + dump_yaml(data))
+
+    @classmethod
+    def read(cls, path: PathLike) -> Architecture:
+        """Read an architecture file.
+
+        Raises:
+            ConfigError: If it is missing, damaged, of another format, or a search
+                space.
+        """
+        data = read_yaml_mapping(path, "architecture file")
+        missing = [key for key in _KEYS if key not in data]
+        if missing:
+            raise ConfigError(
+                f"architecture file {path} lacks the key '{missing[0]}'; "
+                f"found {format_options(data)}"
+            )
+        if data["format"] != FORMAT or data["encoder"] != "stnas":
+            raise ConfigError(
+                f"architecture file {path} has format {data['format']!r} and encoder "
+                f"{data['encoder']!r}; this version ({__version__}) accepts format "
+                f"{FORMAT} and encoder 'stnas'"
+            )
+        for key in ("encoder_conf", "provenance"):
+            if not isinstance(data[key], dict):
+                raise ConfigError(
+                    f"architecture file {path}: '{key}' is {data[key]!r}; "
+                    "accepted is a mapping"
+                )
+        try:
+            space = SearchSpace.from_conf(data["encoder_conf"])
+        except ConfigError as error:
+            raise ConfigError(f"architecture file {path}: {error}") from None
+        if not space.is_architecture:
+            raise ConfigError(
+                f"architecture file {path} has {len(space.choices)} choices left; "
+                "accepted is one operation in every layer"
+            )
+        return cls(space, data["provenance"])
+
+
+def search_provenance(
+    space: SearchSpace,
+    probabilities: Sequence[Sequence[float]],
+    *,
+    epoch: int,
+    seed: int,
+    searching: bool,
+) -> dict[str, Any]:
+    """What an architecture file says about the search it comes from.
+
+    Args:
+        space: The search space.
+        probabilities: pi of every choice, in order.
+        epoch: Finished epochs.
+        seed: Seed of the search.
+        searching: Whether the logits were trained in this epoch (not in warm-up).
+    """
+    return {
+        "epoch": epoch,
+        "phase": "search" if searching else "warm-up",
+        "seed": seed,
+        "probabilities": [
+            {
+                str(op): round(float(p), 6)
+                for op, p in zip(layer.candidates, pi, strict=True)
+            }
+            for layer, pi in zip(space.choices, probabilities, strict=True)
+        ],
+        "space": {"digest": space.digest, **space.to_conf()},
+        "versions": {
+            "espnet_stnas": __version__,
+            "espnet": _installed("espnet"),
+            "torch": _installed("torch"),
+            "python": platform.python_version(),
+        },
+    }
+
+
+def _installed(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "unknown"

@@ -1,0 +1,73 @@
+"""Derive an architecture from a search, and a training YAML that holds it."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Optional
+
+from espnet_stnas.architecture import Architecture
+from espnet_stnas.derive import describe, write_training_config
+from espnet_stnas.errors import plain_errors
+from espnet_stnas.search.experiment import SearchExperiment
+from espnet_stnas.spec import ConfigError
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    source = parser.add_mutually_exclusive_group(required=True)
+    source.add_argument("--search_exp", help="output_dir of a search")
+    source.add_argument("--arch", help="An architecture file, found elsewhere")
+    parser.add_argument(
+        "--epoch",
+        default="latest",
+        help="Epoch of the search to derive from: a number or 'latest'",
+    )
+    parser.add_argument("--output", help="Architecture file to write")
+    parser.add_argument(
+        "--train_config",
+        help="ESPnet training YAML whose encoder is to be replaced",
+    )
+    parser.add_argument(
+        "--train_output",
+        help="Training YAML to write: train_config with the architecture inside",
+    )
+    return parser
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Run the command."""
+    parser = get_parser()
+    args = parser.parse_args(cmd)
+    if (args.train_config is None) != (args.train_output is None):
+        parser.error("--train_config and --train_output go together")
+    if args.output is None and args.train_output is None:
+        parser.error("nothing to write: give --output, --train_output or both")
+    with plain_errors():
+        architecture, source = _find(args)
+        if args.output is not None:
+            architecture.write(args.output)
+        if args.train_output is not None:
+            write_training_config(
+                architecture, args.train_config, args.train_output, source
+            )
+    print(describe(architecture, source))
+
+
+def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
+    if args.arch is not None:
+        return Architecture.read(args.arch), args.arch
+    epoch = None
+    if args.epoch != "latest":
+        if not args.epoch.isdigit():
+            raise ConfigError(
+                f"epoch is '{args.epoch}'; accepted is a number or 'latest'"
+            )
+        epoch = int(args.epoch)
+    architecture = SearchExperiment.open(args.search_exp).architecture(epoch)
+    return architecture, f"{args.search_exp}, epoch {architecture.provenance['epoch']}"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,78 @@
+"""The ESPnet encoder `stnas`: a supernet, or the fixed encoder of an architecture."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import torch
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
+
+from espnet_stnas.loading import refuse_other_architecture
+from espnet_stnas.network import build_network
+from espnet_stnas.space import SearchSpace
+
+
+class STNASEncoder(AbsEncoder):
+    """Encoder built from the layer notation.
+
+    If any layer is a choice, this is a supernet to be searched with
+    ``espnet_stnas.bin.asr_search``; if none is, it is a plain fixed encoder.
+
+    Args:
+        input_size: Dimensions of an input frame.
+        layers: The chain: each item is an operation (``tdnn-C1S3D1``, or a mapping
+            with the key ``op``), a list of candidate operations, or a mapping with
+            the keys ``repeat`` and ``layers``.
+        width: Output width of operations that do not give their own.
+        dropout_rate: Dropout after each operation that has dropout.
+        residual: Put skips around all layers that keep width and length.
+
+    Raises:
+        ConfigError: If the configuration is wrong; the message names the key.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        layers: Optional[list] = None,
+        width: int = 640,
+        dropout_rate: float = 0.5,
+        residual: bool = False,
+        **unknown: Any,
+    ) -> None:
+        super().__init__()
+        self.space = SearchSpace.from_conf(
+            dict(
+                layers=layers,
+                width=width,
+                dropout_rate=dropout_rate,
+                residual=residual,
+                **unknown,
+            )
+        )
+        self.network = build_network(self.space, input_size)
+        self._output_size = self.space.shapes(input_size)[-1].output_width
+        self.register_load_state_dict_pre_hook(refuse_other_architecture)
+
+    def output_size(self) -> int:
+        """Dimensions of an output frame."""
+        return self._output_size
+
+    def forward(
+        self,
+        xs_pad: torch.Tensor,
+        ilens: torch.Tensor,
+        prev_states: Optional[torch.Tensor] = None,
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """Encode a batch.
+
+        Args:
+            xs_pad: Input frames (B, T, D).
+            ilens: Valid input frames (B,).
+            prev_states: Not used.
+
+        Returns:
+            Output frames (B, T', D'), their lengths (B,), and None (no states).
+        """
+        ys_pad, olens = self.network(xs_pad, ilens)
+        return ys_pad, olens, None

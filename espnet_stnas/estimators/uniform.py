@@ -1,0 +1,24 @@
+"""Uniform paths: warm-up, single-path one-shot training, random search."""
+
+from __future__ import annotations
+
+import torch
+
+from espnet_stnas.estimators.base import Estimator, Gate, sample
+
+
+class Uniform(Estimator):
+    """Every candidate with probability 1/K; the logits learn nothing.
+
+    Guo et al. 2020, single-path one-shot (arXiv:1904.00420).
+    """
+
+    def architecture_gate(
+        self, logits: torch.Tensor, generator: torch.Generator
+    ) -> Gate:
+        """A path without coefficients, hence without architecture gradient."""
+        return self.weight_gate(logits, generator)
+
+    def weight_gate(self, logits: torch.Tensor, generator: torch.Generator) -> Gate:
+        """A path drawn uniformly."""
+        return Gate(active=(sample(torch.ones(len(logits)), generator),))

@@ -1,0 +1,109 @@
+"""The builder: from a search space or an architecture to a module."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import torch
+
+from espnet_stnas.lengths import zero_padding
+from espnet_stnas.ops import Operation, build_operation
+from espnet_stnas.space import Layer, LayerShape, SearchSpace
+
+
+class NetworkLayer(torch.nn.Module):
+    """One position of the chain: its operation, with a skip around it if wanted.
+
+    Operations are submodules named by their canonical short form, so that the keys
+    of a state dict say which architecture its weights belong to.
+
+    Args:
+        layer: The candidate operations.
+        shape: Widths of the layer and whether it has a skip.
+        space: Where the shared settings are.
+    """
+
+    def __init__(self, layer: Layer, shape: LayerShape, space: SearchSpace) -> None:
+        super().__init__()
+        self.layer = layer
+        self.skip = shape.skip
+        for spec in layer.candidates:
+            self.add_module(
+                str(spec),
+                build_operation(
+                    spec, shape.input_width, space.width, space.dropout_rate
+                ),
+            )
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The modules of the candidate operations, in order."""
+        return tuple(
+            self.get_submodule(str(spec))  # type: ignore[misc]
+            for spec in self.layer.candidates
+        )
+
+    def forward(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Transform (B, T, D) with the only operation of a fixed layer."""
+        ys, olens = self.operations[0](xs_pad, ilens)
+        ys = zero_padding(ys, olens)
+        return (xs_pad + ys if self.skip else ys), olens
+
+
+class Network(torch.nn.Module):
+    """A chain of fixed layers.
+
+    Args:
+        layers: The layers, from input to output.
+    """
+
+    def __init__(self, layers: Iterable[NetworkLayer]) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(layers)
+
+    def forward(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the chain.
+
+        Args:
+            xs_pad: Frames (B, T, D); padding may hold anything.
+            ilens: Valid frames (B,).
+
+        Returns:
+            Frames (B, T', D'), zero where padded, and valid lengths (B,).
+        """
+        xs_pad = self.zero_input(xs_pad, ilens)
+        for layer in self.layers:
+            xs_pad, ilens = layer(xs_pad, ilens)
+        return xs_pad, ilens
+
+    @staticmethod
+    def zero_input(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
+        """Cut (B, T, D) to the longest utterance and zero its padding."""
+        return zero_padding(xs_pad[:, : int(ilens.max())], ilens)
+
+
+def build_network(space: SearchSpace, input_size: int) -> Network:
+    """Build a supernet if the space has choices, else the fixed network.
+
+    A fixed network imports no code of the search.
+
+    Args:
+        space: The search space, or an architecture.
+        input_size: Dimensions of an input frame.
+
+    Raises:
+        ConfigError: If sizes do not fit together.
+    """
+    shapes = space.shapes(input_size)
+    if space.is_architecture:
+        return Network(
+            NetworkLayer(layer, shape, space)
+            for layer, shape in zip(space.layers, shapes, strict=True)
+        )
+    from espnet_stnas.supernet import build_supernet
+
+    return build_supernet(space, shapes)

@@ -1,0 +1,71 @@
+"""What every operation is."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import torch
+
+from espnet_stnas.spec import OpSpec
+
+
+class Operation(torch.nn.Module, ABC):
+    """Maps a padded batch of frame sequences to another.
+
+    The contract of ``forward(xs_pad, ilens)``: the padding frames of ``xs_pad``
+    (B, T, D) are zero; valid output frames do not depend on how much padding there
+    is; what the padding frames of the output hold does not matter, since the network
+    zeroes them. Lengths are integers (B,).
+
+    Args:
+        spec: The operation with its options.
+        input_width: Dimensions of a frame that goes in.
+        output_width: Dimensions of a frame that comes out.
+        dropout_rate: Probability of dropping an output.
+    """
+
+    def __init__(
+        self,
+        spec: OpSpec,
+        *,
+        input_width: int,
+        output_width: int,
+        dropout_rate: float,
+    ) -> None:
+        super().__init__()
+        self.spec = spec
+        self.input_width = input_width
+        self.output_width = output_width
+        self.dropout_rate = dropout_rate
+
+    @abstractmethod
+    def forward(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Transform a batch.
+
+        Args:
+            xs_pad: Input frames (B, T, D), zero where padded.
+            ilens: Valid input frames (B,).
+
+        Returns:
+            Output frames (B, T', D') and their valid lengths (B,).
+        """
+
+    def expected(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
+        """The output frames (B, T', D') with dropout at its expectation.
+
+        Scores of candidates that were not sampled use this: it has the mean of a
+        dropped-out output without its variance, and draws no random numbers. Batch
+        norm goes on as in training.
+        """
+        dropouts = [
+            m for m in self.modules() if isinstance(m, torch.nn.Dropout) and m.training
+        ]
+        for dropout in dropouts:
+            dropout.training = False
+        try:
+            return self(xs_pad, ilens)[0]
+        finally:
+            for dropout in dropouts:
+                dropout.training = True

@@ -1,0 +1,38 @@
+"""Time derivatives of the features."""
+
+from __future__ import annotations
+
+import torch
+from torchaudio.functional import compute_deltas
+
+from espnet_stnas.ops.base import Operation
+
+
+class Deltas(Operation):
+    """Appends the first (and second) time derivatives to each frame.
+
+    Derivatives are slopes over 5 frames, as in Kaldi's add-deltas and in the 120
+    dimensions of the paper's input (40 x 3). Edges repeat the first and the last
+    valid frame. Has no parameters.
+    """
+
+    def forward(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Turn (B, T, D) into (B, T, D * (1 + order)); see :class:`Operation`."""
+        order = int(self.spec.options["order"] or 0)
+        parts = [xs_pad]
+        for _ in range(order):
+            edged = _repeat_last_frame(parts[-1], ilens)
+            parts.append(compute_deltas(edged.transpose(1, 2)).transpose(1, 2))
+        return torch.cat(parts, dim=2), ilens
+
+
+def _repeat_last_frame(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
+    """Fill the padding of (B, T, D) with the last valid frame of each utterance."""
+    frames = torch.arange(xs_pad.size(1), device=xs_pad.device).expand(
+        xs_pad.size(0), -1
+    )
+    last = (ilens - 1).clamp(min=0).unsqueeze(1)
+    index = torch.minimum(frames, last).unsqueeze(2).expand_as(xs_pad)
+    return xs_pad.gather(1, index)

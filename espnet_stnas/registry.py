@@ -1,0 +1,79 @@
+"""The one place that changes ESPnet: adds `stnas` to its encoder registries.
+
+Importing an ESPnet task takes seconds, and recipes start dozens of small Python
+processes that need none. So registration is a hook that acts when a task module gets
+imported, and costs nothing otherwise.
+"""
+
+from __future__ import annotations
+
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Optional
+
+_TASKS = "espnet2.tasks."
+_CHOICES = "encoder_choices"
+_ABS_ENCODER = "espnet2.asr.encoder.abs_encoder"
+NAME = "stnas"
+
+
+def register() -> None:
+    """Register `stnas` with all ESPnet tasks, imported already or later. Idempotent."""
+    if not any(isinstance(finder, _TaskFinder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, _TaskFinder())
+    for name, module in list(sys.modules.items()):
+        if name.startswith(_TASKS) and module is not None:
+            _add_encoder(module)
+
+
+def _add_encoder(task: ModuleType) -> None:
+    """Add the encoder to a task's registry, if it has one for speech encoders."""
+    choices = getattr(task, _CHOICES, None)
+    abs_encoder = getattr(sys.modules.get(_ABS_ENCODER), "AbsEncoder", None)
+    if choices is None or abs_encoder is None or choices.base_type is not abs_encoder:
+        return
+    if NAME not in choices.classes:
+        from espnet_stnas.encoder import STNASEncoder
+
+        choices.classes[NAME] = STNASEncoder
+
+
+class _TaskFinder(importlib.abc.MetaPathFinder):
+    """Finds ESPnet's task modules as usual, but wraps their loader."""
+
+    def find_spec(
+        self,
+        fullname: str,
+        path: Optional[Sequence[str]],
+        target: Optional[ModuleType] = None,
+    ) -> Optional[importlib.machinery.ModuleSpec]:
+        if not fullname.startswith(_TASKS):
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _TaskLoader(spec.loader)
+        return spec
+
+
+class _TaskLoader(importlib.abc.Loader):
+    """Loads a module with another loader, then registers the encoder in it."""
+
+    def __init__(self, loader: importlib.abc.Loader) -> None:
+        self._loader = loader
+
+    def __getattr__(self, name: str) -> object:
+        # runpy, inspect and linecache ask loaders for code and source.
+        return getattr(self._loader, name)
+
+    def create_module(
+        self, spec: importlib.machinery.ModuleSpec
+    ) -> Optional[ModuleType]:
+        return self._loader.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        self._loader.exec_module(module)
+        _add_encoder(module)

@@ -1,0 +1,1 @@
+"""Figures and tables from search experiments, without torch or ESPnet."""

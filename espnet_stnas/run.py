@@ -1,0 +1,74 @@
+"""Run any Python program with `stnas` registered in ESPnet.
+
+    python3 -m espnet_stnas.run -m espnet2.bin.asr_train --config conf/train.yaml ...
+    python3 -m espnet_stnas.run some/script.py ...
+
+With ESPnet's recipes: ``asr.sh --python "python3 -m espnet_stnas.run"``.
+
+This is a plain module, not a package's ``__main__``, since processes that are spawned
+for several GPUs import it again by its name and so register the encoder as well.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import runpy
+import sys
+from pathlib import Path
+
+import espnet_stnas  # noqa: F401  (registers the encoder, here and in spawned workers)
+from espnet_stnas.errors import plain_errors
+
+_USAGE = (
+    "usage: python3 -m espnet_stnas.run (-m MODULE | SCRIPT) [ARGUMENT ...]\n"
+    "Runs a module such as espnet2.bin.asr_train, or a script, with the encoder "
+    "'stnas' registered in ESPnet."
+)
+
+
+def main(argv: list[str] | None = None) -> None:
+    """Run the module or script that the command line names."""
+    arguments = sys.argv[1:] if argv is None else argv
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_USAGE)
+        return
+    with plain_errors():
+        if arguments[0] == "-m":
+            _run_module(arguments[1:])
+        elif arguments[0].startswith("-"):
+            sys.exit(f"error: unknown option '{arguments[0]}'\n{_USAGE}")
+        else:
+            _run_script(arguments)
+
+
+def _run_module(arguments: list[str]) -> None:
+    if not arguments:
+        sys.exit(f"error: -m needs the name of a module\n{_USAGE}")
+    name = arguments[0]
+    try:
+        spec = importlib.util.find_spec(name)
+    except ModuleNotFoundError:
+        spec = None
+    if spec is None:
+        sys.exit(f"error: there is no module '{name}'")
+    sys.argv = [spec.origin or name, *arguments[1:]]
+    if not name.startswith(("espnet2.bin.", "espnet_stnas.bin.")):
+        runpy.run_module(name, run_name="__main__", alter_sys=True)
+        return
+    # ESPnet's own entry points all have main(). Calling it, unlike runpy, keeps this
+    # module the main one, which spawned workers need.
+    importlib.import_module(name).main()
+
+
+def _run_script(arguments: list[str]) -> None:
+    if not Path(arguments[0]).is_file():
+        sys.exit(f"error: there is no script '{arguments[0]}'")
+    sys.argv = arguments
+    # As python itself does, so that the script finds the modules beside it.
+    sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
+    runpy.run_path(arguments[0], run_name="__main__")
+
+
+if __name__ == "__main__":
+    main()

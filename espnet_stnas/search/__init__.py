@@ -1,0 +1,1 @@
+"""Search: the ESPnet task and trainer that train a supernet."""

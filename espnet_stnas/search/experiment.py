@@ -1,0 +1,97 @@
+"""What a search experiment has on disk. No torch."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from espnet_stnas.architecture import Architecture
+from espnet_stnas.files import PathLike, read_yaml_mapping
+from espnet_stnas.space import SearchSpace
+from espnet_stnas.spec import ConfigError
+
+
+@dataclass(frozen=True)
+class SearchExperiment:
+    """A directory written by a search.
+
+    Args:
+        path: The directory.
+        space: The search space.
+    """
+
+    path: Path
+    space: SearchSpace
+
+    @classmethod
+    def open(cls, path: PathLike) -> SearchExperiment:
+        """Open the output directory of a search.
+
+        Raises:
+            ConfigError: If it is not one.
+        """
+        path = Path(path)
+        if not path.is_dir():
+            raise ConfigError(
+                f"{path} is not a directory; accepted is the output_dir of a search "
+                "(architectures are derived from the logits of single epochs, never "
+                "from an averaged checkpoint)"
+            )
+        config = read_yaml_mapping(path / "config.yaml", "experiment config")
+        if config.get("encoder") != "stnas" or "warmup_epochs" not in config:
+            raise ConfigError(
+                f"{path / 'config.yaml'} is not of a search (encoder "
+                f"'{config.get('encoder')}'); accepted is the output_dir of "
+                "espnet_stnas.bin.asr_search"
+            )
+        try:
+            space = SearchSpace.from_conf(config.get("encoder_conf") or {})
+        except ConfigError as error:
+            raise ConfigError(f"{path / 'config.yaml'}: {error}") from None
+        return cls(path, space)
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Epochs that have an architecture file, in order."""
+        names = (
+            re.fullmatch(r"(\d+)epoch\.yaml", file.name)
+            for file in (self.path / "architectures").glob("*epoch.yaml")
+        )
+        return tuple(sorted(int(match[1]) for match in names if match))
+
+    def architecture(self, epoch: Optional[int] = None) -> Architecture:
+        """The arg-max architecture of an epoch, the last by default.
+
+        Raises:
+            ConfigError: If the epoch is not there, its file is damaged, or its
+                architecture is not one of the space.
+        """
+        epochs = self.epochs
+        if not epochs:
+            raise ConfigError(
+                f"{self.path / 'architectures'} has no architecture file; the search "
+                "has not finished an epoch yet"
+            )
+        if epoch is None:
+            epoch = epochs[-1]
+        if epoch not in epochs:
+            raise ConfigError(
+                f"epoch {epoch} is not in {self.path / 'architectures'}; accepted are "
+                f"{epochs[0]} to {epochs[-1]}"
+            )
+        file = self.path / "architectures" / f"{epoch}epoch.yaml"
+        architecture = Architecture.read(file)
+        try:
+            self.space.index(architecture.space)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{file} does not belong to the search space of this experiment: "
+                f"{error}"
+            ) from None
+        return architecture
+
+    def history(self) -> tuple[Architecture, ...]:
+        """The architectures of all epochs, in order."""
+        return tuple(self.architecture(epoch) for epoch in self.epochs)

@@ -1,0 +1,68 @@
+"""Two streams of batches, one for weight steps and one for architecture steps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Optional
+
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
+
+Batch = tuple[list[str], dict[str, Any]]
+
+# Passes over the architecture split within an epoch are shuffled as epochs of their
+# own, this far from the epochs of any search.
+_PASS = 1_000_000
+
+
+@dataclass
+class SearchBatches:
+    """The batches of one epoch.
+
+    Args:
+        weights: Batches for weight steps; they set the length of the epoch.
+        architecture: Makes batches for architecture steps.
+        epoch: The epoch, from 1.
+    """
+
+    weights: Any
+    architecture: AbsIterFactory
+    epoch: int
+
+    def __len__(self) -> int:
+        """Weight batches of the epoch.
+
+        Raises:
+            TypeError: If ESPnet's iterator does not know.
+        """
+        return len(self.weights)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Only the weight batches, as any ESPnet iterator."""
+        return iter(self.weights)
+
+    def architecture_batches(self) -> Iterator[Batch]:
+        """Architecture batches without end, each pass in a new order."""
+        number = 0
+        while True:
+            yield from self.architecture.build_iter(self.epoch + number * _PASS)
+            number += 1
+
+
+class SearchIterFactory(AbsIterFactory):
+    """Builds the two streams of each epoch from two factories of ESPnet.
+
+    Args:
+        weights: Makes batches for weight steps.
+        architecture: Makes batches for architecture steps.
+    """
+
+    def __init__(self, weights: AbsIterFactory, architecture: AbsIterFactory) -> None:
+        self.weights = weights
+        self.architecture = architecture
+
+    def build_iter(self, epoch: int, shuffle: Optional[bool] = None) -> SearchBatches:
+        """Build both streams of an epoch."""
+        return SearchBatches(
+            self.weights.build_iter(epoch, shuffle), self.architecture, epoch
+        )

@@ -1,0 +1,134 @@
+"""The architecture split: training utterances set aside for architecture steps."""
+
+from __future__ import annotations
+
+import logging
+import random
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from espnet_stnas.files import write_text
+from espnet_stnas.spec import ConfigError
+
+ROLES = ("weights", "architecture")
+# ESPnet's and Kaldi's speed perturbation puts this in front of utterance ids.
+_SPEED_PREFIX = re.compile(r"^sp\d+(\.\d+)?-")
+
+
+def split_utterances(
+    utterances: Sequence[str], fraction: float, seed: int
+) -> dict[str, list[str]]:
+    """Divide utterances into disjoint sets for weight and architecture steps.
+
+    Speed-perturbed copies of an utterance stay together, since they hold the same
+    words by the same speaker. The order of ``utterances`` does not matter.
+
+    Args:
+        utterances: Utterance ids.
+        fraction: Share of the architecture set, between 0 and 1.
+        seed: Seed of the draw.
+
+    Returns:
+        Sorted utterance ids by role: ``weights`` and ``architecture``.
+
+    Raises:
+        ConfigError: If the fraction is not between 0 and 1, or a set is empty.
+    """
+    if type(fraction) not in (int, float) or not 0 < fraction < 1:
+        raise ConfigError(
+            f"arch_fraction is {fraction!r}; accepted is a number between 0 and 1, "
+            "both excluded"
+        )
+    recordings = sorted({_SPEED_PREFIX.sub("", u) for u in utterances})
+    random.Random(seed).shuffle(recordings)
+    count = round(fraction * len(recordings))
+    if not 0 < count < len(recordings):
+        raise ConfigError(
+            f"arch_fraction {fraction} of {len(recordings)} training recordings leaves "
+            f"{count} for architecture steps and {len(recordings) - count} for weight "
+            "steps; each needs at least one"
+        )
+    chosen = set(recordings[:count])
+    parts: dict[str, list[str]] = {role: [] for role in ROLES}
+    for utterance in sorted(utterances):
+        is_chosen = _SPEED_PREFIX.sub("", utterance) in chosen
+        parts["architecture" if is_chosen else "weights"].append(utterance)
+    return parts
+
+
+def write_split(
+    shape_files: Sequence[str],
+    output_dir: Path,
+    *,
+    fraction: float,
+    seed: int,
+) -> dict[str, list[str]]:
+    """Split ESPnet shape files, which decide what utterances are batched.
+
+    Writes ``<output_dir>/split/<role>/<name of the shape file>``.
+
+    Args:
+        shape_files: ESPnet shape files of the training set, with equal utterances.
+        output_dir: Directory of the experiment.
+        fraction: Share of the architecture set.
+        seed: Seed of the draw.
+
+    Returns:
+        Paths of the new shape files by role.
+
+    Raises:
+        ConfigError: If a file is missing, the split leaves nothing, or the experiment
+            goes on from a checkpoint with another split.
+    """
+    tables = [_read_shapes(Path(path)) for path in shape_files]
+    if not tables:
+        raise ConfigError(
+            "train_shape_file is empty; the architecture split needs at least one "
+            "shape file (made by --collect_stats true)"
+        )
+    parts = split_utterances(list(tables[0]), fraction, seed)
+    result: dict[str, list[str]] = {role: [] for role in ROLES}
+    for role, utterances in parts.items():
+        for path, table in zip(shape_files, tables, strict=True):
+            target = output_dir / "split" / role / Path(path).name
+            lines = [f"{u} {table[u]}" for u in utterances if u in table]
+            _write_shapes(target, "\n".join(lines) + "\n", output_dir)
+            result[role].append(str(target))
+    logging.info(
+        f"Architecture split (arch_fraction {fraction}, seed {seed}): "
+        + ", ".join(f"{len(parts[role])} utterances for {role} steps" for role in ROLES)
+        + f", written to {output_dir / 'split'}"
+    )
+    return result
+
+
+def _write_shapes(target: Path, text: str, output_dir: Path) -> None:
+    resumes = (output_dir / "checkpoint.pth").exists() and target.exists()
+    if resumes and target.read_text(encoding="utf-8") != text:
+        raise ConfigError(
+            f"{target} holds another split than arch_fraction, seed and training set "
+            f"give now, and {output_dir} has a checkpoint to go on from; set them as "
+            "they were, or choose another output_dir"
+        )
+    write_text(target, text)
+
+
+def _read_shapes(path: Path) -> dict[str, str]:
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except OSError as error:
+        raise ConfigError(
+            f"train_shape_file {path} cannot be read ({error.strerror}); it is made "
+            "by --collect_stats true"
+        ) from None
+    table = {}
+    for number, line in enumerate(lines, start=1):
+        fields = line.split(maxsplit=1)
+        if len(fields) != 2:
+            raise ConfigError(
+                f"train_shape_file {path}, line {number} is {line!r}; accepted is an "
+                "utterance id and a shape, such as 'utt1 523,80'"
+            )
+        table[fields[0]] = fields[1].strip()
+    return table

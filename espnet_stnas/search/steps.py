@@ -1,0 +1,114 @@
+"""The alternation of architecture and weight steps within an epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterable, Iterator
+from typing import Optional, TypeVar
+
+import torch
+from espnet2.train.reporter import SubReporter
+
+from espnet_stnas.estimators import Estimator
+from espnet_stnas.search.architecture_step import ArchitectureStep
+from espnet_stnas.search.iterators import Batch, SearchBatches
+from espnet_stnas.search.randomness import path_generator
+from espnet_stnas.supernet import Supernet
+
+Item = TypeVar("Item")
+
+
+class SearchSteps:
+    """Hands weight batches to ESPnet's training loop, one path drawn for each.
+
+    Before it hands out a batch, it performs an architecture step and draws the path
+    of the weight step. So ESPnet's own ``train_one_epoch`` stays in charge of all
+    else: mixed precision, accumulation, clipping, logging.
+
+    Args:
+        batches: The batches of this epoch.
+        supernet: The supernet.
+        estimator: Draws the gates.
+        architecture_step: Performs an architecture step; None in warm-up.
+        reporter: Gets the statistics of architecture steps.
+        seed: Seed of the search.
+        accum_grad: Batches per update, of weights and of logits.
+        no_forward_run: Hand out batches only, compute nothing.
+        device: Where to agree with other processes, or None if there are none.
+    """
+
+    def __init__(
+        self,
+        batches: SearchBatches,
+        supernet: Supernet,
+        *,
+        estimator: Estimator,
+        architecture_step: Optional[ArchitectureStep],
+        reporter: SubReporter,
+        seed: int,
+        accum_grad: int,
+        no_forward_run: bool,
+        device: Optional[str],
+    ) -> None:
+        self.batches = batches
+        self.supernet = supernet
+        self.estimator = estimator
+        self.architecture_step = None if no_forward_run else architecture_step
+        self.reporter = reporter
+        self.seed = seed
+        self.accum_grad = accum_grad
+        self.device = device
+        self._running: Optional[Generator[Batch, None, None]] = None
+
+    def __len__(self) -> int:
+        """Weight batches of the epoch."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Alternate architecture steps and weight batches."""
+        self._running = self._steps()
+        return self._running
+
+    def close(self) -> None:
+        """Leave the supernet as it was, also if the loop stopped half-way."""
+        if self._running is not None:
+            self._running.close()
+
+    def _steps(self) -> Generator[Batch, None, None]:
+        architecture_batches = self.batches.architecture_batches()
+        batches: Iterable[Batch] = self.batches
+        if self.device is not None:
+            batches = stop_together(batches, self.device)
+        for step, batch in enumerate(batches, start=1):
+            if self.architecture_step is not None:
+                self.architecture_step(
+                    next(architecture_batches),
+                    self.supernet.architecture_gates(
+                        self.estimator, self._generator(step, "architecture")
+                    ),
+                    self.reporter,
+                    update=step % self.accum_grad == 0,
+                )
+            gates = self.supernet.weight_gates(
+                self.estimator, self._generator(step, "weights")
+            )
+            with self.supernet.routed(gates):
+                yield batch
+
+    def _generator(self, step: int, role: str) -> torch.Generator:
+        return path_generator(self.seed, self.batches.epoch, step, role)
+
+
+def stop_together(items: Iterable[Item], device: str) -> Iterator[Item]:
+    """End on all processes as soon as one has no more items.
+
+    ESPnet's loop agrees on this after it got a batch. An architecture step, which
+    averages over all processes, comes before, so it must be agreed on earlier.
+    """
+    iterator = iter(items)
+    while True:
+        item = next(iterator, None)
+        stopped = torch.tensor(float(item is None), device=device)
+        torch.distributed.all_reduce(stopped)
+        if stopped > 0 or item is None:
+            return
+        yield item

@@ -1,0 +1,190 @@
+"""ESPnet's ASR task with an architecture search."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+from espnet2.asr.espnet_model import ESPnetASRModel
+from espnet2.iterators.abs_iter_factory import AbsIterFactory
+from espnet2.tasks.abs_task import optim_classes
+from espnet2.tasks.asr import ASRTask
+from espnet2.train.distributed_utils import DistributedOption
+
+from espnet_stnas.estimators import build_estimator
+from espnet_stnas.search.experiment import SearchExperiment
+from espnet_stnas.search.iterators import SearchIterFactory
+from espnet_stnas.search.split import write_split
+from espnet_stnas.search.trainer import SearchTrainer
+from espnet_stnas.space import SearchSpace
+from espnet_stnas.spec import ConfigError
+from espnet_stnas.supernet import find_supernet
+
+
+class SearchASRTask(ASRTask):
+    """ASR with a supernet encoder, two optimizers and two streams of batches."""
+
+    num_optimizers = 2
+    trainer = SearchTrainer
+
+    @classmethod
+    def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the options of the architecture split."""
+        super().add_task_arguments(parser)
+        group = parser.add_argument_group("Architecture split related")
+        group.add_argument(
+            "--arch_data",
+            default="train",
+            choices=("train", "valid"),
+            help="Where architecture steps get their batches: from a part of the "
+            "training set that is set aside, or from the validation set",
+        )
+        group.add_argument(
+            "--arch_fraction",
+            type=float,
+            default=0.1,
+            help="Fraction of the training set that is set aside, if --arch_data train",
+        )
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> ESPnetASRModel:
+        """Build the model, after checking everything about the search.
+
+        Raises:
+            ConfigError: If an option of the search cannot be honoured.
+        """
+        check_search(args)
+        return super().build_model(args)
+
+    @classmethod
+    def build_optimizers(
+        cls, args: argparse.Namespace, model: torch.nn.Module
+    ) -> list[torch.optim.Optimizer]:
+        """One optimizer for the weights, built by ESPnet, and one for the logits.
+
+        Raises:
+            ConfigError: If the optimizer of the logits is not known.
+        """
+        supernet = find_supernet(model)
+        if supernet is None:
+            raise RuntimeError("the model has no supernet to search")
+        if args.optim2 not in optim_classes:
+            raise ConfigError(
+                f"optim2 is '{args.optim2}'; accepted are: {', '.join(optim_classes)}"
+            )
+        weights = ASRTask.build_optimizers(args, model=_WeightsOnly(model))
+        logits = optim_classes[args.optim2](list(supernet.logits), **args.optim2_conf)
+        return [*weights, logits]
+
+    @classmethod
+    def build_iter_factory(
+        cls,
+        args: argparse.Namespace,
+        distributed_option: DistributedOption,
+        mode: str,
+        kwargs: Optional[dict] = None,
+    ) -> AbsIterFactory:
+        """Build an iterator factory; that of training has two streams."""
+        if mode != "train" or kwargs is not None:
+            return super().build_iter_factory(args, distributed_option, mode, kwargs)
+        streams = _streams(args)
+        factories = {}
+        for role, overrides in streams.items():
+            logging.info(f"[{mode}] Building the batches of {role} steps")
+            try:
+                factories[role] = super().build_iter_factory(
+                    args, distributed_option, mode, overrides
+                )
+            except RuntimeError as error:
+                raise ConfigError(
+                    f"no batches can be made for {role} steps from "
+                    f"{', '.join(overrides.get('shape_files', args.train_shape_file))}:"
+                    f" {error}"
+                ) from error
+        return SearchIterFactory(factories["weights"], factories["architecture"])
+
+
+def check_search(args: argparse.Namespace) -> None:
+    """Check the options of a search before anything is built.
+
+    Raises:
+        ConfigError: If one cannot be honoured.
+    """
+    if args.encoder != "stnas":
+        raise ConfigError(
+            f"encoder is '{args.encoder}'; a search needs the encoder 'stnas'"
+        )
+    space = SearchSpace.from_conf(args.encoder_conf)
+    if space.is_architecture:
+        raise ConfigError(
+            "encoder_conf: layers holds no choice, so there is nothing to search; give "
+            "a list of candidate operations for at least one layer"
+        )
+    build_estimator(args.estimator, args.estimator_conf)
+    if args.warmup_epochs < 0:
+        raise ConfigError(
+            f"warmup_epochs is {args.warmup_epochs}; accepted is an integer of 0 or "
+            "more"
+        )
+    for option in ("multiple_iterator", "sharded_ddp", "use_deepspeed", "use_adapter"):
+        if getattr(args, option, False):
+            raise ConfigError(
+                f"{option} is true; a search accepts only false (train the derived "
+                "architecture with it instead)"
+            )
+    if not (args.collect_stats or args.dry_run):
+        _check_output_dir(Path(args.output_dir), space)
+
+
+def _check_output_dir(output_dir: Path, space: SearchSpace) -> None:
+    """Refuse to go on with a search of another space."""
+    if not (output_dir / "checkpoint.pth").exists():
+        return
+    other = SearchExperiment.open(output_dir).space
+    if other != space:
+        raise ConfigError(
+            f"{output_dir} holds a search of another space ({other.digest}) than "
+            f"encoder_conf gives now ({space.digest}); choose another output_dir"
+        )
+
+
+def _streams(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
+    """What each stream changes in ESPnet's options of the training iterator."""
+    if args.arch_data == "valid":
+        return {
+            "weights": {},
+            "architecture": {
+                "data_path_and_name_and_type": args.valid_data_path_and_name_and_type,
+                "shape_files": args.valid_shape_file,
+                "num_iters_per_epoch": None,
+            },
+        }
+    parts = write_split(
+        args.train_shape_file,
+        Path(args.output_dir),
+        fraction=args.arch_fraction,
+        seed=args.seed,
+    )
+    return {
+        "weights": {"shape_files": parts["weights"]},
+        "architecture": {
+            "shape_files": parts["architecture"],
+            "num_iters_per_epoch": None,
+        },
+    }
+
+
+class _WeightsOnly(torch.nn.Module):
+    """A model whose ``parameters()`` leave out the architecture logits."""
+
+    def __init__(self, model: torch.nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def parameters(self, recurse: bool = True):  # type: ignore[no-untyped-def]
+        supernet = find_supernet(self.model)
+        logits = {id(p) for p in supernet.logits} if supernet else set()
+        return (p for p in super().parameters(recurse) if id(p) not in logits)

@@ -1,0 +1,231 @@
+"""ESPnet's trainer with architecture steps."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+from espnet2.train.distributed_utils import DistributedOption
+from espnet2.train.reporter import SubReporter
+from espnet2.train.trainer import Trainer, TrainerOptions
+from espnet2.utils.build_dataclass import build_dataclass
+from espnet2.utils.nested_dict_action import NestedDictAction
+
+from espnet_stnas.architecture import Architecture, search_provenance
+from espnet_stnas.estimators import ESTIMATORS, Estimator, build_estimator
+from espnet_stnas.search.architecture_step import ArchitectureStep
+from espnet_stnas.search.iterators import Batch, SearchBatches
+from espnet_stnas.search.steps import SearchSteps
+from espnet_stnas.supernet import Supernet, find_supernet
+
+
+@dataclasses.dataclass
+class SearchTrainerOptions(TrainerOptions):
+    """ESPnet's options and those of the search."""
+
+    warmup_epochs: int
+    estimator: str
+    estimator_conf: dict
+
+
+class SearchTrainer(Trainer):
+    """Trains weights and architecture logits in turn.
+
+    The first optimizer holds the weights, the second the logits. All of the training
+    loop is ESPnet's: this class wraps the iterator of an epoch
+    (:class:`~espnet_stnas.search.steps.SearchSteps`) and adds to the reports.
+    """
+
+    @classmethod
+    def add_arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the options of the search."""
+        group = parser.add_argument_group("Architecture search related")
+        group.add_argument(
+            "--warmup_epochs",
+            type=int,
+            default=10,
+            help="Epochs at the start in which paths are drawn uniformly and only "
+            "the weights learn",
+        )
+        group.add_argument(
+            "--estimator",
+            default="st",
+            choices=tuple(ESTIMATORS),
+            help="How architecture gradients are estimated",
+        )
+        group.add_argument(
+            "--estimator_conf",
+            action=NestedDictAction,
+            default={},
+            help="The keyword arguments for the estimator",
+        )
+        # The paper's optimizer of the logits.
+        parser.set_defaults(optim2="adam", optim2_conf={"lr": 5.0e-3})
+
+    @classmethod
+    def build_options(cls, args: argparse.Namespace) -> SearchTrainerOptions:
+        """Pick the trainer's options from all arguments."""
+        return build_dataclass(SearchTrainerOptions, args)
+
+    @classmethod
+    def train_one_epoch(
+        cls,
+        model: torch.nn.Module,
+        iterator: SearchBatches,
+        optimizers: Sequence[torch.optim.Optimizer],
+        schedulers: Sequence[Any],
+        scaler: Any,
+        reporter: SubReporter,
+        summary_writer: Any,
+        options: SearchTrainerOptions,
+        distributed_option: DistributedOption,
+    ) -> bool:
+        """Train for an epoch; see ESPnet's Trainer.
+
+        Returns:
+            Whether all weight steps were invalid.
+        """
+        for optimizer in optimizers:
+            # What is left of an accumulation is not saved with a checkpoint either;
+            # dropping it keeps resumed and uninterrupted searches the same.
+            optimizer.zero_grad()
+        steps = cls._build_steps(
+            model,
+            iterator,
+            reporter=reporter,
+            options=options,
+            distributed=distributed_option.distributed,
+            # Step options of the architecture.
+            optimizer=optimizers[1],
+            scheduler=schedulers[1],
+            scaler=scaler,
+        )
+        try:
+            return super().train_one_epoch(
+                model=model,
+                iterator=steps,
+                optimizers=optimizers[:1],
+                schedulers=schedulers[:1],
+                scaler=scaler,
+                reporter=reporter,
+                summary_writer=summary_writer,
+                options=options,
+                distributed_option=distributed_option,
+            )
+        finally:
+            steps.close()
+
+    @classmethod
+    def _build_steps(
+        cls,
+        model: torch.nn.Module,
+        batches: SearchBatches,
+        *,
+        reporter: SubReporter,
+        options: SearchTrainerOptions,
+        distributed: bool,
+        **step_options: Any,
+    ) -> SearchSteps:
+        supernet = _supernet(model)
+        searching = _is_searching(reporter, options)
+        step = ArchitectureStep(
+            getattr(model, "module", model),
+            supernet,
+            options=options,
+            distributed=distributed,
+            **step_options,
+        )
+        device = "cuda" if options.ngpu > 0 else "cpu"
+        return SearchSteps(
+            batches,
+            supernet,
+            estimator=_estimator(reporter, options),
+            architecture_step=step if searching else None,
+            reporter=reporter,
+            seed=options.seed,
+            accum_grad=options.accum_grad,
+            no_forward_run=options.no_forward_run,
+            device=device if distributed else None,
+        )
+
+    @classmethod
+    def validate_one_epoch(
+        cls,
+        model: torch.nn.Module,
+        iterator: Iterable[Batch],
+        reporter: SubReporter,
+        options: SearchTrainerOptions,
+        distributed_option: DistributedOption,
+    ) -> None:
+        """Validate the arg-max architecture, report pi, write the architecture."""
+        supernet = _supernet(model)
+        super().validate_one_epoch(
+            model=model,
+            iterator=_reporting(iterator, reporter, probability_report(supernet)),
+            reporter=reporter,
+            options=options,
+            distributed_option=distributed_option,
+        )
+        if not distributed_option.distributed or distributed_option.dist_rank == 0:
+            write_epoch(supernet, reporter, options)
+
+
+def probability_report(supernet: Supernet) -> dict[str, float]:
+    """The probabilities of every choice, and entropies in nats."""
+    report = {}
+    entropies = []
+    choices = zip(supernet.choice_layers, supernet.probabilities(), strict=True)
+    for number, (layer, pi) in enumerate(choices, start=1):
+        for op, p in zip(layer.layer.candidates, pi.tolist(), strict=True):
+            report[f"prob{number:02d}_{op}"] = p
+        entropies.append(float(torch.special.entr(pi).sum()))
+        report[f"entropy{number:02d}"] = entropies[-1]
+    report["entropy"] = sum(entropies) / len(entropies)
+    return report
+
+
+def write_epoch(
+    supernet: Supernet, reporter: SubReporter, options: SearchTrainerOptions
+) -> None:
+    """Write ``architectures/<epoch>epoch.yaml``, the arg-max architecture so far."""
+    epoch = reporter.get_epoch()
+    provenance = search_provenance(
+        supernet.space,
+        [pi.tolist() for pi in supernet.probabilities()],
+        epoch=epoch,
+        seed=options.seed,
+        searching=_is_searching(reporter, options),
+    )
+    Architecture(supernet.architecture(), provenance).write(
+        Path(options.output_dir) / "architectures" / f"{epoch}epoch.yaml"
+    )
+
+
+def _reporting(
+    iterator: Iterable[Batch], reporter: SubReporter, report: dict[str, float]
+) -> Iterator[Batch]:
+    """Register the same report with each batch, so that its mean is its value."""
+    for batch in iterator:
+        reporter.register(report)
+        yield batch
+
+
+def _is_searching(reporter: SubReporter, options: SearchTrainerOptions) -> bool:
+    return reporter.get_epoch() > options.warmup_epochs
+
+
+def _estimator(reporter: SubReporter, options: SearchTrainerOptions) -> Estimator:
+    if _is_searching(reporter, options):
+        return build_estimator(options.estimator, options.estimator_conf)
+    return build_estimator("uniform")
+
+
+def _supernet(model: torch.nn.Module) -> Supernet:
+    supernet: Optional[Supernet] = find_supernet(model)
+    if supernet is None:
+        raise RuntimeError("the model has no supernet to search")
+    return supernet

