@@ -175,11 +175,13 @@ class SearchTrainer(Trainer):
 
 
 def probability_report(supernet: Supernet) -> dict[str, float]:
-    """The probabilities of every choice, and entropies in nats."""
+    """The probabilities of every choice, and entropies in nats, by layer number."""
     report = {}
     entropies = []
-    choices = zip(supernet.choice_layers, supernet.probabilities(), strict=True)
-    for number, (layer, pi) in enumerate(choices, start=1):
+    numbers = [n for n, la in enumerate(supernet.layers, 1) if la.layer.is_choice]
+    for number, layer, pi in zip(
+        numbers, supernet.choice_layers, supernet.probabilities(), strict=True
+    ):
         for op, p in zip(layer.layer.candidates, pi.tolist(), strict=True):
             report[f"prob{number:02d}_{op}"] = p
         entropies.append(float(torch.special.entr(pi).sum()))

@@ -1,0 +1,60 @@
+"""Put trained encoders into one table: errors, size, training time, speed."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from espnet_stnas.errors import plain_errors
+from espnet_stnas.files import write_text
+from espnet_stnas.spec import ConfigError
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("experiments", nargs="+", help="Training experiments")
+    parser.add_argument("--data", required=True, help="Test set, with wav.scp")
+    parser.add_argument(
+        "--utterances", type=int, default=50, help="How many to measure speed on"
+    )
+    parser.add_argument("--model_file", default="valid.loss.ave.pth")
+    parser.add_argument("--score_file", default="decode_test/score.yaml")
+    parser.add_argument("--output", help="Markdown file to write")
+    return parser
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Run the command."""
+    args = get_parser().parse_args(cmd)
+    # ESPnet takes seconds to import; --help does not need it.
+    import soundfile
+    import torch
+
+    from espnet_stnas.results import collect, markdown
+
+    with plain_errors():
+        scp = Path(args.data) / "wav.scp"
+        if not scp.exists():
+            raise ConfigError(f"{scp} does not exist; accepted is a data directory")
+        wavs = []
+        for line in scp.read_text(encoding="utf-8").splitlines()[: args.utterances]:
+            samples, rate = soundfile.read(line.split(maxsplit=1)[1], dtype="float32")
+            wavs.append((torch.from_numpy(samples), rate))
+        table = markdown(
+            collect(
+                args.experiments,
+                wavs=wavs,
+                model_file=args.model_file,
+                score_file=args.score_file,
+            )
+        )
+    if args.output:
+        write_text(args.output, table)
+    print(table, end="")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,217 @@
+"""Figures of a search: probabilities over the epochs, and the architecture."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from espnet_stnas.architecture import Architecture
+from espnet_stnas.files import PathLike
+from espnet_stnas.space import SearchSpace
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind people can tell apart, dark ones first.
+_COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#999999",
+)
+_MARKERS = "osD^vP*X"
+_COLUMNS = 3
+
+
+def save_probabilities(
+    space: SearchSpace, history: Sequence[Architecture], path: PathLike
+) -> None:
+    """Draw the probabilities of every choice over the epochs, as small multiples.
+
+    Args:
+        space: The search space.
+        history: The architectures of all epochs, in order.
+        path: PNG or SVG file to write, whole or not at all.
+
+    Raises:
+        ValueError: If there is no epoch.
+    """
+    if not history:
+        raise ValueError("no epoch to draw")
+    choices = [
+        (number, layer)
+        for number, layer in enumerate(space.layers, start=1)
+        if layer.is_choice
+    ]
+    rows = -(-len(choices) // _COLUMNS)
+    columns = min(_COLUMNS, len(choices))
+    figure = _new_figure(3.4 * columns, 2.3 * rows + 0.8)
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for index, (number, layer) in enumerate(choices):
+        names = [str(op) for op in layer.candidates]
+        _draw_choice(axes.flat[index], f"layer {number}", names, index, history)
+    for unused in list(axes.flat)[len(choices) :]:
+        unused.set_visible(False)
+    for axis in axes[-1]:
+        axis.set_xlabel("epoch")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("probability")
+    _add_legend(figure, list(axes.flat)[: len(choices)])
+    _save(figure, path)
+
+
+def _draw_choice(
+    axis: Axes,
+    title: str,
+    names: Sequence[str],
+    index: int,
+    history: Sequence[Architecture],
+) -> None:
+    epochs = [a.provenance["epoch"] for a in history]
+    warmup = [a.provenance["epoch"] for a in history if _is_warmup(a)]
+    if warmup:
+        axis.axvspan(min(epochs) - 0.5, max(warmup) + 0.5, color="0.9", zorder=0)
+    for k, name in enumerate(names):
+        axis.plot(
+            epochs,
+            [a.provenance["probabilities"][index][name] for a in history],
+            color=_COLOURS[k % len(_COLOURS)],
+            marker=_MARKERS[k % len(_MARKERS)],
+            markersize=4,
+            label=name,
+        )
+    axis.set_title(title, fontsize=10)
+    axis.set_ylim(-0.03, 1.03)
+    axis.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
+    axis.grid(color="0.85", linewidth=0.6)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+
+
+def _is_warmup(architecture: Architecture) -> bool:
+    return architecture.provenance.get("phase") == "warm-up"
+
+
+def _add_legend(figure: Figure, axes: Sequence[Axes]) -> None:
+    """One legend above all panels, with every candidate once."""
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside upper center",
+        ncols=min(len(handles), 4),
+        frameon=False,
+        title="candidate operations (grey: warm-up)",
+    )
+
+
+def save_architecture(architecture: Architecture, path: PathLike) -> None:
+    """Draw an architecture as a chain of layers.
+
+    Each box gives the operation, its output width, the input frames per output frame
+    and the receptive field in input frames; boxes that the search chose are coloured.
+
+    Args:
+        architecture: The architecture.
+        path: PNG or SVG file to write, whole or not at all.
+    """
+    rows = layer_table(architecture)
+    figure = _new_figure(6.4, 0.62 * len(rows) + 1.2)
+    axis = figure.add_subplot()
+    axis.set_axis_off()
+    axis.set_xlim(0, 1)
+    axis.set_ylim(-len(rows) - 0.1, 0.9)
+    axis.text(0.02, 0.35, "input", va="center", fontsize=11)
+    for y, row in enumerate(rows):
+        _draw_layer(axis, -y - 0.5, row)
+    _save(figure, path)
+
+
+def _draw_layer(axis: Axes, y: float, row: dict[str, Any]) -> None:
+    from matplotlib.patches import FancyBboxPatch
+
+    axis.add_patch(
+        FancyBboxPatch(
+            (0.02, y - 0.28),
+            0.3,
+            0.56,
+            boxstyle="round,pad=0.0,rounding_size=0.04",
+            facecolor="#CFE5F3" if row["searched"] else "#EEEEEE",
+            edgecolor="0.3",
+        )
+    )
+    axis.annotate(
+        "",
+        (0.17, y + 0.28),
+        (0.17, y + 0.74),
+        arrowprops={"arrowstyle": "->", "color": "0.2"},
+    )
+    axis.text(0.17, y, row["op"], ha="center", va="center", fontsize=11)
+    details = (
+        f"{row['width']}  |  1 frame in {row['rate']}  |  sees {row['field']} frames"
+    )
+    if row["searched"] and row["probability"] is not None:
+        details += f"  |  probability {row['probability']:.2f}"
+    axis.text(0.36, y, details, va="center", fontsize=9, color="0.15")
+
+
+def layer_table(architecture: Architecture) -> list[dict[str, Any]]:
+    """The layers with width, rate and receptive field, in input frames.
+
+    Widths are those of the notation; an operation that keeps its input's width says
+    "width of its input".
+    """
+    space = architecture.space
+    searched = architecture.provenance.get("space", {}).get("layers", ())
+    probabilities = iter(architecture.provenance.get("probabilities", ()))
+    rows, rate, left, right = [], 1, 0, 0
+    for number, layer in enumerate(space.layers):
+        op = layer.candidates[0]
+        left += op.reach[0] * rate
+        right += op.reach[1] * rate
+        rate *= op.stride
+        was_choice = number < len(searched) and isinstance(searched[number], list)
+        pi = next(probabilities, {}) if was_choice else {}
+        own_width = op.output_width(-1, space.width)
+        rows.append(
+            {
+                "op": str(op),
+                "width": f"width {own_width}" if own_width > 0 else "keeps its width",
+                "rate": rate,
+                "field": left + right + 1,
+                "searched": was_choice,
+                "probability": pi.get(str(op)),
+            }
+        )
+    return rows
+
+
+def _new_figure(width: float, height: float) -> Figure:
+    # Not through pyplot: no global state, no display.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Figure, path: PathLike) -> None:
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
+    os.close(handle)
+    try:
+        figure.savefig(temporary, dpi=150)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

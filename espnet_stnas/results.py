@@ -1,0 +1,145 @@
+"""A table of trained encoders: errors, size, training time, speed."""
+
+from __future__ import annotations
+
+import re
+import statistics
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from espnet2.tasks.asr import ASRTask
+
+from espnet_stnas.files import PathLike, read_yaml_mapping
+from espnet_stnas.spec import ConfigError
+
+
+@dataclass(frozen=True)
+class Result:
+    """One trained encoder.
+
+    Args:
+        name: Name of the experiment.
+        parameters: Parameters of the whole model.
+        wer: Word error rate, percent.
+        cer: Character error rate, percent.
+        train_seconds: Wall time of training, start-up of the process included.
+        rtf: Real-time factor: seconds of computing per second of audio.
+    """
+
+    name: str
+    parameters: int
+    wer: float
+    cer: float
+    train_seconds: float
+    rtf: float
+
+
+def collect(
+    experiments: Sequence[PathLike],
+    *,
+    wavs: Sequence[tuple[torch.Tensor, int]],
+    model_file: str,
+    score_file: str,
+) -> list[Result]:
+    """Gather the results of experiments, measuring their speed side by side.
+
+    The real-time factor is that of features, encoder and CTC output on one thread, an
+    utterance at a time, without search. Utterance by utterance all models take their
+    turn, so that other load on the machine hits all alike.
+
+    Args:
+        experiments: Training experiments of ESPnet.
+        wavs: Waveforms (samples,) and their sampling rates in Hz.
+        model_file: Name of the weights in each experiment.
+        score_file: Name of the file that `espnet_stnas.bin.score` wrote.
+
+    Raises:
+        ConfigError: If an experiment lacks a file.
+    """
+    paths = [Path(e) for e in experiments]
+    models = [_load(path, model_file) for path in paths]
+    scores = [read_yaml_mapping(path / score_file, "score file") for path in paths]
+    factors = _real_time_factors(models, wavs)
+    return [
+        Result(
+            name=path.name,
+            parameters=sum(p.numel() for p in model.parameters()),
+            wer=score["wer"],
+            cer=score["cer"],
+            train_seconds=_train_seconds(path),
+            rtf=factor,
+        )
+        for path, model, score, factor in zip(
+            paths, models, scores, factors, strict=True
+        )
+    ]
+
+
+def _load(path: Path, model_file: str) -> Any:
+    for name in ("config.yaml", model_file):
+        if not (path / name).exists():
+            raise ConfigError(
+                f"{path / name} does not exist; is the training complete?"
+            )
+    model, _ = ASRTask.build_model_from_file(
+        str(path / "config.yaml"), str(path / model_file), "cpu"
+    )
+    return model.eval()
+
+
+def _train_seconds(path: Path) -> float:
+    """Sum of the runs that the recipe timed; a resumed training has several."""
+    file = path / "train_seconds"
+    if not file.exists():
+        return float("nan")
+    return sum(map(float, file.read_text(encoding="utf-8").split()))
+
+
+@torch.no_grad()
+def _real_time_factors(
+    models: Sequence[Any], wavs: Sequence[tuple[torch.Tensor, int]]
+) -> list[float]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    seconds = [0.0] * len(models)
+    try:
+        for warm_up, (wav, _) in [(True, wavs[0]), *((False, w) for w in wavs)]:
+            lengths = torch.tensor([len(wav)])
+            for index, model in enumerate(models):
+                start = time.perf_counter()
+                output, _ = model.encode(wav.unsqueeze(0), lengths)
+                model.ctc.argmax(output)
+                if not warm_up:
+                    seconds[index] += time.perf_counter() - start
+    finally:
+        torch.set_num_threads(threads)
+    audio = sum(len(wav) / rate for wav, rate in wavs)
+    return [s / audio for s in seconds]
+
+
+def markdown(results: Sequence[Result]) -> str:
+    """The table; experiments named like random1, random2 also as mean and spread."""
+    lines = [
+        "| encoder | parameters | WER % | CER % | training s | real-time factor |",
+        "| --- | ---: | ---: | ---: | ---: | ---: |",
+    ]
+    for r in results:
+        lines.append(
+            f"| {r.name} | {r.parameters:,} | {r.wer:.2f} | {r.cer:.2f} "
+            f"| {r.train_seconds:.0f} | {r.rtf:.4f} |"
+        )
+    drawn = [r for r in results if re.fullmatch(r"random\d+", r.name)]
+    if len(drawn) > 1:
+        lines.append(
+            f"| mean ± sd of {len(drawn)} random | | {_spread([r.wer for r in drawn])} "
+            f"| {_spread([r.cer for r in drawn])} | | |"
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _spread(values: Sequence[float]) -> str:
+    return f"{statistics.mean(values):.2f} ± {statistics.stdev(values):.2f}"

@@ -1,0 +1,46 @@
+"""What several tests share."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+
+from espnet_stnas.network import build_network
+from espnet_stnas.space import SearchSpace
+
+
+@pytest.fixture(autouse=True)
+def _seed() -> None:
+    torch.manual_seed(0)
+
+
+def tiny_space(*layers: object, width: int = 4, **conf: object) -> SearchSpace:
+    """A space of a few dimensions, without dropout unless it is given."""
+    return SearchSpace.from_conf(
+        {"width": width, "dropout_rate": 0.0, "layers": list(layers), **conf}
+    )
+
+
+def double_network(space: SearchSpace, input_size: int = 3) -> torch.nn.Module:
+    """The network of a space in float64, with random logits if it is a supernet."""
+    network = build_network(space, input_size).double()
+    for logits in getattr(network, "logits", ()):
+        torch.nn.init.normal_(logits)
+    return network
+
+
+def batch(
+    lengths: tuple[int, ...] = (7, 4), size: int = 3, dtype: torch.dtype = torch.double
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Random frames (B, T, D) with junk in the padding, and lengths (B,)."""
+    return (
+        torch.randn(len(lengths), max(lengths), size, dtype=dtype),
+        torch.tensor(lengths),
+    )
+
+
+def all_paths(space: SearchSpace) -> list[tuple[int, ...]]:
+    """The candidate indices of every architecture of a space."""
+    return list(product(*(range(len(c.candidates)) for c in space.choices)))
