@@ -47,13 +47,14 @@ def test_shapes_and_lengths(text):
     assert ys.shape == (len(LENGTHS), max(olens), spec.output_width(SIZE, 6))
 
 
-@pytest.mark.parametrize("train", [False, True])
-@pytest.mark.parametrize("text", OPERATIONS)
+# Batch norm in training depends on the batch by design; it has tests of its own.
+@pytest.mark.parametrize(
+    ("text", "train"),
+    [(o, t) for o in OPERATIONS for t in (False, True) if not (t and "Nbn" in o)],
+)
 def test_padding_does_not_change_valid_frames(text, train):
     """Each utterance alone, cut to its length, gives what it gives in the batch."""
     operation = build(text).train(train)
-    if train and "Nbn" in text:
-        pytest.skip("batch norm in training depends on the batch by design")
     xs, ilens = batch(LENGTHS, SIZE)
     ys, olens = operation(zero_padding(xs, ilens), ilens)
     for i, length in enumerate(LENGTHS):

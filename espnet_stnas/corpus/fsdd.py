@@ -185,7 +185,7 @@ class FsddCorpus:
 def join(parts: list[np.ndarray], pauses: np.ndarray) -> np.ndarray:
     """Add signals one after another; a negative pause (samples) lets them overlap."""
     starts = [0]
-    for part, pause in zip(parts, pauses, strict=True):
+    for part, pause in zip(parts[:-1], pauses, strict=True):
         starts.append(max(starts[-1], starts[-1] + len(part) + int(pause)))
     ends = [start + len(part) for start, part in zip(starts, parts, strict=True)]
     joined = np.zeros(max(ends))

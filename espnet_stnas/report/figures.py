@@ -75,6 +75,8 @@ def _draw_choice(
     index: int,
     history: Sequence[Architecture],
 ) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     epochs = [a.provenance["epoch"] for a in history]
     warmup = [a.provenance["epoch"] for a in history if _is_warmup(a)]
     if warmup:
@@ -92,7 +94,7 @@ def _draw_choice(
     axis.set_ylim(-0.03, 1.03)
     axis.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
     axis.grid(color="0.85", linewidth=0.6)
-    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.xaxis.set_major_locator(MaxNLocator(integer=True))
 
 
 def _is_warmup(architecture: Architecture) -> bool:
@@ -181,7 +183,7 @@ def layer_table(architecture: Architecture) -> list[dict[str, Any]]:
         right += op.reach[1] * rate
         rate *= op.stride
         was_choice = number < len(searched) and isinstance(searched[number], list)
-        pi = next(probabilities, {}) if was_choice else {}
+        pi: dict[str, float] = next(probabilities, {}) if was_choice else {}
         own_width = op.output_width(-1, space.width)
         rows.append(
             {

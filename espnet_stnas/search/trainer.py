@@ -19,6 +19,7 @@ from espnet_stnas.architecture import Architecture, search_provenance
 from espnet_stnas.estimators import ESTIMATORS, Estimator, build_estimator
 from espnet_stnas.search.architecture_step import ArchitectureStep
 from espnet_stnas.search.iterators import Batch, SearchBatches
+from espnet_stnas.search.schedulers import after_warmup
 from espnet_stnas.search.steps import SearchSteps
 from espnet_stnas.supernet import Supernet, find_supernet
 
@@ -72,6 +73,22 @@ class SearchTrainer(Trainer):
         return build_dataclass(SearchTrainerOptions, args)
 
     @classmethod
+    def run(
+        cls,
+        *,
+        schedulers: Sequence[Any],
+        trainer_options: SearchTrainerOptions,
+        **kwargs: Any,
+    ) -> None:
+        """Train; see ESPnet's Trainer."""
+        weights, logits = schedulers
+        super().run(
+            schedulers=[weights, after_warmup(logits, trainer_options.warmup_epochs)],
+            trainer_options=trainer_options,
+            **kwargs,
+        )
+
+    @classmethod
     def train_one_epoch(
         cls,
         model: torch.nn.Module,
@@ -99,7 +116,6 @@ class SearchTrainer(Trainer):
             reporter=reporter,
             options=options,
             distributed=distributed_option.distributed,
-            # Step options of the architecture.
             optimizer=optimizers[1],
             scheduler=schedulers[1],
             scaler=scaler,
@@ -178,7 +194,8 @@ def probability_report(supernet: Supernet) -> dict[str, float]:
     """The probabilities of every choice, and entropies in nats, by layer number."""
     report = {}
     entropies = []
-    numbers = [n for n, la in enumerate(supernet.layers, 1) if la.layer.is_choice]
+    layers = supernet.space.layers
+    numbers = [n for n, layer in enumerate(layers, start=1) if layer.is_choice]
     for number, layer, pi in zip(
         numbers, supernet.choice_layers, supernet.probabilities(), strict=True
     ):

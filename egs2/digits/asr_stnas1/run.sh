@@ -1,0 +1,294 @@
+#!/usr/bin/env bash
+# Connected digits: search, derive, retrain, decode and score, with pip packages alone.
+set -euo pipefail
+
+help_message=$(cat << 'USAGE'
+Usage: ./run.sh [--<option> <value> ...]
+
+Stages:
+  1  corpus                     5  retrain the derived encoder
+  2  token list, statistics     6  decode
+  3  search                     7  score
+  4  derive, draw figures       8  baselines (with --baselines true)
+A stage that was killed goes on where it stopped (training: at the last epoch) when
+run.sh is called again with the same options.
+
+Options (default):
+  --stage, --stop_stage       first and last stage (1, 8)
+  --corpus                    tts: synthetic speech; fsdd: real recordings (tts)
+  --variant                   clean, or hard: noise, overlaps, changes of speed (clean)
+  --fsdd_dir                  local copy of the Free Spoken Digit Dataset (download it)
+  --train_minutes, --dev_minutes, --test_minutes
+                              size of the corpus (30, 3, 6)
+  --seed                      seed of corpus, search and training (0)
+  --ngpu                      GPUs for search and training; 0 is the CPU (0)
+  --nj                        decoding processes (2)
+  --baselines                 true: train other encoders with the same budget (false)
+  --num_random                random architectures among the baselines (3)
+  --search_config             (conf/search.yaml)
+  --train_config              (conf/retrain.yaml)
+  --decode_config             (conf/decode.yaml)
+  --search_args, --train_args more options for the search and for each training ("")
+  --data, --exp               directories (data_<corpus>_<variant>, exp_...)
+  --python                    Python interpreter (python3)
+USAGE
+)
+
+stage=1
+stop_stage=8
+corpus=tts
+variant=clean
+fsdd_dir=
+train_minutes=30
+dev_minutes=3
+test_minutes=6
+seed=0
+ngpu=0
+nj=2
+baselines=false
+num_random=3
+search_config=conf/search.yaml
+train_config=conf/retrain.yaml
+decode_config=conf/decode.yaml
+search_args=
+train_args=
+data=
+exp=
+python=python3
+
+log() {
+    echo "$(date '+%Y-%m-%dT%H:%M:%S') $*"
+}
+
+die() {
+    echo "run.sh: error: $*" >&2
+    exit 1
+}
+
+options="stage stop_stage corpus variant fsdd_dir train_minutes dev_minutes \
+test_minutes seed ngpu nj baselines num_random search_config train_config \
+decode_config search_args train_args data exp python"
+while [ $# -gt 0 ]; do
+    case "$1" in
+        -h|--help)
+            echo "${help_message}"
+            exit 0
+            ;;
+        --*)
+            name=${1#--}
+            case " ${options} " in
+                *" ${name} "*) ;;
+                *) die "unknown option $1; accepted are: ${options}" ;;
+            esac
+            [ $# -gt 1 ] || die "option $1 needs a value"
+            printf -v "${name}" '%s' "$2"
+            shift 2
+            ;;
+        *)
+            die "unexpected argument '$1'; options look like --stage 3"
+            ;;
+    esac
+done
+
+for name in stage stop_stage ngpu nj num_random; do
+    [[ "${!name}" =~ ^[0-9]+$ ]] \
+        || die "--${name} is '${!name}'; accepted is an integer of 0 or more"
+done
+[ "${nj}" -gt 0 ] || die "--nj is 0; accepted is an integer of 1 or more"
+case "${baselines}" in
+    true|false) ;;
+    *) die "--baselines is '${baselines}'; accepted is true or false" ;;
+esac
+
+cd "$(dirname "$0")"
+# shellcheck source-path=SCRIPTDIR
+. ./path.sh
+
+data=${data:-data_${corpus}_${variant}}
+exp=${exp:-exp_${corpus}_${variant}}
+stats=${exp}/stats
+tokens=${exp}/tokens.txt
+SECONDS=0
+
+# These hold lists of words.
+read -ra python <<< "${python}"
+read -ra search_args <<< "${search_args}"
+read -ra train_args <<< "${train_args}"
+run=("${python[@]}" -m espnet_stnas.run)
+
+data_opts=(
+    --token_type char --token_list "${tokens}" --ngpu "${ngpu}" --seed "${seed}"
+    --train_data_path_and_name_and_type "${data}/train/wav.scp,speech,sound"
+    --train_data_path_and_name_and_type "${data}/train/text,text,text"
+    --valid_data_path_and_name_and_type "${data}/dev/wav.scp,speech,sound"
+    --valid_data_path_and_name_and_type "${data}/dev/text,text,text"
+)
+shape_opts=(
+    --train_shape_file "${stats}/train/speech_shape"
+    --train_shape_file "${stats}/train/text_shape"
+    --valid_shape_file "${stats}/valid/speech_shape"
+    --valid_shape_file "${stats}/valid/text_shape"
+    --resume true
+)
+
+# Run a command with its output in a log file; show the end of it if it fails.
+logged() {
+    local file=$1
+    shift
+    mkdir -p "$(dirname "${file}")"
+    log "-> ${file}"
+    if ! "$@" > "${file}" 2>&1; then
+        tail -n 15 "${file}" >&2
+        die "this failed: $*; all of its output is in ${file}"
+    fi
+}
+
+# The same for a training, with its wall time added to <directory>/train_seconds.
+# Called again with other options, ESPnet goes on from its last checkpoint with them.
+trained() {
+    local dir=$1 config=$2 start=${SECONDS} signature
+    shift 2
+    signature="$* $(cksum < "${config}")"
+    if [ "$(cat "${dir}/.done" 2> /dev/null)" = "${signature}" ]; then
+        log "${dir} is complete"
+        return
+    fi
+    mkdir -p "${dir}"
+    rm -rf "${dir}/decode_test" "${dir}/.done"
+    logged "${dir}/train.log" "$@" --config "${config}" --output_dir "${dir}"
+    echo "$((SECONDS - start))" >> "${dir}/train_seconds"
+    echo "${signature}" > "${dir}/.done"
+}
+
+train() {
+    trained "$1" "$2" "${run[@]}" -m espnet2.bin.asr_train \
+        "${data_opts[@]}" "${shape_opts[@]}" "${train_args[@]}"
+}
+
+decode() {
+    local dir=$1 out=$1/decode_test pids=() n
+    if [ -e "${out}/.done" ]; then
+        log "${out} is complete"
+        return
+    fi
+    rm -rf "${out}"
+    mkdir -p "${out}/log"
+    split -n "r/${nj}" -d -a 3 "${data}/test/wav.scp" "${out}/log/keys."
+    for keys in "${out}"/log/keys.*; do
+        n=${keys##*.}
+        # One thread each: nj processes share the cores.
+        OMP_NUM_THREADS=1 logged "${out}/log/decode.${n}.log" \
+            "${run[@]}" -m espnet2.bin.asr_inference \
+            --config "${decode_config}" --ngpu 0 --key_file "${keys}" \
+            --data_path_and_name_and_type "${data}/test/wav.scp,speech,sound" \
+            --asr_train_config "${dir}/config.yaml" \
+            --asr_model_file "${dir}/valid.loss.ave.pth" \
+            --output_dir "${out}/log/output.${n}" &
+        pids+=($!)
+    done
+    for pid in "${pids[@]}"; do
+        wait "${pid}" || die "decoding failed, see ${out}/log"
+    done
+    cat "${out}"/log/output.*/1best_recog/text | LC_ALL=C sort > "${out}/text"
+    touch "${out}/.done"
+}
+
+score() {
+    "${python[@]}" -m espnet_stnas.bin.score --ref "${data}/test/text" \
+        --hyp "$1/decode_test/text" --output "$1/decode_test/score.yaml"
+}
+
+in_stages() {
+    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]
+}
+
+if in_stages 1; then
+    log "Stage 1: corpus '${corpus}', variant '${variant}', in ${data}"
+    "${python[@]}" -m espnet_stnas.bin.make_digits --corpus "${corpus}" \
+        --variant "${variant}" --output "${data}" --seed "${seed}" \
+        --fsdd_dir="${fsdd_dir}" --train_minutes "${train_minutes}" \
+        --dev_minutes "${dev_minutes}" --test_minutes "${test_minutes}"
+fi
+
+if in_stages 2; then
+    log "Stage 2: token list and statistics, in ${exp}"
+    [ -e "${data}/train/text" ] || die "${data}/train is missing; run stage 1 first"
+    if [ ! -e "${stats}/.done" ]; then
+        logged "${stats}/tokens.log" "${python[@]}" -m espnet2.bin.tokenize_text \
+            --token_type char --input "${data}/train/text" --output "${tokens}" \
+            --field 2- --write_vocabulary true --cleaner none --g2p none \
+            --add_symbol "<blank>:0" --add_symbol "<unk>:1" \
+            --add_symbol "<sos/eos>:-1"
+        logged "${stats}/stats.log" "${python[@]}" -m espnet_stnas.bin.asr_search \
+            --config "${search_config}" "${data_opts[@]}" --collect_stats true \
+            --train_shape_file "${data}/train/wav.scp" \
+            --valid_shape_file "${data}/dev/wav.scp" --output_dir "${stats}"
+        touch "${stats}/.done"
+    fi
+fi
+
+if in_stages 3; then
+    log "Stage 3: search, in ${exp}/search"
+    [ -e "${stats}/.done" ] || die "${stats} is not complete; run stage 2 first"
+    trained "${exp}/search" "${search_config}" \
+        "${python[@]}" -m espnet_stnas.bin.asr_search \
+        "${data_opts[@]}" "${shape_opts[@]}" "${search_args[@]}"
+fi
+
+if in_stages 4; then
+    log "Stage 4: derive the architecture, draw figures"
+    "${python[@]}" -m espnet_stnas.bin.derive --search_exp "${exp}/search" \
+        --output "${exp}/architecture.yaml" \
+        --train_config "${train_config}" --train_output "${exp}/derived.yaml"
+    "${python[@]}" -m espnet_stnas.bin.figures --search_exp "${exp}/search" \
+        --arch "${exp}/architecture.yaml" --output_dir "${exp}/figures"
+fi
+
+if in_stages 5; then
+    log "Stage 5: train the derived encoder, in ${exp}/derived"
+    [ -e "${exp}/derived.yaml" ] || die "${exp}/derived.yaml is missing; run stage 4"
+    train "${exp}/derived" "${exp}/derived.yaml"
+fi
+
+if in_stages 6; then
+    log "Stage 6: decode the test set, in ${exp}/derived/decode_test"
+    decode "${exp}/derived"
+fi
+
+if in_stages 7; then
+    log "Stage 7: score"
+    score "${exp}/derived"
+    for name in search derived; do
+        if [ -e "${exp}/${name}/train_seconds" ]; then
+            log "wall time of ${name}:" \
+                "$(awk '{s += $1} END {print s}' "${exp}/${name}/train_seconds") s"
+        fi
+    done
+fi
+
+if in_stages 8 && "${baselines}"; then
+    log "Stage 8: baselines, in ${exp}/baselines"
+    mapfile -t names < <("${python[@]}" -m espnet_stnas.bin.baselines \
+        --search_config "${search_config}" --train_config "${train_config}" \
+        --by_hand "all_C1D1=tdnn-C1D1" --by_hand "all_C2D2=tdnn-C2D2" \
+        --by_hand "dilations_112222=tdnn-C2D1,tdnn-C2D1,tdnn-C2D2,tdnn-C2D2,tdnn-C2D2,tdnn-C2D2" \
+        --random "${num_random}" --seed "${seed}" --output_dir "${exp}/baselines")
+    [ "${#names[@]}" -gt 0 ] || die "no baseline was made"
+    mkdir -p "${exp}/baselines/conformer"
+    cp conf/train_conformer.yaml "${exp}/baselines/conformer/train.yaml"
+    for name in "${names[@]}" conformer; do
+        log "baseline ${name}"
+        train "${exp}/baselines/${name}" "${exp}/baselines/${name}/train.yaml"
+        decode "${exp}/baselines/${name}"
+        score "${exp}/baselines/${name}"
+    done
+    dirs=("${exp}/derived")
+    for name in "${names[@]}" conformer; do
+        dirs+=("${exp}/baselines/${name}")
+    done
+    logged "${exp}/results.log" "${python[@]}" -m espnet_stnas.bin.results "${dirs[@]}" \
+        --data "${data}/test" --output "${exp}/results.md"
+    cat "${exp}/results.md"
+fi
+
+log "done in ${SECONDS} s"

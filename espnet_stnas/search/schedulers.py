@@ -1,0 +1,58 @@
+"""Learning rate schedules of the architecture logits."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+from espnet2.schedulers.abs_scheduler import (
+    AbsEpochStepScheduler,
+    AbsScheduler,
+    AbsValEpochStepScheduler,
+)
+
+
+class AfterWarmup(AbsEpochStepScheduler):
+    """An epoch scheduler that starts when the warm-up has ended.
+
+    ESPnet steps every scheduler at the end of each epoch. Without this, the learning
+    rate of the logits would decay before their first step.
+
+    Args:
+        scheduler: The scheduler to delay.
+        warmup_epochs: Epochs to wait.
+    """
+
+    def __init__(self, scheduler: Any, warmup_epochs: int) -> None:
+        self.scheduler = scheduler
+        self.warmup_epochs = warmup_epochs
+        self.epochs = 0
+
+    def step(self, *value: Any) -> None:
+        """End an epoch."""
+        self.epochs += 1
+        if self.epochs > self.warmup_epochs:
+            self.scheduler.step(*value)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Plain containers, as ESPnet saves them."""
+        return {"epochs": self.epochs, "scheduler": self.scheduler.state_dict()}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Restore what `state_dict` gave."""
+        self.epochs = state["epochs"]
+        self.scheduler.load_state_dict(state["scheduler"])
+
+
+class ValueAfterWarmup(AfterWarmup, AbsValEpochStepScheduler):
+    """The same for schedulers that look at a validation result."""
+
+
+def after_warmup(
+    scheduler: Optional[AbsScheduler], warmup_epochs: int
+) -> Optional[AbsScheduler]:
+    """Delay a scheduler until the warm-up has ended, if it counts epochs."""
+    if isinstance(scheduler, AbsValEpochStepScheduler):
+        return ValueAfterWarmup(scheduler, warmup_epochs)
+    if isinstance(scheduler, AbsEpochStepScheduler):
+        return AfterWarmup(scheduler, warmup_epochs)
+    return scheduler

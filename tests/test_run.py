@@ -1,0 +1,77 @@
+from __future__ import annotations
+
+import sys
+
+import pytest
+
+from espnet_stnas import run
+
+
+@pytest.fixture(autouse=True)
+def _restore(monkeypatch):
+    monkeypatch.setattr(sys, "argv", list(sys.argv))
+    monkeypatch.setattr(sys, "path", list(sys.path))
+
+
+def test_script_gets_its_arguments_and_neighbours(tmp_path, capsys):
+    (tmp_path / "neighbour_of_script.py").write_text("NAME = 'neighbour'\n")
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import sys\nfrom neighbour_of_script import NAME\n"
+        "print(NAME, __name__, sys.argv[1:])\n"
+    )
+    run.main([str(script), "--a", "b"])
+    assert capsys.readouterr().out == "neighbour __main__ ['--a', 'b']\n"
+
+
+def test_module_without_main_runs_as_python_does(tmp_path, capsys):
+    (tmp_path / "module_for_run.py").write_text(
+        "import sys\nprint(__name__, sys.argv[1:])\n"
+    )
+    sys.path.insert(0, str(tmp_path))
+    run.main(["-m", "module_for_run", "x"])
+    assert capsys.readouterr().out == "__main__ ['x']\n"
+
+
+def test_espnet_module_runs_its_main(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdin", None)
+    with pytest.raises(SystemExit):
+        run.main(["-m", "espnet_stnas.bin.score", "--help"])
+    assert "text file of the decoding" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["-m"], "error: -m needs the name of a module"),
+        (["-m", "no.such.module"], "error: there is no module 'no.such.module'"),
+        (["-x"], "error: unknown option '-x'"),
+        (["nowhere.py"], "error: there is no script 'nowhere.py'"),
+    ],
+)
+def test_wrong_usage_is_one_sentence(argv, message):
+    with pytest.raises(SystemExit, match=message):
+        run.main(argv)
+
+
+@pytest.mark.parametrize("argv", [[], ["--help"]])
+def test_help(argv, capsys):
+    run.main(argv)
+    assert "usage: python3 -m espnet_stnas.run" in capsys.readouterr().out
+
+
+def test_config_errors_are_one_sentence(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from espnet_stnas.spec import ConfigError\nraise ConfigError('width is 0')\n"
+    )
+    with pytest.raises(SystemExit, match="^error: width is 0$"):
+        run.main([str(script)])
+
+
+def test_damaged_yaml_is_one_sentence(tmp_path):
+    (tmp_path / "x.yaml").write_text("a: [1\nb: 2")
+    script = tmp_path / "script.py"
+    script.write_text(f"import yaml\nyaml.safe_load(open('{tmp_path / 'x.yaml'}'))\n")
+    with pytest.raises(SystemExit, match="error: a YAML file is damaged: .*x.yaml.*l"):
+        run.main([str(script)])
