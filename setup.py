@@ -25,7 +25,8 @@ setup(
         "PyYAML>=5.1",
         # ESPnet 202511 imports torchaudio without requiring it.
         "torchaudio>=2.4",
-        # ESPnet's training uses both unless told not to, and requires neither.
+        # What ESPnet trains ASR with by default, and does not (all) require.
+        "editdistance>=0.6",
         "matplotlib>=3.7",
         "tensorboard>=2.14",
     ],

@@ -57,6 +57,11 @@ class SearchASRTask(ASRTask):
             ConfigError: If an option of the search cannot be honoured.
         """
         check_search(args)
+        if not args.unused_parameters:
+            # A weight step uses one candidate per choice; distributed training must
+            # not wait for gradients of the others.
+            logging.info("Setting unused_parameters to true, as a search needs")
+            args.unused_parameters = True
         return super().build_model(args)
 
     @classmethod
@@ -117,7 +122,7 @@ def check_search(args: argparse.Namespace) -> None:
         raise ConfigError(
             f"encoder is '{args.encoder}'; a search needs the encoder 'stnas'"
         )
-    space = SearchSpace.from_conf(args.encoder_conf)
+    space = SearchSpace.from_conf(args.encoder_conf or {})
     if space.is_architecture:
         raise ConfigError(
             "encoder_conf: layers holds no choice, so there is nothing to search; give "
@@ -128,6 +133,11 @@ def check_search(args: argparse.Namespace) -> None:
         raise ConfigError(
             f"warmup_epochs is {args.warmup_epochs}; accepted is an integer of 0 or "
             "more"
+        )
+    if args.train_dtype not in ("float32", "float64"):
+        raise ConfigError(
+            f"train_dtype is '{args.train_dtype}'; a search accepts float32 or "
+            "float64, since architecture logits need the precision (use_amp works)"
         )
     for option in ("multiple_iterator", "sharded_ddp", "use_deepspeed", "use_adapter"):
         if getattr(args, option, False):

@@ -338,6 +338,11 @@ def with_layers(*layers, **conf):
             "arch_fraction 0.01 of 24 training recordings leaves",
         ),
         ({"optim2": "adam2"}, "optim2 is 'adam2'; accepted are: adam"),
+        ({"encoder_conf": None}, "the key 'layers' is missing .found nothing"),
+        (
+            {"train_dtype": "float16"},
+            "train_dtype is 'float16'; a search accepts float",
+        ),
         ({"multiple_iterator": True}, "multiple_iterator is true; a search accepts on"),
     ],
 )

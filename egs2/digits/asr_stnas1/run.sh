@@ -100,6 +100,8 @@ case "${baselines}" in
     *) die "--baselines is '${baselines}'; accepted is true or false" ;;
 esac
 
+# Found from where the user is, all else from the recipe's directory.
+[ ! -d "${fsdd_dir}" ] || fsdd_dir=$(cd "${fsdd_dir}" && pwd)
 cd "$(dirname "$0")"
 # shellcheck source-path=SCRIPTDIR
 . ./path.sh
