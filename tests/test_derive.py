@@ -23,17 +23,18 @@ TEMPLATE = {
 
 @pytest.fixture
 def experiment(tmp_path):
-    """The files of a search of 2 epochs."""
+    """The files of a search of 3 epochs, the first of them warm-up."""
     exp = tmp_path / "exp"
     config = {"encoder": "stnas", "encoder_conf": SPACE.to_conf(), "warmup_epochs": 1}
     exp.mkdir()
     (exp / "config.yaml").write_text(yaml.safe_dump(config))
-    for epoch, pi in ((1, [[0.5, 0.5], [0.5, 0.5]]), (2, [[0.2, 0.8], [0.1, 0.9]])):
+    even = [[0.5, 0.5], [0.5, 0.5]]
+    for epoch, pi in ((1, even), (2, even), (3, [[0.2, 0.8], [0.1, 0.9]])):
         provenance = search_provenance(
-            SPACE, pi, epoch=epoch, seed=0, searching=epoch == 2
+            SPACE, pi, epoch=epoch, seed=0, searching=epoch > 1
         )
         path = exp / "architectures" / f"{epoch}epoch.yaml"
-        Architecture(SPACE.resolve([epoch - 1] * 2), provenance).write(path)
+        Architecture(SPACE.resolve([int(epoch > 2)] * 2), provenance).write(path)
     (tmp_path / "template.yaml").write_text(yaml.safe_dump(TEMPLATE))
     return exp
 
@@ -51,7 +52,7 @@ def test_architecture_and_training_yaml(experiment, tmp_path, capsys):
     )
     architecture = Architecture.read(tmp_path / "arch.yaml")
     assert architecture.space == SPACE.resolve([1, 1])
-    assert architecture.provenance["epoch"] == 2
+    assert architecture.provenance["epoch"] == 3
     train = yaml.safe_load((tmp_path / "train.yaml").read_text())
     assert train == {
         **TEMPLATE,
@@ -65,7 +66,7 @@ def test_architecture_and_training_yaml(experiment, tmp_path, capsys):
 
 
 def test_chosen_epoch(experiment, tmp_path):
-    run(experiment, "--epoch", "1", "--output", str(tmp_path / "arch.yaml"))
+    run(experiment, "--epoch", "2", "--output", str(tmp_path / "arch.yaml"))
     assert Architecture.read(tmp_path / "arch.yaml").space == SPACE.resolve([0, 0])
 
 
@@ -84,7 +85,8 @@ def test_from_an_architecture_file(experiment, tmp_path):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--epoch", "7"], "epoch 7 is not in .*architectures; accepted are 1 to 2"),
+        (["--epoch", "7"], "epoch 7 is not in .*architectures; accepted are 1 to 3"),
+        (["--epoch", "1"], "epoch 1 of .*exp belongs to the warm-up, in which the ar"),
         (["--epoch", "best"], "epoch is 'best'; accepted is a number or 'latest'"),
     ],
 )
@@ -102,7 +104,7 @@ def test_wrong_epochs(experiment, tmp_path, options, message):
         ({"encoder_conf": {"layers": [[]]}}, "config.yaml: .*a choice needs at least"),
         (
             {"encoder_conf": {**SPACE.to_conf(), "width": 9}},
-            "2epoch.yaml does not belong to the search space of this experiment: the "
+            "3epoch.yaml does not belong to the search space of this experiment: the "
             "architecture has other settings",
         ),
     ],
@@ -130,9 +132,21 @@ def test_no_epoch_yet(experiment, tmp_path):
 
 
 def test_damaged_architecture_file(experiment, tmp_path):
-    (experiment / "architectures" / "2epoch.yaml").write_text("format: [1")
+    (experiment / "architectures" / "3epoch.yaml").write_text("format: [1")
     with pytest.raises(
-        SystemExit, match="error: architecture file .*2epoch.yaml is no"
+        SystemExit, match="error: architecture file .*3epoch.yaml is no"
+    ):
+        run(experiment, "--output", str(tmp_path / "arch.yaml"))
+
+
+@pytest.mark.parametrize("damage", [None, [], [{"tdnn-C1D1": 1.0}] * 2, 3])
+def test_incomplete_provenance(experiment, tmp_path, damage):
+    file = experiment / "architectures" / "3epoch.yaml"
+    data = yaml.safe_load(file.read_text())
+    data["provenance"]["probabilities"] = damage
+    file.write_text(yaml.safe_dump(data))
+    with pytest.raises(
+        SystemExit, match="its provenance lacks the epoch, the phase, o"
     ):
         run(experiment, "--output", str(tmp_path / "arch.yaml"))
 

@@ -4,7 +4,11 @@
 set -euo pipefail
 # shellcheck source-path=SCRIPTDIR
 . "$(dirname "$0")/setup_venv.sh"
+recipe=${root}/egs2/digits/asr_stnas1/run.sh
+case " $* " in
+    *" --help "*|*" -h "*) exec "${recipe}" --help ;;
+esac
 setup_venv demo
 PATH=${VENV}/bin:${PATH}
 export PATH
-exec "${root}/egs2/digits/asr_stnas1/run.sh" "$@"
+exec "${recipe}" "$@"

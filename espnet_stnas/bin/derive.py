@@ -65,7 +65,7 @@ def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
                 f"epoch is '{args.epoch}'; accepted is a number or 'latest'"
             )
         epoch = int(args.epoch)
-    architecture = SearchExperiment.open(args.search_exp).architecture(epoch)
+    architecture = SearchExperiment.open(args.search_exp).searched(epoch)
     return architecture, f"{args.search_exp}, epoch {architecture.provenance['epoch']}"
 
 

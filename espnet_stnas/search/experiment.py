@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from espnet_stnas.architecture import Architecture
 from espnet_stnas.files import PathLike, read_yaml_mapping
@@ -85,6 +86,7 @@ class SearchExperiment:
         architecture = Architecture.read(file)
         try:
             self.space.index(architecture.space)
+            _check_probabilities(self.space, architecture.provenance)
         except ConfigError as error:
             raise ConfigError(
                 f"{file} does not belong to the search space of this experiment: "
@@ -92,6 +94,36 @@ class SearchExperiment:
             ) from None
         return architecture
 
+    def searched(self, epoch: Optional[int] = None) -> Architecture:
+        """The same, but only of epochs in which the logits learned.
+
+        Raises:
+            ConfigError: Also if the epoch belongs to the warm-up.
+        """
+        architecture = self.architecture(epoch)
+        if architecture.provenance["phase"] == "warm-up":
+            raise ConfigError(
+                f"epoch {architecture.provenance['epoch']} of {self.path} belongs to "
+                "the warm-up, in which the architecture logits do not learn; accepted "
+                "are later epochs"
+            )
+        return architecture
+
     def history(self) -> tuple[Architecture, ...]:
         """The architectures of all epochs, in order."""
         return tuple(self.architecture(epoch) for epoch in self.epochs)
+
+
+def _check_probabilities(space: SearchSpace, provenance: Mapping[str, Any]) -> None:
+    """Check that a provenance says what a search writes."""
+    expected = [{str(op) for op in layer.candidates} for layer in space.choices]
+    found = provenance.get("probabilities")
+    try:
+        complete = [set(pi) for pi in found] == expected  # type: ignore[union-attr]
+    except TypeError:
+        complete = False
+    if not complete or not {"epoch", "phase"} <= set(provenance):
+        raise ConfigError(
+            "its provenance lacks the epoch, the phase, or the probability of every "
+            "candidate"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -42,11 +43,17 @@ class SearchBatches:
         return iter(self.weights)
 
     def architecture_batches(self) -> Iterator[Batch]:
-        """Architecture batches without end, each pass in a new order."""
-        number = 0
-        while True:
-            yield from self.architecture.build_iter(self.epoch + number * _PASS)
-            number += 1
+        """Architecture batches without end, each pass in a new order.
+
+        Raises:
+            RuntimeError: If a pass has no batch.
+        """
+        for number in itertools.count():
+            batch = None
+            for batch in self.architecture.build_iter(self.epoch + number * _PASS):
+                yield batch
+            if batch is None:
+                raise RuntimeError("there is no batch for architecture steps")
 
 
 class SearchIterFactory(AbsIterFactory):
