@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .digits import MANIFEST, SETS, Corpus, write_set
-from .fsdd import FsddCorpus, download_recordings, find_recordings
-from .tts import TtsCorpus
+from espnet_stnas.corpus.digits import MANIFEST, SETS, Corpus, write_set
+from espnet_stnas.corpus.fsdd import FsddCorpus, download_recordings, find_recordings
+from espnet_stnas.corpus.tts import TtsCorpus
 
 __all__ = ["DigitOptions", "prepare"]
 

@@ -142,6 +142,8 @@ def write_set(
         sample_rate: Of the samples, in Hz.
         manifest: What ``corpus.json`` records beside the sizes.
     """
+    for left_over in target.parent.glob(f".{target.name}.partial.*"):
+        shutil.rmtree(left_over)  # of a run that was killed
     partial = target.with_name(f".{target.name}.partial.{os.getpid()}")
     wav = partial / "wav"
     wav.mkdir(parents=True)

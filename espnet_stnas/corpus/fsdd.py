@@ -23,7 +23,14 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
-from .digits import Utterance, deck, digit_strings, rng_for, surround, to_pcm
+from espnet_stnas.corpus.digits import (
+    Utterance,
+    deck,
+    digit_strings,
+    rng_for,
+    surround,
+    to_pcm,
+)
 
 URL = (
     "https://github.com/Jakobovski/free-spoken-digit-dataset/"

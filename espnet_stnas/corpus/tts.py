@@ -10,8 +10,15 @@ from typing import Any
 import numpy as np
 from scipy.signal import resample_poly
 
-from .digits import WORDS, Utterance, digit_strings, rng_for, surround, to_pcm
-from .espeak import Espeak, Voice
+from espnet_stnas.corpus.digits import (
+    WORDS,
+    Utterance,
+    digit_strings,
+    rng_for,
+    surround,
+    to_pcm,
+)
+from espnet_stnas.corpus.espeak import Espeak, Voice
 
 # Variants of the English voice. Left out: whispers, croaks, robots, echoes and copies
 # of the default. Variants that sound nearly alike share a set (compared by their mean

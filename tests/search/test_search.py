@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
@@ -251,6 +253,47 @@ def test_same_seed_same_search_also_after_a_resume(corpus, tmp_path):
     other = search(corpus, tmp_path / "other", "--seed", "1", **options)
     logits = "encoder.network.layers.1.logits"
     assert not torch.equal(whole["model"][logits], other["model"][logits])
+
+
+@pytest.mark.slow
+def test_killed_search_goes_on_to_the_same_end(corpus, tmp_path):
+    """kill -9 in the middle of the second epoch, then the same command again."""
+    whole = search(corpus, tmp_path / "whole", max_epoch=4)
+    arguments = command(corpus, tmp_path / "killed", search_config(max_epoch=4))
+    # Slow enough to be killed half-way.
+    code = (
+        "import sys, time\n"
+        "from espnet_stnas.search.architecture_step import ArchitectureStep\n"
+        "call = ArchitectureStep.__call__\n"
+        "def slow(self, *args, **kwargs):\n"
+        "    call(self, *args, **kwargs)\n"
+        "    print('architecture step', flush=True)\n"
+        "    time.sleep(1)\n"
+        "ArchitectureStep.__call__ = slow\n"
+        "from espnet_stnas.bin import asr_search\n"
+        "asr_search.main(sys.argv[1:])\n"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    )
+    for _ in range(3):
+        line = process.stdout.readline()
+        while line and "architecture step" not in line:
+            line = process.stdout.readline()
+    process.kill()
+    assert process.wait() == -9
+    assert SearchExperiment.open(tmp_path / "killed").epochs == (1,)
+    asr_search.main(arguments)
+    assert_same(whole["model"], load(tmp_path / "killed")["model"])
+    for one, other in zip(
+        (tmp_path / "whole" / "architectures").iterdir(),
+        (tmp_path / "killed" / "architectures").iterdir(),
+        strict=True,
+    ):
+        assert one.read_bytes() == (other.parent / one.name).read_bytes()
 
 
 def test_accumulation_averages_architecture_gradients(corpus, tmp_path):

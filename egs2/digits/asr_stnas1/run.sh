@@ -133,13 +133,15 @@ shape_opts=(
     --resume true
 )
 
-# Run a command with its output in a log file; show the end of it if it fails.
+# Run a command with its output added to a log file. Show the epochs that a training
+# starts, and the end of the log if the command fails.
 logged() {
     local file=$1
     shift
     mkdir -p "$(dirname "${file}")"
     log "-> ${file}"
-    if ! "$@" > "${file}" 2>&1; then
+    if ! "$@" 2>&1 | tee -a "${file}" \
+        | { grep --line-buffered -oE '[0-9]+/[0-9]+epoch started.*' || true; }; then
         tail -n 15 "${file}" >&2
         die "this failed: $*; all of its output is in ${file}"
     fi
