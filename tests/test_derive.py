@@ -124,6 +124,13 @@ def test_averaged_checkpoints_are_refused(experiment, tmp_path):
         run(experiment / "valid.loss.ave.pth", "--output", str(tmp_path / "arch.yaml"))
 
 
+def test_missing_experiment(tmp_path):
+    with pytest.raises(
+        SystemExit, match="error: .*nowhere does not exist; accepted is"
+    ):
+        run(tmp_path / "nowhere", "--output", str(tmp_path / "arch.yaml"))
+
+
 def test_no_epoch_yet(experiment, tmp_path):
     for file in (experiment / "architectures").iterdir():
         file.unlink()

@@ -34,6 +34,8 @@ class SearchExperiment:
             ConfigError: If it is not one.
         """
         path = Path(path)
+        if not path.exists():
+            raise ConfigError(f"{path} does not exist; accepted is a search experiment")
         if not path.is_dir():
             raise ConfigError(
                 f"{path} is not a directory; accepted is the output_dir of a search "

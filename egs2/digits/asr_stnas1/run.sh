@@ -217,7 +217,9 @@ fi
 if in_stages 2; then
     log "Stage 2: token list and statistics, in ${exp}"
     [ -e "${data}/train/text" ] || die "${data}/train is missing; run stage 1 first"
-    if [ ! -e "${stats}/.done" ]; then
+    signature=$(cat "${data}"/{train,dev}/{wav.scp,text} | cksum)
+    if [ "$(cat "${stats}/.done" 2> /dev/null)" != "${signature}" ]; then
+        rm -rf "${stats}"
         logged "${stats}/tokens.log" "${python[@]}" -m espnet2.bin.tokenize_text \
             --token_type char --input "${data}/train/text" --output "${tokens}" \
             --field 2- --write_vocabulary true --cleaner none --g2p none \
@@ -227,7 +229,7 @@ if in_stages 2; then
             --config "${search_config}" "${data_opts[@]}" --collect_stats true \
             --train_shape_file "${data}/train/wav.scp" \
             --valid_shape_file "${data}/dev/wav.scp" --output_dir "${stats}"
-        touch "${stats}/.done"
+        echo "${signature}" > "${stats}/.done"
     fi
 fi
 
