@@ -6,6 +6,7 @@ import re
 import shutil
 import subprocess
 import sys
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -310,6 +311,19 @@ def test_uniform_search_leaves_logits_at_zero(corpus, tmp_path):
     logits = [v for k, v in state["model"].items() if k.endswith("logits")]
     assert len(logits) == 2
     assert all(v.abs().sum() == 0 for v in logits)
+
+
+def test_wandb_switch(corpus, tmp_path, monkeypatch):
+    """ESPnet's --use_wandb hands our reports to wandb, here to a stand-in."""
+    import espnet2.tasks.abs_task as abs_task
+
+    wandb = MagicMock()
+    monkeypatch.setitem(sys.modules, "wandb", wandb)
+    monkeypatch.setattr(abs_task, "wandb", wandb)
+    search(corpus, tmp_path / "exp", use_wandb=True, max_epoch=2)
+    logged = set().union(*(call.args[0] for call in wandb.log.call_args_list))
+    assert any(key.endswith("valid_prob02_tdnn-C1D1_epoch") for key in logged)
+    assert any(key.endswith("train_arch_loss_epoch") for key in logged)
 
 
 @pytest.mark.filterwarnings("ignore")

@@ -5,3 +5,5 @@ export PYTHONIOENCODING=UTF-8
 # Work in a checkout also when the package is not installed.
 PYTHONPATH="$(cd ../../.. && pwd)${PYTHONPATH:+:${PYTHONPATH}}"
 export PYTHONPATH
+# Networks of this size gain nothing from several threads, and suffer from other load.
+export OMP_NUM_THREADS="${OMP_NUM_THREADS:-1}"

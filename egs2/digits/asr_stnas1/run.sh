@@ -180,8 +180,7 @@ decode() {
     split -n "r/${nj}" -d -a 3 "${data}/test/wav.scp" "${out}/log/keys."
     for keys in "${out}"/log/keys.*; do
         n=${keys##*.}
-        # One thread each: nj processes share the cores.
-        OMP_NUM_THREADS=1 logged "${out}/log/decode.${n}.log" \
+        logged "${out}/log/decode.${n}.log" \
             "${run[@]}" -m espnet2.bin.asr_inference \
             --config "${decode_config}" --ngpu 0 --key_file "${keys}" \
             --data_path_and_name_and_type "${data}/test/wav.scp,speech,sound" \

@@ -1,0 +1,151 @@
+"""One architecture step on a model that is nothing but a supernet and a loss."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from espnet2.train.reporter import SubReporter
+
+from espnet_stnas.estimators import build_estimator
+from espnet_stnas.search.architecture_step import ArchitectureStep
+from tests.conftest import batch, double_network, tiny_space
+
+SPACE = tiny_space(
+    "tdnn-Nbn", ["tdnn-C1Nbn", "tdnn-C2", "identity"], ["tdnn", "identity"]
+)
+
+
+class Model(torch.nn.Module):
+    """As ESPnet's models: data by name in; loss, stats and weight out."""
+
+    def __init__(self, as_dict: bool) -> None:
+        super().__init__()
+        self.supernet = double_network(SPACE)
+        self.as_dict = as_dict
+
+    def forward(self, x, lengths, utt_id):
+        assert len(utt_id) == len(x)
+        loss = self.supernet(x, lengths)[0].tanh().sum()
+        stats, weight = {"loss": loss.detach()}, torch.tensor(len(x))
+        if self.as_dict:
+            return {"loss": loss, "stats": stats, "weight": weight}
+        return loss, stats, weight
+
+
+def make(*, scaler=None, lr=0.1, as_dict=False, scheduler=None, **options):
+    """A step on a fresh model, always the same one; the model in training mode."""
+    torch.manual_seed(1)
+    model = Model(as_dict).train()
+    defaults = {"ngpu": 0, "accum_grad": 1, "grad_clip": 1e9, "grad_clip_type": 2.0}
+    optimizer = torch.optim.SGD(model.supernet.logits, lr=lr)
+    step = ArchitectureStep(
+        model,
+        model.supernet,
+        optimizer=optimizer,
+        scheduler=scheduler(optimizer) if scheduler else None,
+        scaler=scaler,
+        options=SimpleNamespace(**{**defaults, **options}),
+        distributed=False,
+    )
+    return model, step
+
+
+def data(seed: int):
+    torch.manual_seed(seed)
+    x, lengths = batch((8, 5))
+    return ["a", "b"], {"x": x, "lengths": lengths}
+
+
+def gates(model, seed: int = 0):
+    return model.supernet.architecture_gates(
+        build_estimator("st"), torch.Generator().manual_seed(seed)
+    )
+
+
+def reporter() -> SubReporter:
+    return SubReporter("train", 1, 0)
+
+
+def logits(model) -> torch.Tensor:
+    return torch.cat([p.detach().clone() for p in model.supernet.logits])
+
+
+def run(model, step, *seeds: int) -> dict:
+    """Accumulate over batches, update at the last; return the last statistics."""
+    for i, seed in enumerate(seeds, start=1):
+        report = reporter()
+        step(data(seed), gates(model), report, update=i == len(seeds))
+        report.next()
+    return {key: values[-1].value for key, values in report.stats.items()}
+
+
+@pytest.mark.parametrize("as_dict", [False, True])
+def test_only_logits_change(as_dict):
+    model, step = make(as_dict=as_dict)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    stats = run(model, step, 0)
+    for key, value in model.state_dict().items():
+        assert torch.equal(value, before[key]) != key.endswith("logits"), key
+    assert all(p.grad is None for p in model.parameters())
+    assert stats["arch_grad_norm"] > 0
+    assert stats["arch_loss"] != 0
+    assert stats["optim1_lr0"] == 0.1
+
+
+def test_loss_scaling_does_not_change_the_step():
+    plain, plain_step = make()
+    scaled, scaled_step = make(scaler=torch.amp.GradScaler("cpu", init_scale=2.0**14))
+    start = logits(plain)
+    plain_stats, scaled_stats = run(plain, plain_step, 0), run(scaled, scaled_step, 0)
+    assert not torch.equal(logits(plain), start)
+    torch.testing.assert_close(logits(scaled), logits(plain))
+    for key in ("arch_loss", "arch_grad_norm"):
+        assert scaled_stats[key] == pytest.approx(plain_stats[key])
+
+
+def test_accumulation_averages_the_gradients_of_its_batches():
+    moves = []
+    for seeds, accum_grad in (((0,), 1), ((1,), 1), ((0, 1), 2)):
+        model, step = make(accum_grad=accum_grad)
+        start = logits(model)
+        run(model, step, *seeds)
+        moves.append(logits(model) - start)
+    assert not torch.equal(moves[0], moves[1])
+    torch.testing.assert_close(moves[2], (moves[0] + moves[1]) / 2)
+
+
+def test_clipping():
+    model, step = make()
+    start = logits(model)
+    norm = run(model, step, 0)["arch_grad_norm"]
+    free = logits(model) - start
+    model, step = make(grad_clip=0.25 * norm)
+    assert run(model, step, 0)["arch_grad_norm"] == pytest.approx(norm)
+    torch.testing.assert_close(logits(model) - start, 0.25 * free, rtol=1e-4, atol=0)
+
+
+def test_batch_schedulers_step_with_the_optimizer():
+    model, step = make(
+        accum_grad=2,
+        scheduler=lambda o: torch.optim.lr_scheduler.CyclicLR(o, 0.1, 0.2, 1),
+    )
+    run(model, step, 0, 1)
+    rates = [run(model, step, 0, 1)["optim1_lr0"]]
+    assert rates == [pytest.approx(0.1)]
+    assert step.scheduler.last_epoch == 2
+
+
+def test_non_finite_gradients_are_skipped_and_counted():
+    model, step = make()
+    start = logits(model)
+    utterances, content = data(0)
+    content["x"][0, 0, 0] = float("nan")
+    report = reporter()
+    step((utterances, content), gates(model), report, update=True)
+    report.next()
+    assert report.stats["arch_skipped"][0].value == 1.0
+    assert torch.equal(logits(model), start)
+    assert run(model, step, 0)["arch_skipped"] == 0.0
+    assert not torch.equal(logits(model), start)
