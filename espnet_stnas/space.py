@@ -14,10 +14,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
-from espnet_stnas.spec import ConfigError, OpSpec, format_options, parse_op
+from espnet_stnas.spec import (
+    LARGEST,
+    ConfigError,
+    OpSpec,
+    format_options,
+    parse_op,
+)
 
 # Lengths (frames) on which candidates of one choice must agree.
 _PROBE_LENGTHS = range(1, 100)
+# More of either is a slip of the pen, or a YAML file that refers to itself.
+_MOST_LAYERS = 1000
+_DEEPEST_REPEAT = 10
 _KEYS = ("layers", "width", "dropout_rate", "residual")
 
 
@@ -89,10 +98,10 @@ class SearchSpace:
         return space
 
     def _check_settings(self) -> None:
-        if type(self.width) is not int or self.width < 1:
+        if type(self.width) is not int or not 1 <= self.width <= LARGEST:
             raise ConfigError(
                 f"encoder_conf: width is {self.width!r}; "
-                "accepted is an integer of 1 or more"
+                f"accepted is an integer from 1 to {LARGEST}"
             )
         rate = self.dropout_rate
         if type(rate) not in (int, float) or not 0 <= rate < 1:
@@ -216,7 +225,7 @@ def _settings(space: SearchSpace) -> str:
     return ", ".join(f"{k}={v}" for k, v in conf.items() if k != "layers")
 
 
-def _parse_layers(value: Any, where: str) -> list[Layer]:
+def _parse_layers(value: Any, where: str, depth: int = 0) -> list[Layer]:
     if not isinstance(value, (list, tuple)) or len(value) == 0:
         raise ConfigError(
             f"{where} is {value!r}; accepted is a list of at least one layer"
@@ -225,24 +234,32 @@ def _parse_layers(value: Any, where: str) -> list[Layer]:
     for number, item in enumerate(value, start=1):
         place = f"{where}[{number}]"
         if isinstance(item, Mapping) and "repeat" in item:
-            layers.extend(_parse_repeat(item, place))
+            layers.extend(_parse_repeat(item, place, depth))
         else:
             layers.append(_parse_layer(item, place))
+        if len(layers) > _MOST_LAYERS:
+            raise ConfigError(f"{place}: accepted are at most {_MOST_LAYERS} layers")
     return layers
 
 
-def _parse_repeat(item: Mapping[str, Any], where: str) -> list[Layer]:
+def _parse_repeat(item: Mapping[str, Any], where: str, depth: int) -> list[Layer]:
     if set(item) != {"repeat", "layers"}:
         raise ConfigError(
             f"{where}: found the keys {format_options(item)}; a repetition has "
             "exactly the keys 'repeat' and 'layers'"
         )
     times = item["repeat"]
-    if type(times) is not int or times < 1:
+    if type(times) is not int or not 1 <= times <= _MOST_LAYERS:
         raise ConfigError(
-            f"{where}: repeat is {times!r}; accepted is an integer of 1 or more"
+            f"{where}: repeat is {times!r}; accepted is an integer from 1 to "
+            f"{_MOST_LAYERS}"
         )
-    return _parse_layers(item["layers"], f"{where}: layers") * times
+    if depth == _DEEPEST_REPEAT:
+        raise ConfigError(
+            f"{where}: accepted are at most {_DEEPEST_REPEAT} repetitions inside each "
+            "other"
+        )
+    return _parse_layers(item["layers"], f"{where}: layers", depth + 1) * times
 
 
 def _parse_layer(item: Any, where: str) -> Layer:

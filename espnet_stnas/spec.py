@@ -19,6 +19,10 @@ Options = dict[str, OptionValue]
 Length = TypeVar("Length")
 
 
+# No integer option or width is larger; what is, is a slip of the pen.
+LARGEST = 100_000
+
+
 class ConfigError(ValueError):
     """Something a user wrote (YAML key, option, file) that cannot be honoured."""
 
@@ -48,7 +52,7 @@ class Option:
         """What the option accepts, in words."""
         if self.choices:
             return "one of " + ", ".join(str(c) for c in self.choices)
-        return f"an integer of {self.minimum} or more"
+        return f"an integer from {self.minimum} to {LARGEST}"
 
     def check(self, value: Any, where: str) -> OptionValue:
         """Return ``value`` if it is accepted.
@@ -59,9 +63,10 @@ class Option:
         if value is None and self.default is None:
             return None
         if self.choices:
-            good = value in self.choices and not isinstance(value, bool)
+            # 1.0 and True equal 1, but are not it.
+            good = any(type(value) is type(c) and value == c for c in self.choices)
         else:
-            good = type(value) is int and value >= self.minimum
+            good = type(value) is int and self.minimum <= value <= LARGEST
         if not good:
             raise ConfigError(
                 f"{where}: option '{self.name}' is {value!r}; "

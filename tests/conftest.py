@@ -6,9 +6,14 @@ from itertools import product
 
 import pytest
 import torch
+from hypothesis import settings
 
 from espnet_stnas.network import build_network
 from espnet_stnas.space import SearchSpace
+
+# Machines are noisy; tests are not timed.
+settings.register_profile("untimed", deadline=None)
+settings.load_profile("untimed")
 
 
 @pytest.fixture(autouse=True)

@@ -5,11 +5,18 @@ import sys
 
 import pytest
 import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
 from espnet_stnas.space import SearchSpace
 from espnet_stnas.spec import ConfigError
 
 PAPER = ["tdnn-C1D1", "tdnn-C1D2", "tdnn-C2D1", "tdnn-C2D2"]
+
+
+# What YAML makes of a file that refers to itself.
+SELF: list = []
+SELF.append({"repeat": 2, "layers": SELF})
 
 
 def paper_space(**conf) -> SearchSpace:
@@ -109,7 +116,7 @@ def test_skips_go_around_layers_that_keep_width_and_length():
             r"layers\[1\]\[2\]: \['zero'\] is not an op",
         ),
         ({"layers": ["tdnn"], "widht": 3}, "unknown key 'widht'; accepted are: layers"),
-        ({"layers": ["tdnn"], "width": 0}, "width is 0; accepted is an integer of 1"),
+        ({"layers": ["tdnn"], "width": 0}, "width is 0; accepted is an integer from 1"),
         ({"layers": ["tdnn"], "width": "64"}, "width is '64'"),
         ({"layers": ["tdnn"], "width": True}, "width is True"),
         ({"layers": ["tdnn"], "dropout_rate": 1.0}, "dropout_rate is 1.0; accepted is"),
@@ -120,6 +127,9 @@ def test_skips_go_around_layers_that_keep_width_and_length():
             "residual is 'yes'; accepted is true",
         ),
         ({"layers": [{"repeat": 0, "layers": ["tdnn"]}]}, "repeat is 0; accepted is"),
+        ({"layers": [{"repeat": 10**9, "layers": ["zero"]}]}, "repeat is 1000000000;"),
+        ({"layers": ["zero"] * 1001}, r"layers\[1001\]: accepted are at most 1000 lay"),
+        ({"layers": SELF}, "accepted are at most 10 repetitions inside each other"),
         ({"layers": [{"repeat": 2}]}, "a repetition has exactly the keys 'repeat' and"),
         ({"layers": [{"repeat": 2, "layers": []}]}, r"layers\[1\]: layers is \[\]"),
     ],
@@ -157,6 +167,35 @@ def test_candidates_must_fit_together(layers, message):
 def test_impossible_input_size(size):
     with pytest.raises(ConfigError, match=f"input_size is {size!r}"):
         paper_space().shapes(size)
+
+
+WORDS = st.sampled_from(
+    ["tdnn", "tdnn-C2D2", "zero", "identity", "deltas", "conv2d-S4", "tdnn-S3", "x-C1"]
+)
+SCALARS = st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=5)
+KEYS = st.sampled_from(["op", "repeat", "layers", "context", "norm", "order", "width"])
+TREES = st.recursive(
+    WORDS | SCALARS,
+    lambda x: st.lists(x, max_size=4) | st.dictionaries(KEYS, x, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(
+    st.lists(WORDS | TREES, max_size=4) | TREES,
+    st.integers(1, 50) | TREES,
+    st.integers(1, 200) | SCALARS,
+)
+def test_any_yaml_is_read_or_gets_one_clear_sentence(layers, width, input_size):
+    """No other error than ours; and what is read survives a round trip."""
+    try:
+        space = SearchSpace.from_conf({"layers": layers, "width": width})
+        shapes = space.shapes(input_size)
+    except ConfigError as error:
+        assert str(error)
+        return
+    assert SearchSpace.from_conf(space.to_conf()) == space
+    assert len(shapes) == len(space.layers)
 
 
 def test_spaces_need_no_torch():
