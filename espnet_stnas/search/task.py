@@ -134,6 +134,11 @@ def check_search(args: argparse.Namespace) -> None:
             f"warmup_epochs is {args.warmup_epochs}; accepted is an integer of 0 or "
             "more"
         )
+    if args.warmup_epochs >= args.max_epoch:
+        logging.warning(
+            f"warmup_epochs is {args.warmup_epochs} and max_epoch {args.max_epoch}: all "
+            "epochs are warm-up, no architecture will be searched"
+        )
     if args.train_dtype not in ("float32", "float64"):
         raise ConfigError(
             f"train_dtype is '{args.train_dtype}'; a search accepts float32 or "
