@@ -15,6 +15,7 @@ import importlib
 import importlib.util
 import runpy
 import sys
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import espnet_stnas  # noqa: F401  (registers the encoder, here and in spawned workers)
@@ -58,7 +59,19 @@ def _run_module(arguments: list[str]) -> None:
         return
     # ESPnet's own entry points all have main(). Calling it, unlike runpy, keeps this
     # module the main one, which spawned workers need.
-    importlib.import_module(name).main()
+    program = importlib.import_module(name)
+    with _saving(name):
+        program.main()
+
+
+def _saving(name: str) -> AbstractContextManager[None]:
+    """Protect the checkpoints of ESPnet's trainings from kills."""
+    if not name.endswith("_train"):
+        return nullcontext()
+    # torch is imported by then; other programs shall start without it.
+    from espnet_stnas.saving import whole_saves
+
+    return whole_saves()
 
 
 def _run_script(arguments: list[str]) -> None:

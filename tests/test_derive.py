@@ -103,6 +103,15 @@ def test_wrong_epochs(experiment, tmp_path, options, message):
         ({"warmup_epochs": None, "drop": True}, "config.yaml is not of a search"),
         ({"encoder_conf": {"layers": [[]]}}, "config.yaml: .*a choice needs at least"),
         (
+            {
+                "encoder_conf": {
+                    **SPACE.to_conf(),
+                    "layers": [["tdnn-C2D2", "tdnn"], "tdnn-S3", ["tdnn", "zero"]],
+                }
+            },
+            "3epoch.yaml does not belong .*: it comes from the space [0-9a-f]{12}, not",
+        ),
+        (
             {"encoder_conf": {**SPACE.to_conf(), "width": 9}},
             "3epoch.yaml does not belong to the search space of this experiment: the "
             "architecture has other settings",

@@ -27,6 +27,7 @@ ALLOWED = {
     "choice": {"network", "estimators", "lengths", "space"},
     "supernet": {"choice", "network", "estimators", "space"},
     "loading": set(),
+    "saving": set(),
     "encoder": {"network", "loading", "space"},
     "architecture": {"space", "spec", "files", "version"},
     "derive": {"architecture", "files", "spec"},
@@ -39,6 +40,7 @@ ALLOWED = {
 NO_TORCH = ("version", "registry", "spec", "space", "files", "errors", "architecture")
 NO_TORCH += ("derive", "baselines", "report", "score", "corpus", "search/experiment")
 NO_ESPNET = ("ops", "estimators", "network", "choice", "supernet", "loading", "lengths")
+NO_ESPNET += ("saving",)
 
 
 def files(name: str) -> list[Path]:

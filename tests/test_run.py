@@ -75,3 +75,23 @@ def test_damaged_yaml_is_one_sentence(tmp_path):
     script.write_text(f"import yaml\nyaml.safe_load(open('{tmp_path / 'x.yaml'}'))\n")
     with pytest.raises(SystemExit, match="error: a YAML file is damaged: .*x.yaml.*l"):
         run.main([str(script)])
+
+
+@pytest.mark.parametrize(("name", "protected"), [("a_train", True), ("a_infer", False)])
+def test_trainings_save_whole_files(monkeypatch, tmp_path, name, protected, capsys):
+    import torch
+
+    import espnet_stnas.bin
+
+    (tmp_path / f"{name}.py").write_text(
+        "import torch\ndef main():\n    print(type(torch.save).__name__)\n"
+    )
+    monkeypatch.setattr(
+        espnet_stnas.bin, "__path__", [*espnet_stnas.bin.__path__, str(tmp_path)]
+    )
+    original = torch.save
+    run.main(["-m", f"espnet_stnas.bin.{name}"])
+    assert capsys.readouterr().out.strip() == (
+        "_WholeSaves" if protected else "function"
+    )
+    assert torch.save is original

@@ -88,7 +88,7 @@ class SearchExperiment:
         architecture = Architecture.read(file)
         try:
             self.space.index(architecture.space)
-            _check_probabilities(self.space, architecture.provenance)
+            _check_provenance(self.space, architecture.provenance)
         except ConfigError as error:
             raise ConfigError(
                 f"{file} does not belong to the search space of this experiment: "
@@ -116,8 +116,12 @@ class SearchExperiment:
         return tuple(self.architecture(epoch) for epoch in self.epochs)
 
 
-def _check_probabilities(space: SearchSpace, provenance: Mapping[str, Any]) -> None:
-    """Check that a provenance says what a search writes."""
+def _check_provenance(space: SearchSpace, provenance: Mapping[str, Any]) -> None:
+    """Check that a provenance says what a search of this space writes."""
+    origin = provenance.get("space")
+    digest = origin.get("digest") if isinstance(origin, dict) else None
+    if digest != space.digest:
+        raise ConfigError(f"it comes from the space {digest}, not {space.digest}")
     expected = [{str(op) for op in layer.candidates} for layer in space.choices]
     found = provenance.get("probabilities")
     try:

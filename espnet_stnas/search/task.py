@@ -136,8 +136,8 @@ def check_search(args: argparse.Namespace) -> None:
         )
     if args.warmup_epochs >= args.max_epoch:
         logging.warning(
-            f"warmup_epochs is {args.warmup_epochs} and max_epoch {args.max_epoch}: all "
-            "epochs are warm-up, no architecture will be searched"
+            f"warmup_epochs is {args.warmup_epochs} and max_epoch {args.max_epoch}: "
+            "all epochs are warm-up, no architecture will be searched"
         )
     if args.train_dtype not in ("float32", "float64"):
         raise ConfigError(
@@ -156,14 +156,17 @@ def check_search(args: argparse.Namespace) -> None:
 
 def _check_output_dir(output_dir: Path, space: SearchSpace) -> None:
     """Refuse to go on with a search of another space."""
-    if not (output_dir / "checkpoint.pth").exists():
+    # Not by config.yaml, which ESPnet may not have written to its end.
+    experiment = SearchExperiment(output_dir, space)
+    if not (output_dir / "checkpoint.pth").exists() or not experiment.epochs:
         return
-    other = SearchExperiment.open(output_dir).space
-    if other != space:
+    try:
+        experiment.architecture()
+    except ConfigError as error:
         raise ConfigError(
-            f"{output_dir} holds a search of another space ({other.digest}) than "
-            f"encoder_conf gives now ({space.digest}); choose another output_dir"
-        )
+            f"{output_dir} holds a search of another space, choose another output_dir: "
+            f"{error}"
+        ) from None
 
 
 def _streams(args: argparse.Namespace) -> dict[str, dict[str, Any]]:

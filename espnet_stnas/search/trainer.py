@@ -17,6 +17,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 
 from espnet_stnas.architecture import Architecture, search_provenance
 from espnet_stnas.estimators import ESTIMATORS, Estimator, build_estimator
+from espnet_stnas.saving import whole_saves
 from espnet_stnas.search.architecture_step import ArchitectureStep
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.schedulers import after_warmup
@@ -82,11 +83,13 @@ class SearchTrainer(Trainer):
     ) -> None:
         """Train; see ESPnet's Trainer."""
         weights, logits = schedulers
-        super().run(
-            schedulers=[weights, after_warmup(logits, trainer_options.warmup_epochs)],
-            trainer_options=trainer_options,
-            **kwargs,
-        )
+        delayed = after_warmup(logits, trainer_options.warmup_epochs)
+        with whole_saves():
+            super().run(
+                schedulers=[weights, delayed],
+                trainer_options=trainer_options,
+                **kwargs,
+            )
 
     @classmethod
     def train_one_epoch(

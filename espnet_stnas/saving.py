@@ -1,0 +1,69 @@
+"""Checkpoints that survive a kill at any moment."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+
+CHECKPOINT = "checkpoint.pth"
+
+
+@contextmanager
+def whole_saves() -> Iterator[None]:
+    """Let `torch.save` write whole files or nothing, and checkpoints last.
+
+    ESPnet's trainer writes ``checkpoint.pth`` in place, and the model of the epoch
+    after it. Killed in between, a training could not go on, or would lack a model that
+    it averages in the end. Inside this context, a file gets its name when it is
+    complete, and ``checkpoint.pth`` when the next file is, too.
+    """
+    saves = _WholeSaves(torch.save)
+    torch.save = saves
+    try:
+        yield
+        saves.publish()
+    finally:
+        torch.save = saves.save
+        saves.discard()
+
+
+class _WholeSaves:
+    """Stands for `torch.save`."""
+
+    def __init__(self, save: Any) -> None:
+        self.save = save
+        self._checkpoint: Optional[tuple[Path, Path]] = None
+
+    def __call__(self, obj: Any, f: Any, *args: Any, **kwargs: Any) -> None:
+        if not isinstance(f, (str, os.PathLike)):
+            self.save(obj, f, *args, **kwargs)
+            return
+        target = Path(f)
+        temporary = target.with_name(f".{target.name}.partial")
+        try:
+            self.save(obj, temporary, *args, **kwargs)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
+        if target.name == CHECKPOINT:
+            self._checkpoint = (temporary, target)
+            return
+        os.replace(temporary, target)
+        self.publish()
+
+    def publish(self) -> None:
+        """Give the checkpoint that waits its name."""
+        if self._checkpoint is not None:
+            os.replace(*self._checkpoint)
+            self._checkpoint = None
+
+    def discard(self) -> None:
+        """Remove the checkpoint that waits, so that the one before it stays valid."""
+        if self._checkpoint is not None:
+            self._checkpoint[0].unlink(missing_ok=True)
+            self._checkpoint = None
