@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from itertools import product
+
+# Before torch is imported, here and in the processes that tests start: networks of a
+# few dimensions gain nothing from several threads, and suffer from other load.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 import torch
