@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 import statistics
 import time
@@ -109,10 +110,12 @@ def _real_time_factors(
         for model in models:  # the first call of a model is slower
             _seconds(model, wavs[0][0])
         seconds = [0.0] * len(models)
-        for turn, (wav, _) in enumerate(wavs):
-            # Each model gets each place, since the first finds cold caches.
-            for place in range(len(models)):
-                index = (turn + place) % len(models)
+        order = list(range(len(models)))
+        shuffler = random.Random(0)
+        for wav, _ in wavs:
+            # A model leaves its mark in the caches of the next.
+            shuffler.shuffle(order)
+            for index in order:
                 seconds[index] += _seconds(models[index], wav)
     finally:
         torch.set_num_threads(threads)
