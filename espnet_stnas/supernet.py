@@ -121,9 +121,16 @@ def build_supernet(space: SearchSpace, shapes: Sequence[LayerShape]) -> Supernet
     return Supernet(layers, space)
 
 
-def find_supernet(model: torch.nn.Module) -> Optional[Supernet]:
-    """The supernet inside a model, or None."""
-    return next((m for m in model.modules() if isinstance(m, Supernet)), None)
+def find_supernet(model: torch.nn.Module) -> Supernet:
+    """The supernet inside a model.
+
+    Raises:
+        RuntimeError: If there is none.
+    """
+    for module in model.modules():
+        if isinstance(module, Supernet):
+            return module
+    raise RuntimeError("the model has no supernet to search")
 
 
 @contextmanager

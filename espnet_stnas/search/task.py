@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -73,16 +74,16 @@ class SearchASRTask(ASRTask):
         Raises:
             ConfigError: If the optimizer of the logits is not known.
         """
-        supernet = find_supernet(model)
-        if supernet is None:
-            raise RuntimeError("the model has no supernet to search")
+        logits = find_supernet(model).logits
         if args.optim2 not in optim_classes:
             raise ConfigError(
                 f"optim2 is '{args.optim2}'; accepted are: {', '.join(optim_classes)}"
             )
-        weights = ASRTask.build_optimizers(args, model=_WeightsOnly(model))
-        logits = optim_classes[args.optim2](list(supernet.logits), **args.optim2_conf)
-        return [*weights, logits]
+        others = _Without(model, logits)
+        return [
+            *ASRTask.build_optimizers(args, model=others),
+            optim_classes[args.optim2](list(logits), **args.optim2_conf),
+        ]
 
     @classmethod
     def build_iter_factory(
@@ -195,14 +196,15 @@ def _streams(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     }
 
 
-class _WeightsOnly(torch.nn.Module):
-    """A model whose ``parameters()`` leave out the architecture logits."""
+class _Without(torch.nn.Module):
+    """A model whose ``parameters()`` leave some out."""
 
-    def __init__(self, model: torch.nn.Module) -> None:
+    def __init__(
+        self, model: torch.nn.Module, parameters: Sequence[torch.nn.Parameter]
+    ) -> None:
         super().__init__()
         self.model = model
+        self._left_out = {id(p) for p in parameters}
 
-    def parameters(self, recurse: bool = True):  # type: ignore[no-untyped-def]
-        supernet = find_supernet(self.model)
-        logits = {id(p) for p in supernet.logits} if supernet else set()
-        return (p for p in super().parameters(recurse) if id(p) not in logits)
+    def parameters(self, recurse: bool = True) -> Iterator[torch.nn.Parameter]:
+        return (p for p in super().parameters(recurse) if id(p) not in self._left_out)

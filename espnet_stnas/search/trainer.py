@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from espnet2.train.distributed_utils import DistributedOption
@@ -149,7 +149,7 @@ class SearchTrainer(Trainer):
         distributed: bool,
         **step_options: Any,
     ) -> SearchSteps:
-        supernet = _supernet(model)
+        supernet = find_supernet(model)
         searching = _is_searching(reporter, options)
         step = ArchitectureStep(
             getattr(model, "module", model),
@@ -181,7 +181,7 @@ class SearchTrainer(Trainer):
         distributed_option: DistributedOption,
     ) -> None:
         """Validate the arg-max architecture, report pi, write the architecture."""
-        supernet = _supernet(model)
+        supernet = find_supernet(model)
         super().validate_one_epoch(
             model=model,
             iterator=_reporting(iterator, reporter, probability_report(supernet)),
@@ -244,10 +244,3 @@ def _estimator(reporter: SubReporter, options: SearchTrainerOptions) -> Estimato
     if _is_searching(reporter, options):
         return build_estimator(options.estimator, options.estimator_conf)
     return build_estimator("uniform")
-
-
-def _supernet(model: torch.nn.Module) -> Supernet:
-    supernet: Optional[Supernet] = find_supernet(model)
-    if supernet is None:
-        raise RuntimeError("the model has no supernet to search")
-    return supernet
