@@ -10,7 +10,7 @@ from typing import Any
 
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
 from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError, format_options
+from espnet_stnas.spec import ConfigError, format_keys
 from espnet_stnas.version import __version__
 
 FORMAT = 1
@@ -57,7 +57,7 @@ class Architecture:
         if missing:
             raise ConfigError(
                 f"architecture file {path} lacks the key '{missing[0]}'; "
-                f"found {format_options(data)}"
+                f"found {format_keys(data)}"
             )
         if data["format"] != FORMAT or data["encoder"] != "stnas":
             raise ConfigError(

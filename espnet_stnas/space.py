@@ -18,7 +18,7 @@ from espnet_stnas.spec import (
     LARGEST,
     ConfigError,
     OpSpec,
-    format_options,
+    format_keys,
     parse_op,
 )
 
@@ -85,7 +85,7 @@ class SearchSpace:
         if conf.get("layers") is None:
             raise ConfigError(
                 "encoder_conf: the key 'layers' is missing "
-                f"(found {format_options(conf)}); it takes a list of operations and "
+                f"(found {format_keys(conf)}); it takes a list of operations and "
                 "choices, such as [[tdnn-C1D1, tdnn-C1D2], tdnn-C1S3D1]"
             )
         space = cls(
@@ -245,7 +245,7 @@ def _parse_layers(value: Any, where: str, depth: int = 0) -> list[Layer]:
 def _parse_repeat(item: Mapping[str, Any], where: str, depth: int) -> list[Layer]:
     if set(item) != {"repeat", "layers"}:
         raise ConfigError(
-            f"{where}: found the keys {format_options(item)}; a repetition has "
+            f"{where}: found the keys {format_keys(item)}; a repetition has "
             "exactly the keys 'repeat' and 'layers'"
         )
     times = item["repeat"]

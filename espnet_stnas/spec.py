@@ -306,6 +306,6 @@ def _parse_codes(codes: str, family: OpFamily, where: str) -> dict[str, OptionVa
     return given
 
 
-def format_options(found: Optional[Mapping[str, Any]]) -> str:
-    """The keys of a mapping as a readable list, for error messages."""
+def format_keys(found: Optional[Mapping[str, Any]]) -> str:
+    """Name the keys of a mapping, for error messages."""
     return ", ".join(f"'{key}'" for key in found) if found else "nothing"

@@ -205,7 +205,7 @@ def test_activations_of_unsampled_candidates_are_not_kept():
     assert eight - two < 8 * 8 * 8  # vectors of K numbers, not frames
 
 
-def test_weight_steps_make_no_score(monkeypatch):
+def test_weight_steps_make_no_score():
     supernet = double_network(SPACES["chain"]).train()
     ran = []
     for layer in supernet.choice_layers:
