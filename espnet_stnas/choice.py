@@ -1,20 +1,16 @@
-"""The choice block: candidate operations, their logits, and their scores."""
+"""The choice block: candidate operations and their logits."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from functools import partial
-from typing import Any, Optional
 
 import torch
 
 from espnet_stnas.estimators.base import Gate
 from espnet_stnas.lengths import zero_padding
 from espnet_stnas.network import NetworkLayer
+from espnet_stnas.scoring import ScoredPath, candidate_scores
 from espnet_stnas.space import Layer, LayerShape, SearchSpace
-
-# (x, y, dLoss/dy) -> dLoss/dc (K,)
-ScoreFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
 
 class ChoiceLayer(NetworkLayer):
@@ -70,75 +66,6 @@ class ChoiceLayer(NetworkLayer):
         ys = zero_padding(ys, olens)
         if gate.coefficients is None or not torch.is_grad_enabled():
             return ys, olens
-        score = partial(self._scores, gate, ilens, olens)
-        scored = _ScoredPath.apply(ys, gate.coefficients, xs_pad, score)
+        score = partial(candidate_scores, self.operations, gate, ilens, olens)
+        scored = ScoredPath.apply(ys, gate.coefficients, xs_pad, score)
         return scored, olens
-
-    def _scores(
-        self,
-        gate: Gate,
-        ilens: torch.Tensor,
-        olens: torch.Tensor,
-        xs_pad: torch.Tensor,
-        ys: torch.Tensor,
-        gradient: torch.Tensor,
-    ) -> torch.Tensor:
-        """s_k = <dLoss/dy, o_k(x)> (K,), zero for candidates the gate leaves out.
-
-        The other candidates' outputs are made, used and dropped one by one, without
-        a graph, once dLoss/dy is known: memory does not grow with K.
-        """
-        assert gate.coefficients is not None
-        scores = torch.zeros_like(gate.coefficients)
-        # The next layer reaches over into padding frames, where y is always zero.
-        gradient = zero_padding(gradient, olens)
-        operations = self.operations
-        scores[gate.active[0]] = inner_product(gradient, ys)
-        for k in gate.scored:
-            scores[k] = inner_product(gradient, operations[k].expected(xs_pad, ilens))
-        return scores
-
-
-class _ScoredPath(torch.autograd.Function):
-    """Passes the sampled output on, and scores all candidates in the backward.
-
-    The output and its gradient are those of the plain single-path network; only the
-    coefficients get an additional gradient.
-    """
-
-    @staticmethod
-    def forward(
-        ctx: Any,
-        ys: torch.Tensor,
-        coefficients: torch.Tensor,
-        xs_pad: torch.Tensor,
-        score: ScoreFunction,
-    ) -> torch.Tensor:
-        """Return ``ys`` (B, T, D) unchanged."""
-        device = ys.device.type
-        ctx.autocast = (
-            device,
-            torch.get_autocast_dtype(device),
-            torch.is_autocast_enabled(device),
-        )
-        ctx.score = score
-        ctx.save_for_backward(xs_pad, ys)
-        return ys.view_as(ys)
-
-    @staticmethod
-    def backward(
-        ctx: Any, gradient: torch.Tensor
-    ) -> tuple[torch.Tensor, Optional[torch.Tensor], None, None]:
-        """Pass dLoss/dy on; dLoss/dc are the scores."""
-        if not ctx.needs_input_grad[1]:
-            return gradient, None, None, None
-        xs_pad, ys = ctx.saved_tensors
-        with torch.no_grad(), torch.autocast(*ctx.autocast):
-            return gradient, ctx.score(xs_pad, ys, gradient), None, None
-
-
-def inner_product(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """The inner product over all elements, accumulated in float32 at least."""
-    dtype = torch.promote_types(one.dtype, torch.float32)
-    with torch.autocast(one.device.type, enabled=False):
-        return torch.dot(one.to(dtype).reshape(-1), other.to(dtype).reshape(-1))

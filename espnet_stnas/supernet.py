@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from typing import Optional
 
 import torch
@@ -54,16 +55,24 @@ class Supernet(Network):
         return self.space.resolve([int(pi.argmax()) for pi in self.probabilities()])
 
     def architecture_gates(
-        self, estimator: Estimator, generator: torch.Generator
+        self,
+        estimator: Estimator,
+        generator: torch.Generator,
+        logits: Optional[Sequence[torch.Tensor]] = None,
     ) -> Gates:
-        """Draw the gates of an architecture step."""
-        return tuple(
-            estimator.architecture_gate(logits, generator) for logits in self.logits
-        )
+        """Draw the gates of an architecture step.
+
+        Args:
+            estimator: Draws them.
+            generator: Source of all random draws.
+            logits: What the gates depend on instead of the supernet's own logits.
+        """
+        return _draw(estimator.architecture_gate, logits or self.logits, generator)
 
     def weight_gates(self, estimator: Estimator, generator: torch.Generator) -> Gates:
         """Draw the gates of a weight step."""
-        return tuple(estimator.weight_gate(logits, generator) for logits in self.logits)
+        with torch.no_grad():
+            return _draw(estimator.weight_gate, self.logits, generator)
 
     @contextmanager
     def routed(self, gates: Sequence[Gate]) -> Iterator[None]:
@@ -112,6 +121,29 @@ class Supernet(Network):
         return tuple(Gate((int(pi.argmax()),)) for pi in self.probabilities())
 
 
+def _draw(
+    draw: Callable[[torch.Tensor, torch.Generator], Gate],
+    logits: Sequence[torch.Tensor],
+    generator: torch.Generator,
+) -> Gates:
+    """Draw gates on the CPU: there and back in one transfer each, forward as backward.
+
+    Logits are few, and a GPU would have to wait for each of the draws.
+    """
+    device = logits[0].device
+    flat = torch.cat(list(logits)).cpu()
+    gates = [draw(a, generator) for a in flat.split([len(a) for a in logits])]
+    filled = [g for g in gates if g.coefficients is not None]
+    if device.type == "cpu" or not filled:
+        return tuple(gates)
+    coefficients = torch.cat([g.coefficients for g in filled]).to(device)  # type: ignore[misc]
+    moved = iter(coefficients.split([len(g.coefficients) for g in filled]))  # type: ignore[arg-type]
+    return tuple(
+        g if g.coefficients is None else replace(g, coefficients=next(moved))
+        for g in gates
+    )
+
+
 def build_supernet(space: SearchSpace, shapes: Sequence[LayerShape]) -> Supernet:
     """Build the supernet of a space whose layers have the given sizes."""
     layers = [
@@ -134,22 +166,20 @@ def find_supernet(model: torch.nn.Module) -> Supernet:
 
 
 @contextmanager
-def frozen_statistics(model: torch.nn.Module) -> Iterator[None]:
-    """Keep the running statistics of all batch norms of a model in training mode.
+def frozen_weights(
+    model: torch.nn.Module, learning: Sequence[torch.Tensor]
+) -> Iterator[None]:
+    """Make constants of all parameters of a model but some, while a graph is built.
 
-    An architecture step normalises by its batch as a weight step does, but must not
-    change the network: its data are not training data of the weights.
+    An architecture step then keeps nothing for gradients of weights, and does not go
+    back behind the first choice.
     """
-    norms = [
-        m
-        for m in model.modules()
-        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
-        and m.track_running_stats
-    ]
-    for norm in norms:
-        norm.track_running_stats = False
+    kept = {id(p) for p in learning}
+    frozen = [p for p in model.parameters() if p.requires_grad and id(p) not in kept]
+    for p in frozen:
+        p.requires_grad_(False)
     try:
         yield
     finally:
-        for norm in norms:
-            norm.track_running_stats = True
+        for p in frozen:
+            p.requires_grad_(True)

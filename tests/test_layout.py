@@ -24,7 +24,8 @@ ALLOWED = {
     "ops": {"ops", "spec", "lengths", "compat"},
     "estimators": {"estimators", "spec"},
     "network": {"ops", "lengths", "space", "supernet"},
-    "choice": {"network", "estimators", "lengths", "space"},
+    "scoring": {"estimators", "lengths", "ops"},
+    "choice": {"network", "scoring", "estimators", "lengths", "space"},
     "supernet": {"choice", "network", "estimators", "space"},
     "loading": set(),
     "saving": set(),
@@ -40,7 +41,7 @@ ALLOWED = {
 NO_TORCH = ("version", "registry", "spec", "space", "files", "errors", "architecture")
 NO_TORCH += ("derive", "baselines", "report", "score", "corpus", "search/experiment")
 NO_ESPNET = ("ops", "estimators", "network", "choice", "supernet", "loading", "lengths")
-NO_ESPNET += ("saving",)
+NO_ESPNET += ("saving", "scoring")
 
 
 def files(name: str) -> list[Path]:

@@ -8,12 +8,12 @@ import math
 import pytest
 import torch
 
-from espnet_stnas.choice import inner_product
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.estimators.base import Gate, probabilities
 from espnet_stnas.lengths import zero_padding
 from espnet_stnas.network import build_network
-from espnet_stnas.supernet import frozen_statistics
+from espnet_stnas.ops.norm import frozen_statistics
+from espnet_stnas.scoring import inner_product
 from tests.conftest import all_paths, batch, double_network, tiny_space
 
 CANDIDATES = ["tdnn-C1D1", "tdnn-C1D2Nbn", "identity", "zero", "tdnn-C2D2"]

@@ -7,13 +7,18 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Optional
 
-from espnet_stnas.estimators.base import Estimator, Gate
+from espnet_stnas.estimators.base import Estimator, Gate, Scoring
 from espnet_stnas.spec import ConfigError
 
-__all__ = ["ESTIMATORS", "Estimator", "Gate", "build_estimator"]
+__all__ = ["ESTIMATORS", "Estimator", "Gate", "Scoring", "build_estimator"]
 
 ESTIMATORS = {
     "st": "espnet_stnas.estimators.st:StraightThrough",
+    "reinmax": "espnet_stnas.estimators.reinmax:ReinMax",
+    "gumbel_st": "espnet_stnas.estimators.gumbel_st:GumbelStraightThrough",
+    "proxyless": "espnet_stnas.estimators.proxyless:Proxyless",
+    "snas": "espnet_stnas.estimators.snas:SNAS",
+    "darts": "espnet_stnas.estimators.darts:DARTS",
     "uniform": "espnet_stnas.estimators.uniform:Uniform",
 }
 
@@ -26,7 +31,7 @@ def build_estimator(name: str, conf: Optional[Mapping[str, Any]] = None) -> Esti
         conf: Its options.
 
     Raises:
-        ConfigError: If the name or an option is not known.
+        ConfigError: If the name or an option is not known, or a value is not accepted.
     """
     if name not in ESTIMATORS:
         raise ConfigError(
@@ -34,7 +39,7 @@ def build_estimator(name: str, conf: Optional[Mapping[str, Any]] = None) -> Esti
         )
     module, _, cls = ESTIMATORS[name].partition(":")
     estimator = getattr(importlib.import_module(module), cls)
-    accepted = inspect.signature(estimator).parameters
+    accepted = option_names(estimator)
     for key in conf or {}:
         if key not in accepted:
             raise ConfigError(
@@ -42,3 +47,16 @@ def build_estimator(name: str, conf: Optional[Mapping[str, Any]] = None) -> Esti
                 f"accepted are: {', '.join(accepted) or 'none'}"
             )
     return estimator(**(conf or {}))
+
+
+def option_names(estimator: type[Estimator]) -> list[str]:
+    """The options of an estimator: its constructor's arguments, and inherited ones."""
+    names: list[str] = []
+    for cls in estimator.__mro__:
+        if cls is object or "__init__" not in vars(cls):
+            continue
+        parameters = list(inspect.signature(cls).parameters.values())
+        names += [p.name for p in parameters if p.kind is not p.VAR_KEYWORD]
+        if not any(p.kind is p.VAR_KEYWORD for p in parameters):
+            break
+    return names

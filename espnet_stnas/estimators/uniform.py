@@ -13,6 +13,8 @@ class Uniform(Estimator):
     Guo et al. 2020, single-path one-shot (arXiv:1904.00420).
     """
 
+    learns = False
+
     def architecture_gate(
         self, logits: torch.Tensor, generator: torch.Generator
     ) -> Gate:

@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 import torch
 
+from espnet_stnas.ops.norm import frozen_statistics
 from espnet_stnas.spec import OpSpec
 
 
@@ -57,7 +58,7 @@ class Operation(torch.nn.Module, ABC):
 
         Scores of candidates that were not sampled use this: it has the mean of a
         dropped-out output without its variance, and draws no random numbers. Batch
-        norm goes on as in training.
+        norm normalises as in training, but learns nothing.
         """
         dropouts = [
             m for m in self.modules() if isinstance(m, torch.nn.Dropout) and m.training
@@ -65,7 +66,8 @@ class Operation(torch.nn.Module, ABC):
         for dropout in dropouts:
             dropout.training = False
         try:
-            return self(xs_pad, ilens)[0]
+            with frozen_statistics(self):
+                return self(xs_pad, ilens)[0]
         finally:
             for dropout in dropouts:
                 dropout.training = True

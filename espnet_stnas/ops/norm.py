@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+
 import torch
 import torch.nn.functional as F
 
@@ -40,3 +43,25 @@ class MaskedBatchNorm(torch.nn.BatchNorm1d):
         ys_pad = frames.new_zeros(*xs_pad.shape)
         ys_pad[valid] = frames
         return ys_pad
+
+
+@contextmanager
+def frozen_statistics(model: torch.nn.Module) -> Iterator[None]:
+    """Keep the running statistics of all batch norms of a model in training mode.
+
+    An architecture step normalises by its batch as a weight step does, but must not
+    change the network: its data are not training data of the weights.
+    """
+    norms = [
+        m
+        for m in model.modules()
+        if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)
+        and m.track_running_stats
+    ]
+    for norm in norms:
+        norm.track_running_stats = False
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.track_running_stats = True

@@ -13,7 +13,8 @@ from espnet2.train.reporter import SubReporter
 from espnet2.train.trainer import TrainerOptions, autocast_args
 
 from espnet_stnas.search.iterators import Batch
-from espnet_stnas.supernet import Gates, Supernet, frozen_statistics
+from espnet_stnas.ops.norm import frozen_statistics
+from espnet_stnas.supernet import Gates, Supernet
 
 
 class ArchitectureStep:

@@ -1,0 +1,77 @@
+"""ProxylessNAS: two sampled paths and their binary gates."""
+
+from __future__ import annotations
+
+from typing import Optional
+
+import torch
+
+from espnet_stnas.estimators.base import Estimator, Gate, probabilities, sample
+from espnet_stnas.estimators.sampled import build_scoring, seeded
+from espnet_stnas.estimators.st import one_hot
+
+
+class Proxyless(Estimator):
+    """Two paths drawn from pi; one of them runs; only their two logits learn.
+
+    Cai et al. 2019 (arXiv:1812.00332), section 3.2: the pair is drawn without
+    replacement, the active one from the pair's own softmax, and the gates' gradients go
+    through that softmax. After the update both logits are shifted by one constant, so
+    that the probabilities of all other candidates do not move.
+
+    Args:
+        score_dtype: ``bfloat16`` or ``float16``: precision of the inactive path's
+            output; inexact. None: as the output.
+        score_share: Share of the utterances that are scored; unbiased, more variance.
+
+    Raises:
+        ConfigError: If an option is out of range.
+    """
+
+    def __init__(
+        self, score_dtype: Optional[str] = None, score_share: float = 1.0
+    ) -> None:
+        self.scoring = build_scoring(score_dtype, score_share)
+
+    def architecture_gate(
+        self, logits: torch.Tensor, generator: torch.Generator
+    ) -> Gate:
+        """A pair of which one is active; see :class:`Estimator`."""
+        # A probability that underflows must not leave a pair without a partner.
+        pi = probabilities(logits).detach().double()
+        pi = pi.clamp(min=torch.finfo(pi.dtype).tiny)
+        pair = torch.multinomial(pi, 2, generator=generator).sort().values
+        active = sample(probabilities(logits[pair]), generator)
+        return self.gate(logits, pair, active, generator)
+
+    def gate(
+        self,
+        logits: torch.Tensor,
+        pair: torch.Tensor,
+        active: int,
+        generator: Optional[torch.Generator] = None,
+    ) -> Gate:
+        """The gate of a pair (2,) of candidates, of which one (0 or 1) is active."""
+        p = probabilities(logits[pair])
+        gates = one_hot(p, active) + (p - p.detach())
+        zeros = torch.zeros(len(logits), dtype=gates.dtype)
+        return Gate(
+            active=(int(pair[active]),),
+            coefficients=zeros.index_add(0, pair, gates),
+            scored=(int(pair[1 - active]),),
+            scoring=seeded(self.scoring, generator),
+        )
+
+    def after_update(
+        self, logits: torch.Tensor, before: torch.Tensor, touched: frozenset[int]
+    ) -> None:
+        """Leave the probabilities of candidates that were not drawn where they were.
+
+        An optimizer with momentum moves all logits: the others are put back.
+        """
+        drawn = torch.zeros_like(logits, dtype=torch.bool)
+        drawn[sorted(touched)] = True
+        if not touched:
+            return
+        shift = before[drawn].logsumexp(0) - logits[drawn].logsumexp(0)
+        logits.copy_(torch.where(drawn, logits + shift, before))

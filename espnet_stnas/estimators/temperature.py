@@ -1,0 +1,92 @@
+"""Temperatures as functions of the epoch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Union
+
+from espnet_stnas.spec import ConfigError
+
+SHAPES = ("linear", "exponential", "cosine")
+KEYS = ("start", "end", "epochs", "shape")
+
+
+@dataclass(frozen=True)
+class Temperature:
+    """A temperature that goes from one value to another, then stays there.
+
+    Args:
+        start: Value in epoch 1 of the search.
+        end: Value from epoch ``epochs`` on.
+        epochs: How many epochs the way takes.
+        shape: ``exponential`` (equal ratios per epoch), ``linear`` (equal
+            differences) or ``cosine`` (slow at both ends).
+    """
+
+    start: float
+    end: float
+    epochs: int = 1
+    shape: str = "exponential"
+
+    def at(self, epoch: int) -> float:
+        """The temperature in an epoch of the search, from 1 after the warm-up."""
+        if epoch >= self.epochs:
+            return self.end
+        way = max(epoch - 1, 0) / (self.epochs - 1)
+        if self.shape == "exponential":
+            return math.exp(
+                (1 - way) * math.log(self.start) + way * math.log(self.end)
+            )
+        if self.shape == "cosine":
+            way = (1 - math.cos(math.pi * way)) / 2
+        return (1 - way) * self.start + way * self.end
+
+
+def build_temperature(value: Union[float, Mapping[str, Any]]) -> Temperature:
+    """A temperature from the configuration: a number, or a mapping of a schedule.
+
+    Raises:
+        ConfigError: If it is not one, or if it is not above 0 in every epoch.
+    """
+    where = "estimator_conf: temperature"
+    if not isinstance(value, Mapping):
+        constant = _positive(value, where)
+        return Temperature(constant, constant)
+    for key in value:
+        if key not in KEYS:
+            raise ConfigError(
+                f"{where} has no key '{key}'; accepted are: {', '.join(KEYS)}"
+            )
+    missing = [key for key in KEYS[:3] if key not in value]
+    if missing:
+        raise ConfigError(
+            f"{where} lacks {', '.join(missing)}; a schedule needs start, end and "
+            "epochs"
+        )
+    epochs, shape = value["epochs"], value.get("shape", "exponential")
+    if type(epochs) is not int or epochs < 1:
+        raise ConfigError(
+            f"{where}: epochs is {epochs!r}; accepted is an integer of 1 or more"
+        )
+    if shape not in SHAPES:
+        raise ConfigError(
+            f"{where}: shape is {shape!r}; accepted are: {', '.join(SHAPES)}"
+        )
+    return Temperature(
+        _positive(value["start"], f"{where}: start"),
+        _positive(value["end"], f"{where}: end"),
+        epochs,
+        shape,
+    )
+
+
+def _positive(value: Any, where: str) -> float:
+    number = isinstance(value, (int, float)) and type(value) is not bool
+    if not number or not 0.0 < value < math.inf:
+        raise ConfigError(
+            f"{where} is {value!r}; accepted is a number above 0 (a softmax divides by "
+            "it)"
+        )
+    return float(value)
