@@ -121,7 +121,9 @@ class Problem:
         torch.manual_seed(seed)
         supernet = build_network(space, input_size)
         if not isinstance(supernet, Supernet):
-            raise ConfigError("encoder_conf: layers holds no choice, so nothing to time")
+            raise ConfigError(
+                "encoder_conf: layers holds no choice, so nothing to time"
+            )
         self.supernet = supernet.to(device).train()
         self.path = path_of_mean_cost(self.supernet, frames, seed)
         with torch.no_grad():

@@ -69,19 +69,24 @@ class Losses(Protocol):
     Every call runs the supernet once more, with the gates of this step.
     """
 
-    logits: Sequence[torch.nn.Parameter]
-    weights: Sequence[torch.nn.Parameter]
-    learning_rate: float
-    """That of the weights' optimizer, now."""
+    @property
+    def logits(self) -> Sequence[torch.nn.Parameter]:
+        """The architecture logits (K_1,), (K_2,), ..."""
+
+    @property
+    def weights(self) -> Sequence[torch.nn.Parameter]:
+        """All other parameters that learn."""
+
+    @property
+    def learning_rate(self) -> float:
+        """That of the weights' optimizer, now."""
 
     def architecture_gradients(
         self, wrt: Sequence[torch.nn.Parameter]
     ) -> list[torch.Tensor]:
         """Gradients of the loss on the batch of the architecture step."""
 
-    def weight_gradients(
-        self, wrt: Sequence[torch.nn.Parameter]
-    ) -> list[torch.Tensor]:
+    def weight_gradients(self, wrt: Sequence[torch.nn.Parameter]) -> list[torch.Tensor]:
         """Gradients of the loss on the batch of the weight step that comes next."""
 
 

@@ -31,9 +31,7 @@ class DARTS(Estimator):
 
     def __init__(self, order: int = 1, unrolled_lr: Optional[float] = None) -> None:
         if type(order) is not int or order not in (1, 2):
-            raise ConfigError(
-                f"estimator_conf: order is {order!r}; accepted are: 1, 2"
-            )
+            raise ConfigError(f"estimator_conf: order is {order!r}; accepted are: 1, 2")
         if unrolled_lr is not None:
             if order == 1:
                 raise ConfigError(
@@ -69,16 +67,20 @@ class DARTS(Estimator):
         return unrolled_gradients(losses, xi)
 
 
-def unrolled_gradients(losses: Losses, xi: float) -> list[torch.Tensor]:
+def unrolled_gradients(
+    losses: Losses, xi: float, radius: float = 0.01
+) -> list[torch.Tensor]:
     """The second-order gradient of DARTS (equations 7 and 8).
 
     dL_val(w', alpha)/dalpha - xi (dL_train(w+)/dalpha - dL_train(w-)/dalpha) / 2 eps,
     with w' = w - xi dL_train/dw, w+- = w +- eps v, v = dL_val(w')/dw' and
-    eps = 0.01 / ||v||.
+    eps = radius / ||v||.
 
     Args:
         losses: The losses; training loss means that of the weight batch.
         xi: Learning rate of the virtual step.
+        radius: How far the weights move to each side for the finite difference; the
+            default is the paper's.
     """
     count = len(losses.logits)
     weights = list(losses.weights)
@@ -91,7 +93,7 @@ def unrolled_gradients(losses: Losses, xi: float) -> list[torch.Tensor]:
     norm = torch.stack([v.norm() for v in direction]).norm()
     if not torch.isfinite(norm) or norm == 0:
         return ahead
-    epsilon = 0.01 / float(norm)
+    epsilon = radius / float(norm)
     with _displaced(weights, direction, epsilon):
         above = _training_gradients(losses, losses.logits, seed)
     with _displaced(weights, direction, -epsilon):

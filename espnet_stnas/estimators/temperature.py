@@ -36,9 +36,7 @@ class Temperature:
             return self.end
         way = max(epoch - 1, 0) / (self.epochs - 1)
         if self.shape == "exponential":
-            return math.exp(
-                (1 - way) * math.log(self.start) + way * math.log(self.end)
-            )
+            return math.exp((1 - way) * math.log(self.start) + way * math.log(self.end))
         if self.shape == "cosine":
             way = (1 - math.cos(math.pi * way)) / 2
         return (1 - way) * self.start + way * self.end

@@ -2,32 +2,35 @@
 
 from __future__ import annotations
 
-import logging
 import time
+from collections.abc import Callable, Sequence
 from typing import Any, Optional
 
 import torch
-from espnet2.schedulers.abs_scheduler import AbsBatchStepScheduler
 from espnet2.torch_utils.device_funcs import to_device
 from espnet2.train.reporter import SubReporter
 from espnet2.train.trainer import TrainerOptions, autocast_args
 
-from espnet_stnas.search.iterators import Batch
+from espnet_stnas.estimators import Gate
 from espnet_stnas.ops.norm import frozen_statistics
-from espnet_stnas.supernet import Gates, Supernet
+from espnet_stnas.search.iterators import Batch
+from espnet_stnas.search.logit_update import LogitUpdate, average_over_ranks
+from espnet_stnas.supernet import Gates, Supernet, frozen_weights
+
+# Gradients of some parameters on one batch, with loss and weight of the batch.
+Result = tuple[list[torch.Tensor], torch.Tensor, Optional[torch.Tensor]]
 
 
 class ArchitectureStep:
-    """Computes architecture gradients and steps their optimizer.
+    """Computes architecture gradients and lets the logits follow them.
 
     Gradients come from ``torch.autograd.grad`` with respect to the logits alone: no
     weight gets a gradient, so nothing of this step can leak into a weight step.
 
     Args:
         model: The ESPnet model, not wrapped for parallel training.
-        supernet: The supernet inside it.
-        optimizer: Optimizer of the logits.
-        scheduler: Its scheduler, or None.
+        update: Updates the logits, knows the supernet and the estimator.
+        weight_optimizer: Whose learning rate an unrolled step takes.
         scaler: Loss scaler of mixed precision, or None.
         options: Options of the trainer.
         distributed: Whether gradients are to be averaged over processes.
@@ -36,90 +39,139 @@ class ArchitectureStep:
     def __init__(
         self,
         model: torch.nn.Module,
-        supernet: Supernet,
+        update: LogitUpdate,
         *,
-        optimizer: torch.optim.Optimizer,
-        scheduler: Any,
+        weight_optimizer: torch.optim.Optimizer,
         scaler: Any,
         options: TrainerOptions,
         distributed: bool,
     ) -> None:
         self.model = model
-        self.supernet = supernet
-        self.optimizer = optimizer
-        self.scheduler = scheduler
+        self.update = update
+        self.weight_optimizer = weight_optimizer
         self.scaler = scaler
         self.options = options
         self.distributed = distributed
 
     def __call__(
-        self, batch: Batch, gates: Gates, reporter: SubReporter, *, update: bool
+        self,
+        batch: Batch,
+        weight_batch: Batch,
+        generator: Callable[[], torch.Generator],
+        reporter: SubReporter,
+        *,
+        update: bool,
     ) -> None:
         """Accumulate the gradients of one batch, and step if told so.
 
         Args:
             batch: Utterance ids and the data of the model.
-            gates: Gates of the choices, with coefficients.
+            weight_batch: The batch of the weight step that comes next.
+            generator: Makes the source of the draws of this step, always the same.
             reporter: Gets loss, gradient norm, learning rate and time.
             update: Step the optimizer after this batch (else only accumulate).
         """
         start = time.perf_counter()
-        loss, weight, gradients = self._gradients(batch, gates)
-        for logits, gradient in zip(self.supernet.logits, gradients, strict=True):
-            gradient = gradient / self.options.accum_grad
-            logits.grad = gradient if logits.grad is None else logits.grad + gradient
-        reporter.register({"arch_loss": loss.detach()}, weight)
+        losses = StepLosses(self, batch, weight_batch, generator)
+        gradients = self.update.estimator.gradients(losses)
+        share = 1.0 / self.options.accum_grad
+        self.update.accumulate([g * share for g in gradients], losses.gates)
+        assert losses.loss is not None
+        reporter.register({"arch_loss": losses.loss.detach()}, losses.weight)
         if update:
-            reporter.register(self._update())
+            reporter.register(self.update())
         reporter.register({"arch_time": time.perf_counter() - start})
 
-    def _gradients(
-        self, batch: Batch, gates: Gates
-    ) -> tuple[torch.Tensor, Optional[torch.Tensor], list[torch.Tensor]]:
+    def gradients(
+        self, batch: Batch, gates: Gates, wrt: Sequence[torch.nn.Parameter]
+    ) -> Result:
+        """Gradients of the loss on a batch, averaged over processes.
+
+        Args:
+            batch: Utterance ids and the data of the model.
+            gates: Gates of the choices, with coefficients.
+            wrt: With respect to which parameters.
+        """
         utterances, data = batch
         data = to_device(
             {**data, "utt_id": utterances}, "cuda" if self.options.ngpu > 0 else "cpu"
         )
-        with self.supernet.routed(gates), frozen_statistics(self.model):
-            with torch.autocast(
-                "cuda", enabled=self.scaler is not None, **autocast_args
+        supernet = self.update.supernet
+        with supernet.routed(gates), frozen_statistics(self.model):
+            with (
+                frozen_weights(self.model, wrt),
+                torch.autocast(
+                    "cuda", enabled=self.scaler is not None, **autocast_args
+                ),
             ):
                 result = self.model(**data)
                 loss, weight = _loss_and_weight(result)
             scale = 1.0 if self.scaler is None else float(self.scaler.get_scale())
-            # A scheme without architecture gradient leaves the logits unused.
-            gradients = torch.autograd.grad(
-                loss * scale, self.supernet.logits, allow_unused=True
-            )
+            # Not every loss reaches all parameters.
+            gradients = torch.autograd.grad(loss * scale, list(wrt), allow_unused=True)
         filled = [
             torch.zeros_like(p) if g is None else g / scale
-            for p, g in zip(self.supernet.logits, gradients, strict=True)
+            for p, g in zip(wrt, gradients, strict=True)
         ]
-        if self.distributed:
-            loss, weight, filled = _average_over_ranks(loss, weight, filled)
-        return loss, weight, filled
+        if not self.distributed:
+            return filled, loss, weight
+        share = loss.new_ones(()) if weight is None else weight.to(loss.dtype).sum()
+        (*filled, loss), weight = average_over_ranks([*filled, loss], share)
+        return filled, loss, weight
 
-    def _update(self) -> dict[str, float]:
-        norm = torch.nn.utils.clip_grad_norm_(
-            self.supernet.logits,
-            max_norm=self.options.grad_clip,
-            norm_type=self.options.grad_clip_type,
+
+class StepLosses:
+    """What an estimator sees of one architecture step; see ``estimators.base.Losses``.
+
+    Args:
+        step: Computes gradients.
+        batch: The batch of the architecture step.
+        weight_batch: That of the weight step.
+        generator: Makes the source of the draws, always the same.
+    """
+
+    def __init__(
+        self,
+        step: ArchitectureStep,
+        batch: Batch,
+        weight_batch: Batch,
+        generator: Callable[[], torch.Generator],
+    ) -> None:
+        supernet: Supernet = step.update.supernet
+        logits = {id(p) for p in supernet.logits}
+        self.logits = supernet.logits
+        self.weights = [
+            p
+            for p in step.model.parameters()
+            if p.requires_grad and id(p) not in logits
+        ]
+        self.learning_rate = float(step.weight_optimizer.param_groups[0]["lr"])
+        self.gates: Sequence[Gate] = ()
+        self.loss: Optional[torch.Tensor] = None
+        self.weight: Optional[torch.Tensor] = None
+        self._step = step
+        self._batch = batch
+        self._weight_batch = weight_batch
+        self._generator = generator
+
+    def architecture_gradients(
+        self, wrt: Sequence[torch.nn.Parameter]
+    ) -> list[torch.Tensor]:
+        """Gradients of the loss on the batch of the architecture step."""
+        self.gates = self._gates()
+        gradients, self.loss, self.weight = self._step.gradients(
+            self._batch, tuple(self.gates), wrt
         )
-        if torch.isfinite(norm):
-            self.optimizer.step()
-            if isinstance(self.scheduler, AbsBatchStepScheduler):
-                self.scheduler.step()
-        else:
-            logging.warning(
-                f"The norm of the architecture gradient is {norm}. Skipping this "
-                "architecture step."
-            )
-        self.optimizer.zero_grad()
-        return {
-            "arch_grad_norm": float(norm),
-            "arch_skipped": 0.0 if torch.isfinite(norm) else 1.0,
-            "optim1_lr0": self.optimizer.param_groups[0]["lr"],
-        }
+        return gradients
+
+    def weight_gradients(self, wrt: Sequence[torch.nn.Parameter]) -> list[torch.Tensor]:
+        """Gradients of the loss on the batch of the weight step that comes next."""
+        return self._step.gradients(self._weight_batch, self._gates(), wrt)[0]
+
+    def _gates(self) -> Gates:
+        # A graph can be used once: every gradient gets gates of its own, drawn alike.
+        update = self._step.update
+        return update.supernet.architecture_gates(update.estimator, self._generator())
 
 
 def _loss_and_weight(
@@ -131,19 +183,3 @@ def _loss_and_weight(
     else:
         loss, _, weight = result
     return loss.sum(), weight
-
-
-def _average_over_ranks(
-    loss: torch.Tensor, weight: Optional[torch.Tensor], gradients: list[torch.Tensor]
-) -> tuple[torch.Tensor, torch.Tensor, list[torch.Tensor]]:
-    """Average over processes, weighted by batch as ESPnet weights losses.
-
-    One reduction of a vector; the logits are few.
-    """
-    share = loss.new_ones(()) if weight is None else weight.to(loss.dtype).sum()
-    flat = torch.cat([g.reshape(-1) for g in gradients] + [loss.detach().reshape(1)])
-    flat = torch.cat([flat * share, share.reshape(1)])
-    torch.distributed.all_reduce(flat)
-    flat, total = flat[:-1] / flat[-1], flat[-1]
-    parts = torch.split(flat, [g.numel() for g in gradients] + [1])
-    return parts[-1].squeeze(0), total, list(parts[:-1])

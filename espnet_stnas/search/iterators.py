@@ -22,12 +22,12 @@ class SearchBatches:
 
     Args:
         weights: Batches for weight steps; they set the length of the epoch.
-        architecture: Makes batches for architecture steps.
+        architecture: Makes batches for architecture steps, if they have their own.
         epoch: The epoch, from 1.
     """
 
     weights: Any
-    architecture: AbsIterFactory
+    architecture: Optional[AbsIterFactory]
     epoch: int
 
     def __len__(self) -> int:
@@ -46,8 +46,10 @@ class SearchBatches:
         """Architecture batches without end, each pass in a new order.
 
         Raises:
-            RuntimeError: If a pass has no batch.
+            RuntimeError: If a pass has no batch, or there is no such stream.
         """
+        if self.architecture is None:
+            raise RuntimeError("there is no stream of batches for architecture steps")
         for number in itertools.count():
             batch = None
             for batch in self.architecture.build_iter(self.epoch + number * _PASS):
@@ -61,10 +63,12 @@ class SearchIterFactory(AbsIterFactory):
 
     Args:
         weights: Makes batches for weight steps.
-        architecture: Makes batches for architecture steps.
+        architecture: Makes batches for architecture steps; None for joint steps.
     """
 
-    def __init__(self, weights: AbsIterFactory, architecture: AbsIterFactory) -> None:
+    def __init__(
+        self, weights: AbsIterFactory, architecture: Optional[AbsIterFactory]
+    ) -> None:
         self.weights = weights
         self.architecture = architecture
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Iterable, Iterator
+from contextlib import nullcontext
+from functools import partial
 from typing import Optional, TypeVar
 
 import torch
@@ -11,8 +13,9 @@ from espnet2.train.reporter import SubReporter
 from espnet_stnas.estimators import Estimator
 from espnet_stnas.search.architecture_step import ArchitectureStep
 from espnet_stnas.search.iterators import Batch, SearchBatches
+from espnet_stnas.search.joint_step import JointStep
 from espnet_stnas.search.randomness import path_generator
-from espnet_stnas.supernet import Supernet
+from espnet_stnas.supernet import Gates, Supernet
 
 Item = TypeVar("Item")
 
@@ -21,14 +24,16 @@ class SearchSteps:
     """Hands weight batches to ESPnet's training loop, one path drawn for each.
 
     Before it hands out a batch, it performs an architecture step and draws the path
-    of the weight step. So ESPnet's own ``train_one_epoch`` stays in charge of all
-    else: mixed precision, accumulation, clipping, logging.
+    of the weight step, or makes that a joint step. So ESPnet's own
+    ``train_one_epoch`` stays in charge of all else: mixed precision, accumulation,
+    clipping, logging.
 
     Args:
         batches: The batches of this epoch.
         supernet: The supernet.
         estimator: Draws the gates.
         architecture_step: Performs an architecture step; None in warm-up.
+        joint_step: Makes weight steps joint steps; None in warm-up.
         reporter: Gets the statistics of architecture steps.
         seed: Seed of the search.
         accum_grad: Batches per update, of weights and of logits.
@@ -42,7 +47,8 @@ class SearchSteps:
         supernet: Supernet,
         *,
         estimator: Estimator,
-        architecture_step: Optional[ArchitectureStep],
+        architecture_step: Optional[ArchitectureStep] = None,
+        joint_step: Optional[JointStep] = None,
         reporter: SubReporter,
         seed: int,
         accum_grad: int,
@@ -53,6 +59,7 @@ class SearchSteps:
         self.supernet = supernet
         self.estimator = estimator
         self.architecture_step = None if no_forward_run else architecture_step
+        self.joint_step = None if no_forward_run else joint_step
         self.reporter = reporter
         self.seed = seed
         self.accum_grad = accum_grad
@@ -74,25 +81,39 @@ class SearchSteps:
             self._running.close()
 
     def _steps(self) -> Generator[Batch, None, None]:
-        architecture_batches = self.batches.architecture_batches()
         batches: Iterable[Batch] = self.batches
         if self.device is not None:
             batches = stop_together(batches, self.device)
-        for step, batch in enumerate(batches, start=1):
+        joint = nullcontext() if self.joint_step is None else self.joint_step.active()
+        with joint:
             if self.architecture_step is not None:
-                self.architecture_step(
-                    next(architecture_batches),
-                    self.supernet.architecture_gates(
-                        self.estimator, self._generator(step, "architecture")
-                    ),
-                    self.reporter,
-                    update=step % self.accum_grad == 0,
-                )
-            gates = self.supernet.weight_gates(
+                batches = self._after_architecture_steps(batches)
+            for step, batch in enumerate(batches, start=1):
+                with self.supernet.routed(self._gates(step)):
+                    yield batch
+
+    def _after_architecture_steps(self, batches: Iterable[Batch]) -> Iterator[Batch]:
+        assert self.architecture_step is not None
+        others = self.batches.architecture_batches()
+        for step, batch in enumerate(batches, start=1):
+            self.architecture_step(
+                next(others),
+                batch,
+                partial(self._generator, step, "architecture"),
+                self.reporter,
+                update=step % self.accum_grad == 0,
+            )
+            yield batch
+
+    def _gates(self, step: int) -> Gates:
+        if self.joint_step is None:
+            return self.supernet.weight_gates(
                 self.estimator, self._generator(step, "weights")
             )
-            with self.supernet.routed(gates):
-                yield batch
+        return self.joint_step.gates(
+            self._generator(step, "architecture"),
+            first=(step - 1) % self.accum_grad == 0,
+        )
 
     def _generator(self, step: int, role: str) -> torch.Generator:
         return path_generator(self.seed, self.batches.epoch, step, role)

@@ -39,9 +39,10 @@ class SearchASRTask(ASRTask):
         group.add_argument(
             "--arch_data",
             default="train",
-            choices=("train", "valid"),
+            choices=("train", "valid", "joint"),
             help="Where architecture steps get their batches: from a part of the "
-            "training set that is set aside, or from the validation set",
+            "training set that is set aside, or from the validation set. joint: there "
+            "are none; each weight step also updates the logits, on the same batch",
         )
         group.add_argument(
             "--arch_fraction",
@@ -110,7 +111,7 @@ class SearchASRTask(ASRTask):
                     f"{', '.join(overrides.get('shape_files', args.train_shape_file))}:"
                     f" {error}"
                 ) from error
-        return SearchIterFactory(factories["weights"], factories["architecture"])
+        return SearchIterFactory(factories["weights"], factories.get("architecture"))
 
 
 def check_search(args: argparse.Namespace) -> None:
@@ -129,7 +130,14 @@ def check_search(args: argparse.Namespace) -> None:
             "encoder_conf: layers holds no choice, so there is nothing to search; give "
             "a list of candidate operations for at least one layer"
         )
-    build_estimator(args.estimator, args.estimator_conf)
+    estimator = build_estimator(args.estimator, args.estimator_conf)
+    estimator.check([len(choice.candidates) for choice in space.choices])
+    if estimator.needs_weight_batch and args.arch_data == "joint":
+        raise ConfigError(
+            f"arch_data is 'joint', but estimator '{args.estimator}' with these "
+            "options needs a batch of its own for architecture steps; accepted are: "
+            "train, valid"
+        )
     if args.warmup_epochs < 0:
         raise ConfigError(
             f"warmup_epochs is {args.warmup_epochs}; accepted is an integer of 0 or "
@@ -172,6 +180,8 @@ def _check_output_dir(output_dir: Path, space: SearchSpace) -> None:
 
 def _streams(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """What each stream changes in ESPnet's options of the training iterator."""
+    if args.arch_data == "joint":
+        return {"weights": {}}
     if args.arch_data == "valid":
         return {
             "weights": {},

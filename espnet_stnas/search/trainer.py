@@ -20,6 +20,8 @@ from espnet_stnas.estimators import ESTIMATORS, Estimator, build_estimator
 from espnet_stnas.saving import whole_saves
 from espnet_stnas.search.architecture_step import ArchitectureStep
 from espnet_stnas.search.iterators import Batch, SearchBatches
+from espnet_stnas.search.joint_step import JointStep
+from espnet_stnas.search.logit_update import LogitUpdate
 from espnet_stnas.search.schedulers import after_warmup
 from espnet_stnas.search.steps import SearchSteps
 from espnet_stnas.supernet import Supernet, find_supernet
@@ -32,6 +34,7 @@ class SearchTrainerOptions(TrainerOptions):
     warmup_epochs: int
     estimator: str
     estimator_conf: dict
+    arch_data: str
 
 
 class SearchTrainer(Trainer):
@@ -119,7 +122,7 @@ class SearchTrainer(Trainer):
             reporter=reporter,
             options=options,
             distributed=distributed_option.distributed,
-            optimizer=optimizers[1],
+            optimizers=optimizers,
             scheduler=schedulers[1],
             scaler=scaler,
         )
@@ -147,23 +150,35 @@ class SearchTrainer(Trainer):
         reporter: SubReporter,
         options: SearchTrainerOptions,
         distributed: bool,
-        **step_options: Any,
+        optimizers: Sequence[torch.optim.Optimizer],
+        scheduler: Any,
+        scaler: Any,
     ) -> SearchSteps:
         supernet = find_supernet(model)
-        searching = _is_searching(reporter, options)
-        step = ArchitectureStep(
-            getattr(model, "module", model),
+        estimator = _estimator(reporter, options)
+        joint, alternating = None, None
+        update = LogitUpdate(
             supernet,
+            estimator,
+            optimizer=optimizers[1],
+            scheduler=scheduler,
             options=options,
-            distributed=distributed,
-            **step_options,
         )
+        common: dict[str, Any] = dict(
+            weight_optimizer=optimizers[0], scaler=scaler, distributed=distributed
+        )
+        if estimator.learns and options.arch_data == "joint":
+            joint = JointStep(update, reporter=reporter, **common)
+        elif estimator.learns:
+            plain = getattr(model, "module", model)
+            alternating = ArchitectureStep(plain, update, options=options, **common)
         device = "cuda" if options.ngpu > 0 else "cpu"
         return SearchSteps(
             batches,
             supernet,
-            estimator=_estimator(reporter, options),
-            architecture_step=step if searching else None,
+            estimator=estimator,
+            architecture_step=alternating,
+            joint_step=joint,
             reporter=reporter,
             seed=options.seed,
             accum_grad=options.accum_grad,
@@ -241,6 +256,8 @@ def _is_searching(reporter: SubReporter, options: SearchTrainerOptions) -> bool:
 
 
 def _estimator(reporter: SubReporter, options: SearchTrainerOptions) -> Estimator:
-    if _is_searching(reporter, options):
-        return build_estimator(options.estimator, options.estimator_conf)
-    return build_estimator("uniform")
+    if not _is_searching(reporter, options):
+        return build_estimator("uniform")
+    estimator = build_estimator(options.estimator, options.estimator_conf)
+    estimator.start_epoch(reporter.get_epoch() - options.warmup_epochs)
+    return estimator

@@ -8,8 +8,9 @@ import pytest
 import torch
 from espnet2.train.reporter import SubReporter
 
-from espnet_stnas.estimators import build_estimator
+from espnet_stnas.estimators import ESTIMATORS, build_estimator
 from espnet_stnas.search.architecture_step import ArchitectureStep
+from espnet_stnas.search.logit_update import LogitUpdate
 from tests.conftest import batch, double_network, tiny_space
 
 SPACE = tiny_space(
@@ -34,19 +35,32 @@ class Model(torch.nn.Module):
         return loss, stats, weight
 
 
-def make(*, scaler=None, lr=0.1, as_dict=False, scheduler=None, **options):
-    """A step on a fresh model, always the same one; the model in training mode."""
+def make(
+    *, scaler=None, lr=0.1, as_dict=False, scheduler=None, estimator="st", **options
+):
+    """A step on a fresh model, always the same one; the model in training mode.
+
+    ``options`` are the trainer's, and the estimator's in ``conf``.
+    """
     torch.manual_seed(1)
     model = Model(as_dict).train()
     defaults = {"ngpu": 0, "accum_grad": 1, "grad_clip": 1e9, "grad_clip_type": 2.0}
     optimizer = torch.optim.SGD(model.supernet.logits, lr=lr)
-    step = ArchitectureStep(
-        model,
+    conf = options.pop("conf", None)
+    options = SimpleNamespace(**{**defaults, **options})
+    update = LogitUpdate(
         model.supernet,
+        build_estimator(estimator, conf),
         optimizer=optimizer,
         scheduler=scheduler(optimizer) if scheduler else None,
+        options=options,
+    )
+    step = ArchitectureStep(
+        model,
+        update,
+        weight_optimizer=torch.optim.SGD(model.parameters(), lr=0.01),
         scaler=scaler,
-        options=SimpleNamespace(**{**defaults, **options}),
+        options=options,
         distributed=False,
     )
     return model, step
@@ -58,10 +72,8 @@ def data(seed: int):
     return ["a", "b"], {"x": x, "lengths": lengths}
 
 
-def gates(model, seed: int = 0):
-    return model.supernet.architecture_gates(
-        build_estimator("st"), torch.Generator().manual_seed(seed)
-    )
+def generator() -> torch.Generator:
+    return torch.Generator().manual_seed(0)
 
 
 def reporter() -> SubReporter:
@@ -76,7 +88,8 @@ def run(model, step, *seeds: int) -> dict:
     """Accumulate over batches, update at the last; return the last statistics."""
     for i, seed in enumerate(seeds, start=1):
         report = reporter()
-        step(data(seed), gates(model), report, update=i == len(seeds))
+        update = i == len(seeds)
+        step(data(seed), data(seed + 100), generator, report, update=update)
         report.next()
     return {key: values[-1].value for key, values in report.stats.items()}
 
@@ -134,7 +147,7 @@ def test_batch_schedulers_step_with_the_optimizer():
     run(model, step, 0, 1)
     rates = [run(model, step, 0, 1)["optim1_lr0"]]
     assert rates == [pytest.approx(0.1)]
-    assert step.scheduler.last_epoch == 2
+    assert step.update.scheduler.last_epoch == 2
 
 
 def test_non_finite_gradients_are_skipped_and_counted():
@@ -143,9 +156,66 @@ def test_non_finite_gradients_are_skipped_and_counted():
     utterances, content = data(0)
     content["x"][0, 0, 0] = float("nan")
     report = reporter()
-    step((utterances, content), gates(model), report, update=True)
+    step((utterances, content), data(100), generator, report, update=True)
     report.next()
     assert report.stats["arch_skipped"][0].value == 1.0
     assert torch.equal(logits(model), start)
     assert run(model, step, 0)["arch_skipped"] == 0.0
     assert not torch.equal(logits(model), start)
+
+
+@pytest.mark.parametrize("name", [n for n in ESTIMATORS if n != "uniform"])
+def test_only_logits_change_whatever_the_estimator(name):
+    conf = {"order": 2} if name == "darts" else {}
+    model, step = make(estimator=name, conf=conf)
+    before = {k: v.clone() for k, v in model.state_dict().items()}
+    assert run(model, step, 0)["arch_grad_norm"] > 0
+    for key, value in model.state_dict().items():
+        if not key.endswith("logits"):
+            assert torch.equal(value, before[key]), key
+    assert any(not torch.equal(v, before[k]) for k, v in model.state_dict().items())
+    assert all(p.grad is None for p in model.parameters())
+
+
+def test_second_order_looks_at_the_batch_of_the_weight_step():
+    """The same architecture batch, another weight batch: another update."""
+    moves = []
+    for order, seed in ((1, 100), (1, 101), (2, 100), (2, 101), (2, 100)):
+        model, step = make(estimator="darts", conf={"order": order})
+        torch.manual_seed(0)
+        step(data(0), data(seed), generator, reporter(), update=True)
+        moves.append(logits(model))
+    assert torch.equal(moves[0], moves[1])
+    assert not torch.allclose(moves[2], moves[3])
+    assert torch.equal(moves[2], moves[4])
+
+
+def test_temperature_is_reported():
+    model, step = make(estimator="gumbel_st", conf={"temperature": 0.3})
+    assert run(model, step, 0)["temperature"] == pytest.approx(0.3)
+
+
+def test_proxyless_with_momentum_leaves_other_probabilities_alone():
+    """Pairs of all batches of an accumulation count."""
+    model, step = make(estimator="proxyless", accum_grad=2)
+    step.update.optimizer = torch.optim.Adam(model.supernet.logits, lr=0.1)
+    for _ in range(5):
+        before = model.supernet.probabilities()
+        report = reporter()
+        touched = set()
+        for i in (0, 1):
+            draw = torch.Generator().manual_seed(i)
+            gates = model.supernet.architecture_gates(step.update.estimator, draw)
+            touched |= gates[0].touched
+            step(
+                data(i),
+                data(9),
+                lambda i=i: torch.Generator().manual_seed(i),
+                report,
+                update=i == 1,
+            )
+            report.next()
+        after = model.supernet.probabilities()
+        for k in {0, 1, 2} - touched:
+            torch.testing.assert_close(after[0][k], before[0][k])
+        assert not torch.allclose(after[1], before[1])

@@ -20,11 +20,20 @@ def free_port() -> int:
 
 
 @pytest.mark.slow
-def test_two_processes_search_together(corpus, tmp_path):
+@pytest.mark.parametrize(
+    ("estimator", "arch_data"), [("st", "train"), ("proxyless", "joint")]
+)
+def test_two_processes_search_together(corpus, tmp_path, estimator, arch_data):
     """Both finish, also with uneven numbers of batches, and hold the same model."""
     port = str(free_port())
     # An odd number of batches of an odd size: shares of the ranks differ.
-    config = search_config(batch_size=5, max_epoch=2, arch_fraction=0.4)
+    config = search_config(
+        batch_size=5,
+        max_epoch=2,
+        arch_fraction=0.4,
+        estimator=estimator,
+        arch_data=arch_data,
+    )
     processes = []
     for rank in range(2):
         arguments = command(corpus, tmp_path / "exp", config)
