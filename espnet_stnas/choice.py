@@ -63,9 +63,8 @@ class ChoiceLayer(NetworkLayer):
         self, xs_pad: torch.Tensor, ilens: torch.Tensor, gate: Gate
     ) -> tuple[torch.Tensor, torch.Tensor]:
         ys, olens = self.operations[gate.active[0]](xs_pad, ilens)
-        ys = zero_padding(ys, olens)
         if gate.coefficients is None or not torch.is_grad_enabled():
-            return ys, olens
-        score = partial(candidate_scores, self.operations, gate, ilens, olens)
-        scored = ScoredPath.apply(ys, gate.coefficients, xs_pad, score)
+            return zero_padding(ys, olens), olens
+        score = partial(candidate_scores, self.operations, gate, ilens)
+        scored = ScoredPath.apply(ys, gate.coefficients, xs_pad, olens, score)
         return scored, olens

@@ -28,9 +28,10 @@ class ScoredPath(torch.autograd.Function):
         ys: torch.Tensor,
         coefficients: torch.Tensor,
         xs_pad: torch.Tensor,
+        olens: torch.Tensor,
         score: ScoreFunction,
     ) -> torch.Tensor:
-        """Return ``ys`` (B, T, D) unchanged."""
+        """Return ``ys`` (B, T, D) with its padding set to zero."""
         device = ys.device.type
         ctx.autocast = (
             device,
@@ -38,26 +39,29 @@ class ScoredPath(torch.autograd.Function):
             torch.is_autocast_enabled(device),
         )
         ctx.score = score
-        ctx.save_for_backward(xs_pad, ys)
-        return ys.view_as(ys)
+        ys = zero_padding(ys, olens)
+        ctx.save_for_backward(xs_pad, ys, olens)
+        return ys
 
     @staticmethod
     def backward(
         ctx: Any, gradient: torch.Tensor
-    ) -> tuple[torch.Tensor, Optional[torch.Tensor], None, None]:
+    ) -> tuple[torch.Tensor, Optional[torch.Tensor], None, None, None]:
         """Pass dLoss/dy on; dLoss/dc are the scores."""
-        if not ctx.needs_input_grad[1]:
-            return gradient, None, None, None
-        xs_pad, ys = ctx.saved_tensors
-        with torch.no_grad(), torch.autocast(*ctx.autocast):
-            return gradient, ctx.score(xs_pad, ys, gradient), None, None
+        xs_pad, ys, olens = ctx.saved_tensors
+        # The next layer reaches over into padding frames, where y is always zero.
+        gradient = zero_padding(gradient, olens)
+        scores = None
+        if ctx.needs_input_grad[1]:
+            with torch.no_grad(), torch.autocast(*ctx.autocast):
+                scores = ctx.score(xs_pad, ys, gradient)
+        return gradient, scores, None, None, None
 
 
 def candidate_scores(
     operations: Sequence[Operation],
     gate: Gate,
     ilens: torch.Tensor,
-    olens: torch.Tensor,
     xs_pad: torch.Tensor,
     ys: torch.Tensor,
     gradient: torch.Tensor,
@@ -72,10 +76,9 @@ def candidate_scores(
         operations: The candidates, K of them.
         gate: Which of them count, with coefficients.
         ilens: Valid frames (B,) of the input.
-        olens: Valid frames (B,) of the output.
         xs_pad: Input frames (B, T, D).
         ys: Output frames (B, T', D') of the sampled candidate, zero where padded.
-        gradient: dLoss/dy (B, T', D').
+        gradient: dLoss/dy (B, T', D'), zero where padded.
     """
     assert gate.coefficients is not None
     scoring = gate.scoring
@@ -83,10 +86,8 @@ def candidate_scores(
     if scoring.share < 1.0:
         rows = utterances(scoring, len(ilens)).to(ilens.device)
         scale = len(ilens) / len(rows)
-        ilens, olens, xs_pad = ilens[rows], olens[rows], xs_pad[rows]
+        ilens, xs_pad = ilens[rows], xs_pad[rows]
         ys, gradient = ys[rows], gradient[rows]
-    # The next layer reaches over into padding frames, where y is always zero.
-    gradient = zero_padding(gradient, olens)
     scores = torch.zeros_like(gate.coefficients)
     scores[gate.active[0]] = inner_product(gradient, ys)
     device = xs_pad.device.type

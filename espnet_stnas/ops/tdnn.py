@@ -48,7 +48,7 @@ class TDNN(Operation):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Transform (B, T, D) to (B, T', D'); see :class:`Operation`."""
         olens = self.spec.output_length(ilens)
-        ys = F.relu(self._convolve(xs_pad))
+        ys = self._convolve(xs_pad)
         if isinstance(self.norm, MaskedBatchNorm):
             ys = self.norm(ys, olens)
         else:
@@ -56,7 +56,7 @@ class TDNN(Operation):
         return self.dropout(ys), olens
 
     def _convolve(self, xs_pad: torch.Tensor) -> torch.Tensor:
-        """Apply `self.conv` to (B, T, D).
+        """Apply `self.conv` and ReLU to (B, T, D).
 
         As a 2-D convolution over images of height 1 with the channels last, which is
         how frames lie in memory: `Conv1d` would copy to (B, D, T) and back, and its
@@ -64,7 +64,7 @@ class TDNN(Operation):
         """
         conv = self.conv
         images = xs_pad.transpose(1, 2).unsqueeze(2)
-        ys = F.conv2d(
+        images = F.conv2d(
             images,
             conv.weight.unsqueeze(2),
             conv.bias,
@@ -72,4 +72,4 @@ class TDNN(Operation):
             padding=(0, *conv.padding),
             dilation=(1, *conv.dilation),
         )
-        return ys.squeeze(2).transpose(1, 2)
+        return F.relu(images, inplace=True).squeeze(2).transpose(1, 2)
