@@ -3,7 +3,10 @@
 For every search space, this prints the cost of each kind of step as a ratio to one
 training step (forward, and backward with weight gradients) of the fixed encoder that is
 the sampled path, on the same batch, in the same process: medians over rounds in which
-all steps take turns. Also the bytes saved for the backward, and the peak of memory.
+all steps take turns. Also the bytes saved for the backward, the peak of memory, and the
+variance of the architecture gradients, relative to that of `st` with all scores, on a
+narrow network early in training (variance.py): a cheap step of high variance is not a
+good one.
 
     python benchmarks/search_step.py                       # the paper's size
     python benchmarks/search_step.py --size middle --json table.json
@@ -34,6 +37,7 @@ from measure import (
     peak_bytes,
     saved_bytes,
 )
+from variance import SmallSupernet
 
 from espnet_stnas.choice import ChoiceLayer
 from espnet_stnas.errors import plain_errors
@@ -79,6 +83,9 @@ STEPS = {
     "weight step": Step("weights"),
     "architecture step, st": Step("architecture"),
     "architecture step, st, N = 2": Step("architecture", conf=PAIR),
+    "architecture step, st, N = 2, by probability": Step(
+        "architecture", conf={**PAIR, "proposal": "probabilities"}
+    ),
     "architecture step, st, bfloat16 scores": Step(
         "architecture", conf={"score_dtype": "bfloat16"}
     ),
@@ -266,6 +273,21 @@ def measure(
     }
 
 
+def variances(
+    space: SearchSpace, steps: dict[str, Step], args: argparse.Namespace
+) -> dict[str, dict[str, float]]:
+    """Variances relative to those of `st`, for even and for uneven logits."""
+    result: dict[str, dict[str, float]] = {}
+    for key, deviation in (("variance_even", 0.0), ("variance_uneven", 1.0)):
+        small = SmallSupernet(space, args.input_size, deviation, args.seed)
+        base = small.variance("st", None, args.draws, args.seed)
+        for name, step in steps.items():
+            if step.kind == "architecture":
+                found = small.variance(step.estimator, step.conf, args.draws, args.seed)
+                result.setdefault(name, {})[key] = found / base
+    return result
+
+
 def build_spaces(args: argparse.Namespace) -> dict[str, SearchSpace]:
     """The search spaces of the command line, by the heading of their column.
 
@@ -289,20 +311,54 @@ def build_spaces(args: argparse.Namespace) -> dict[str, SearchSpace]:
 def tables(results: dict[str, dict[str, dict[str, float]]]) -> str:
     """Markdown: time, saved bytes and peak memory, a column for each space."""
     spaces = list(results)
-    names = list(next(iter(results.values())))
     parts = []
-    for title, key, form in (
-        ("Time, ratio to the training step of the fixed encoder", "time", "{:.2f}"),
-        ("Bytes saved for the backward, ratio", "saved", "{:.2f}"),
-        ("Peak memory beyond weights and batch, MB", "peak_bytes", "{:.0f}"),
-    ):
-        scale = 1e-6 if key == "peak_bytes" else 1.0
+    for title, form, value in TABLES:
+        names = [n for n, r in results[spaces[0]].items() if value(r) is not None]
         rows = [
-            [name, *(form.format(results[s][name][key] * scale) for s in spaces)]
+            [name, *(form.format(value(results[s][name])) for s in spaces)]
             for name in names
         ]
         parts.append(f"{title}:\n\n" + markdown_table(["step", *spaces], rows))
     return "\n\n".join(parts)
+
+
+def _product(result: dict[str, float], key: str) -> Optional[float]:
+    return result["time"] * result[key] if key in result else None
+
+
+TABLES: tuple[tuple[str, str, Callable[[dict[str, float]], Optional[float]]], ...] = (
+    (
+        "Time, ratio to the training step of the fixed encoder",
+        "{:.2f}",
+        lambda r: r["time"],
+    ),
+    ("Bytes saved for the backward, ratio", "{:.2f}", lambda r: r["saved"]),
+    (
+        "Peak memory beyond weights and batch, MB",
+        "{:.0f}",
+        lambda r: r["peak_bytes"] * 1e-6,
+    ),
+    (
+        "Variance relative to `st`, even logits (start of a search)",
+        "{:.2f}",
+        lambda r: r.get("variance_even"),
+    ),
+    (
+        "Variance relative to `st`, logits of standard deviation 1",
+        "{:.2f}",
+        lambda r: r.get("variance_uneven"),
+    ),
+    (
+        "Time x variance, even logits",
+        "{:.2f}",
+        lambda r: _product(r, "variance_even"),
+    ),
+    (
+        "Time x variance, logits of standard deviation 1",
+        "{:.2f}",
+        lambda r: _product(r, "variance_uneven"),
+    ),
+)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -321,6 +377,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--input_size", type=int, default=120)
     parser.add_argument("--steps", nargs="+", metavar="STEP", help="parts of names")
     parser.add_argument("--repeat", type=int, default=7)
+    parser.add_argument(
+        "--draws", type=int, default=1000, help="gradients per variance; 0 for none"
+    )
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--device", default="cpu", choices=("cpu", "cuda"))
     parser.add_argument("--seed", type=int, default=0)
@@ -351,6 +410,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
             seed=args.seed,
         )
         results[name] = measure(problem, steps, device, args.repeat)
+        if args.draws > 1:
+            for step, found in variances(space, steps, args).items():
+                results[name][step].update(found)
     print(header(device) + "\n\n" + tables(results))
     if args.json:
         report = {"environment": environment(device), "results": results}

@@ -22,9 +22,13 @@ class ChoiceLayer(NetworkLayer):
         space: Where the shared settings are.
     """
 
+    score_offset: torch.Tensor
+
     def __init__(self, layer: Layer, shape: LayerShape, space: SearchSpace) -> None:
         super().__init__(layer, shape, space)
         self.logits = torch.nn.Parameter(torch.zeros(len(layer.candidates)))
+        # In the state dict, so that a resumed search goes on as it would have.
+        self.register_buffer("score_offset", torch.zeros(2))
 
     def forward(  # type: ignore[override]
         self, xs_pad: torch.Tensor, ilens: torch.Tensor, gate: Gate
@@ -65,6 +69,8 @@ class ChoiceLayer(NetworkLayer):
         ys, olens = self.operations[gate.active[0]](xs_pad, ilens)
         if gate.coefficients is None or not torch.is_grad_enabled():
             return zero_padding(ys, olens), olens
-        score = partial(candidate_scores, self.operations, gate, ilens)
+        score = partial(
+            candidate_scores, self.operations, gate, self.score_offset, ilens
+        )
         scored = ScoredPath.apply(ys, gate.coefficients, xs_pad, olens, score)
         return scored, olens

@@ -62,7 +62,7 @@ def _operations(keys: Iterable[str]) -> dict[int, list[str]]:
         parts = key.split(".")
         if parts[:2] == ["network", "layers"] and parts[2].isdigit():
             names = operations.setdefault(int(parts[2]), [])
-            if parts[3] != "logits" and parts[3] not in names:
+            if parts[3] not in ("logits", "score_offset", *names):
                 names.append(parts[3])
     return operations
 

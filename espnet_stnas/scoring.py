@@ -11,6 +11,9 @@ from espnet_stnas.estimators.base import Gate, Scoring
 from espnet_stnas.lengths import zero_padding
 from espnet_stnas.ops import Operation
 
+# How fast the mean of past score differences forgets: about 20 steps.
+OFFSET_RATE = 0.05
+
 # (x, y, dLoss/dy) -> dLoss/dc (K,)
 ScoreFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
 
@@ -61,12 +64,13 @@ class ScoredPath(torch.autograd.Function):
 def candidate_scores(
     operations: Sequence[Operation],
     gate: Gate,
+    offset: torch.Tensor,
     ilens: torch.Tensor,
     xs_pad: torch.Tensor,
     ys: torch.Tensor,
     gradient: torch.Tensor,
 ) -> torch.Tensor:
-    """s_k = <dLoss/dy, o_k(x)> (K,), zero for candidates the gate leaves out.
+    """s_k = <dLoss/dy, o_k(x)> (K,), as far as the gate asks for them.
 
     The other candidates' outputs are made, used and dropped one by one, without a
     graph, once dLoss/dy is known: memory does not grow with K. That of the sampled
@@ -75,6 +79,7 @@ def candidate_scores(
     Args:
         operations: The candidates, K of them.
         gate: Which of them count, with coefficients.
+        offset: Running mean (2,) of scores that :func:`estimated_scores` keeps.
         ilens: Valid frames (B,) of the input.
         xs_pad: Input frames (B, T, D).
         ys: Output frames (B, T', D') of the sampled candidate, zero where padded.
@@ -88,18 +93,67 @@ def candidate_scores(
         scale = len(ilens) / len(rows)
         ilens, xs_pad = ilens[rows], xs_pad[rows]
         ys, gradient = ys[rows], gradient[rows]
-    scores = torch.zeros_like(gate.coefficients)
-    scores[gate.active[0]] = inner_product(gradient, ys)
-    device = xs_pad.device.type
-    enabled = scoring.dtype is not None or torch.is_autocast_enabled(device)
-    dtype = scoring.dtype or torch.get_autocast_dtype(device)
-    if scoring.dtype is not None:
-        xs_pad = xs_pad.to(scoring.dtype)
+    sampled = inner_product(gradient, ys)
+    others = _other_scores(operations, gate, ilens, xs_pad, gradient)
+    if gate.weights is None:
+        scores = torch.zeros_like(gate.coefficients)
+        scores[list(gate.scored)] = others.to(scores.dtype)
+    else:
+        scores = estimated_scores(gate, sampled, others, offset)
+    scores[gate.active[0]] = sampled
+    return scores * scale
+
+
+def _other_scores(
+    operations: Sequence[Operation],
+    gate: Gate,
+    ilens: torch.Tensor,
+    xs_pad: torch.Tensor,
+    gradient: torch.Tensor,
+) -> torch.Tensor:
+    """The scores (n,) of the candidates that were not sampled."""
+    device, wanted = xs_pad.device.type, gate.scoring.dtype
+    enabled = wanted is not None or torch.is_autocast_enabled(device)
+    dtype = wanted or torch.get_autocast_dtype(device)
+    if wanted is not None:
+        xs_pad = xs_pad.to(wanted)
+    scores = [gradient.new_zeros(0)]
     for k in gate.scored:
         with torch.autocast(device, dtype, enabled):
             output = operations[k].expected(xs_pad, ilens)
-        scores[k] = inner_product(gradient, output)
-    return scores * scale
+        scores.append(inner_product(gradient, output).reshape(1))
+    return torch.cat(scores)
+
+
+def estimated_scores(
+    gate: Gate, sampled: torch.Tensor, others: torch.Tensor, offset: torch.Tensor
+) -> torch.Tensor:
+    """Estimates (K,) of all scores from those of a few candidates, without bias.
+
+    e + 1[k drawn] (s_k - e) / chance_k, with e = s_sampled + b. Any b that does not
+    depend on the draw leaves the expectation at s_k; the best one is what is to be
+    expected of s_k - s_sampled. The sampled candidate's score differs from all others'
+    by much the same amount (it alone had its dropout, and the gradient is taken at its
+    output), so that b is the mean of past draws.
+
+    Args:
+        gate: Which candidates were drawn, with weights 1 / chance.
+        sampled: Score () of the sampled candidate.
+        others: Scores (n,) of the drawn ones.
+        offset: Sum and weight (2,) of past s_k - s_sampled, decaying; updated in place.
+    """
+    assert gate.coefficients is not None and gate.weights is not None
+    mean = offset[0] / offset[1].clamp(min=torch.finfo(offset.dtype).tiny)
+    expected = (sampled + mean).to(gate.coefficients.dtype)
+    scores = expected.expand(len(gate.coefficients)).clone()
+    index = torch.tensor(gate.scored, device=scores.device)
+    weights = torch.tensor(gate.weights, device=scores.device, dtype=scores.dtype)
+    scores[index] += weights * (others - expected)
+    observed = torch.stack([(others - sampled).mean(), torch.ones_like(sampled)])
+    updated = offset + OFFSET_RATE * (observed.to(offset.dtype) - offset)
+    # A step that overflows must not spoil all later ones.
+    offset.copy_(torch.where(torch.isfinite(updated).all(), updated, offset))
+    return scores
 
 
 def utterances(scoring: Scoring, count: int) -> torch.Tensor:

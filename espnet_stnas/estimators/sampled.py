@@ -33,8 +33,9 @@ class SampledPath(Estimator):
         subgraph_size: Candidates that are scored in a step, N, the sampled one among
             them. A choice with fewer candidates has all of its own scored. None: all.
         weighting: ``unbiased`` (default) weighs the other candidates' scores by the
-            inverse of their chance to be drawn, with the sampled candidate's score as
-            a control variate: the expectation over the draws is that of scoring all.
+            inverse of their chance to be drawn, after subtraction of what was to be
+            expected (:func:`espnet_stnas.scoring.estimated_scores`): the expectation
+            over the draws is that of scoring all.
             ``renormalise`` takes the sub-graph for the whole choice, as ProxylessNAS
             does; biased.
         proposal: How the others are drawn, without replacement: ``uniform`` (default),
@@ -123,20 +124,21 @@ class SampledPath(Estimator):
             generator: Draws the utterances that are scored.
         """
         everyone = tuple(k for k in range(len(logits)) if k != path)
-        if others is None:
+        scored = everyone if others is None else tuple(sorted(others))
+        weights = None
+        if others is None or self.weighting == "unbiased":
             coefficients = self.relaxation(logits, path)
-        elif self.weighting == "renormalise":
-            coefficients = _renormalised(self, logits, path, others)
         else:
+            coefficients = _renormalised(self, logits, path, others)
+        if others is not None and self.weighting == "unbiased":
             if chances is None:
                 raise ValueError("an unbiased sub-graph needs chances")
-            coefficients = _unbiased(
-                self.relaxation(logits, path), path, others, chances
-            )
+            weights = tuple(1.0 / float(chances[k]) for k in scored)
         return Gate(
             active=(path,),
             coefficients=coefficients,
-            scored=everyone if others is None else tuple(sorted(others)),
+            scored=scored,
+            weights=weights,
             scoring=seeded(self.scoring, generator),
         )
 
@@ -236,25 +238,6 @@ def systematic(
         if len(drawn) < count and (hit or needed):
             drawn.append(k)
     return tuple(drawn)
-
-
-def _unbiased(
-    coefficients: torch.Tensor,
-    path: int,
-    others: Sequence[int],
-    chances: torch.Tensor,
-) -> torch.Tensor:
-    """Coefficients whose gradient is, in expectation, that of the full ones.
-
-    Since the coefficients sum to one, s may be replaced by s - s_path. That leaves the
-    path without a term; each drawn candidate's is divided by its chance.
-    """
-    change = coefficients - coefficients.detach()
-    index = torch.tensor(sorted(others))
-    parts = change[index] / chances[index].to(change.dtype)
-    result = torch.zeros_like(change).index_add(0, index, parts)
-    result = result.index_add(0, torch.tensor([path]), -parts.sum().reshape(1))
-    return coefficients.detach() + result
 
 
 def _renormalised(

@@ -153,6 +153,11 @@ def check_search(args: argparse.Namespace) -> None:
             f"train_dtype is '{args.train_dtype}'; a search accepts float32 or "
             "float64, since architecture logits need the precision (use_amp works)"
         )
+    if args.train_dtype == "float64" and (args.estimator_conf or {}).get("score_dtype"):
+        raise ConfigError(
+            f"estimator_conf: score_dtype is '{args.estimator_conf['score_dtype']}', "
+            "but train_dtype is 'float64'; with score_dtype, only float32 is accepted"
+        )
     for option in ("multiple_iterator", "sharded_ddp", "use_deepspeed", "use_adapter"):
         if getattr(args, option, False):
             raise ConfigError(

@@ -8,10 +8,11 @@ import math
 import pytest
 import torch
 
-from espnet_stnas.estimators import build_estimator
+from espnet_stnas.estimators import Gate, build_estimator
 from espnet_stnas.estimators.sampled import draw_others, inclusion_chances
 from espnet_stnas.lengths import zero_padding
 from espnet_stnas.ops.norm import frozen_statistics
+from espnet_stnas.scoring import estimated_scores
 from espnet_stnas.spec import ConfigError
 from tests.conftest import all_paths, batch, double_network, tiny_space
 from tests.estimators.toys import (
@@ -235,6 +236,9 @@ def test_expected_unbiased_subgraph_gradient_is_that_of_all_candidates(
             )
         for combination in itertools.product(*options):
             probability = math.prod(p for p, _ in combination)
+            # Any offset will do, if it does not depend on the draw.
+            for n, layer in enumerate(supernet.choice_layers):
+                layer.score_offset.copy_(torch.tensor([0.7 - n, 1.0]))
             # A gate's graph serves one backward.
             gradients = torch.autograd.grad(
                 _loss(supernet, [g for _, g in combination], inputs),
@@ -345,6 +349,7 @@ def test_scores_of_a_share_of_the_utterances_are_right_in_expectation(conf):
         gate = estimator.gate(
             supernet.logits[0], 2, others, chances, generator=generator
         )
+        supernet.choice_layers[0].score_offset.zero_()
         return logit_gradients(supernet, [gate], inputs)[0]
 
     drawn = []
@@ -354,6 +359,36 @@ def test_scores_of_a_share_of_the_utterances_are_right_in_expectation(conf):
             drawn.append(g)
     assert len(drawn) == 2
     torch.testing.assert_close((drawn[0] + drawn[1]) / 2, gradient(full))
+
+
+def test_offset_is_the_decaying_mean_of_past_differences():
+    """And an overflow leaves it alone."""
+    gate = Gate((0,), torch.zeros(4), (1, 3), (2.0, 2.0))
+    offset = torch.zeros(2)
+    differences = [(3.0, 5.0), (1.0, 2.0), (float("inf"), 0.0), (0.0, 8.0)]
+    total, weight = 0.0, 0.0
+    for pair in differences:
+        sampled = torch.tensor(10.0)
+        expected = 10.0 + (total / weight if weight else 0.0)
+        scores = estimated_scores(gate, sampled, sampled + torch.tensor(pair), offset)
+        assert scores[2] == pytest.approx(expected)
+        for k, d in zip((1, 3), pair, strict=True):
+            assert scores[k] == pytest.approx(expected + 2 * (10.0 + d - expected))
+        if math.isfinite(sum(pair)):
+            total = 0.95 * total + 0.05 * sum(pair) / 2
+            weight = 0.95 * weight + 0.05
+        assert offset.tolist() == [pytest.approx(total), pytest.approx(weight)]
+
+
+def test_offset_makes_estimates_less_noisy():
+    """Scores that differ from the sampled one's by a constant are estimated exactly."""
+    gate = Gate((0,), torch.zeros(4), (2,), (3.0,))
+    offset = torch.zeros(2)
+    for step in range(3):
+        sampled = torch.tensor(float(step))
+        scores = estimated_scores(gate, sampled, sampled.reshape(1) - 7.0, offset)
+        exact = torch.full((4,), step - 7.0)
+        assert torch.allclose(scores[1:], exact[1:]) == (step > 0)
 
 
 def test_half_precision_scores_are_close():

@@ -359,10 +359,12 @@ def test_every_estimator_searches(corpus, tmp_path, name, arch_data):
     assert steps[1] == {max(steps[0]) / 2}
 
 
-def test_joint_search_is_the_same_after_a_resume(corpus, tmp_path):
+@pytest.mark.parametrize("arch_data", ["train", "joint"])
+def test_subgraph_search_is_the_same_after_a_resume(corpus, tmp_path, arch_data):
     """Also with a scheduler of the logits, and with gradients that accumulate."""
     config = {
-        "arch_data": "joint",
+        "arch_data": arch_data,
+        "estimator_conf": {"subgraph_size": 2, "proposal": "probabilities"},
         "accum_grad": 2,
         "scheduler2": "warmuplr",
         "scheduler2_conf": {"warmup_steps": 100},
@@ -373,6 +375,8 @@ def test_joint_search_is_the_same_after_a_resume(corpus, tmp_path):
     assert_same(whole["model"], parts["model"])
     rates = [whole["reporter"]["stats"][e]["train"]["optim1_lr0"] for e in (2, 3)]
     assert 0 < rates[0] < rates[1]
+    offsets = [v for k, v in whole["model"].items() if "score_offset" in k]
+    assert offsets[0].abs().sum() > 0
 
 
 def test_joint_steps_leave_the_weights_to_espnet(corpus, tmp_path):
@@ -512,6 +516,13 @@ def with_layers(*layers, **conf):
         (
             {"train_dtype": "float16"},
             "train_dtype is 'float16'; a search accepts float",
+        ),
+        (
+            {
+                "train_dtype": "float64",
+                "estimator_conf": {"score_dtype": "bfloat16"},
+            },
+            "score_dtype is 'bfloat16', but train_dtype is 'float64'",
         ),
         ({"multiple_iterator": True}, "multiple_iterator is true; a search accepts on"),
     ],
