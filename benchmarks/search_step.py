@@ -17,13 +17,9 @@ from __future__ import annotations
 
 import argparse
 import json
-import random
 import statistics
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Optional
 
@@ -37,18 +33,13 @@ from measure import (
     peak_bytes,
     saved_bytes,
 )
+from steps import STEPS, Problem, Step, forward_and_backward
 from variance import SmallSupernet
 
-from espnet_stnas.choice import ChoiceLayer
 from espnet_stnas.errors import plain_errors
-from espnet_stnas.estimators import Estimator, Gate, build_estimator
 from espnet_stnas.files import read_yaml_mapping
-from espnet_stnas.lengths import zero_padding
-from espnet_stnas.network import Network, build_network
-from espnet_stnas.ops.norm import frozen_statistics
 from espnet_stnas.space import SearchSpace
 from espnet_stnas.spec import ConfigError
-from espnet_stnas.supernet import Supernet, frozen_weights
 
 SIZES = {"paper": (8, 600), "middle": (4, 300)}
 # Candidates C<context>D<dilation>; four are the paper's.
@@ -58,191 +49,6 @@ CANDIDATES = {
     8: [(c, d) for c in (1, 2) for d in (1, 2, 3, 4)],
     16: [(c, d) for c in (1, 2, 3, 4) for d in (1, 2, 3, 4)],
 }
-OUTPUTS = 72
-PAIR = {"subgraph_size": 2, "weighting": "unbiased"}
-
-
-@dataclass(frozen=True)
-class Step:
-    """One kind of step.
-
-    Args:
-        kind: ``weights``, ``architecture``, ``joint`` or ``reference`` (architecture
-            step as the reference code does it).
-        estimator: Name of the estimator.
-        conf: Its options.
-    """
-
-    kind: str
-    estimator: str = "st"
-    conf: Optional[dict[str, Any]] = None
-
-
-STEPS = {
-    "reference code's architecture step": Step("reference"),
-    "weight step": Step("weights"),
-    "architecture step, st": Step("architecture"),
-    "architecture step, st, N = 2": Step("architecture", conf=PAIR),
-    "architecture step, st, N = 2, by probability": Step(
-        "architecture", conf={**PAIR, "proposal": "probabilities"}
-    ),
-    "architecture step, st, bfloat16 scores": Step(
-        "architecture", conf={"score_dtype": "bfloat16"}
-    ),
-    "architecture step, st, 1/4 of the utterances": Step(
-        "architecture", conf={"score_share": 0.25}
-    ),
-    "architecture step, reinmax": Step("architecture", "reinmax"),
-    "architecture step, proxyless": Step("architecture", "proxyless"),
-    "joint step, st": Step("joint"),
-    "joint step, st, N = 2": Step("joint", conf=PAIR),
-    "architecture step, darts": Step("architecture", "darts"),
-    "weight step, darts": Step("weights", "darts"),
-    "architecture step, snas": Step("architecture", "snas"),
-    "weight step, snas": Step("weights", "snas"),
-}
-
-
-class Problem:
-    """A supernet, the fixed network of one of its paths, and a batch.
-
-    Args:
-        space: The search space.
-        batch: Utterances.
-        frames: Frames of the longest one; the shortest has three quarters of them.
-        input_size: Dimensions of an input frame.
-        device: Where.
-        seed: Seed of weights and data.
-    """
-
-    def __init__(
-        self,
-        space: SearchSpace,
-        *,
-        batch: int,
-        frames: int,
-        input_size: int,
-        device: torch.device,
-        seed: int,
-    ) -> None:
-        torch.manual_seed(seed)
-        supernet = build_network(space, input_size)
-        if not isinstance(supernet, Supernet):
-            raise ConfigError(
-                "encoder_conf: layers holds no choice, so nothing to time"
-            )
-        self.supernet = supernet.to(device).train()
-        self.path = path_of_mean_cost(self.supernet, frames, seed)
-        with torch.no_grad():
-            for logits, k in zip(self.supernet.logits, self.path, strict=True):
-                logits[k] = 30.0  # Estimators then draw this path.
-        fixed = build_network(space.resolve(self.path), input_size)
-        state = self.supernet.state_dict()
-        fixed.load_state_dict({key: state[key] for key in fixed.state_dict()})
-        self.fixed = fixed.to(device).train()
-        # As in the paper; its cost is small.
-        width = space.shapes(input_size)[-1].output_width
-        self.projection = torch.nn.Linear(width, OUTPUTS).to(device)
-        lengths = torch.linspace(frames, 0.75 * frames, batch).long()
-        self.inputs = (
-            torch.randn(batch, frames, input_size, device=device),
-            lengths.to(device),
-        )
-        with torch.no_grad():
-            outputs = self.projection(self.fixed(*self.inputs)[0])
-        self.gradient = torch.randn_like(outputs)
-        self.generator = torch.Generator().manual_seed(seed)
-
-    def loss(self, network: Network) -> torch.Tensor:
-        """Some loss of the projected outputs whose own cost is small."""
-        return (self.projection(network(*self.inputs)[0]) * self.gradient).sum()
-
-    def exclude(self) -> list[torch.Tensor]:
-        """What exists anyway, whatever a step saves."""
-        modules = (self.supernet, self.fixed, self.projection)
-        tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
-        return [*tensors, *self.inputs, self.gradient]
-
-
-def path_of_mean_cost(supernet: Supernet, frames: int, seed: int) -> list[int]:
-    """Of many random paths, that whose parameters x frames are nearest to the mean."""
-    costs = []
-    for layer in supernet.layers:
-        lengths = {op.spec.output_length(frames) for op in layer.operations}
-        frames = max(lengths)
-        if isinstance(layer, ChoiceLayer):
-            sizes = [sum(p.numel() for p in o.parameters()) for o in layer.operations]
-            costs.append([frames * (size + 1) for size in sizes])
-    mean = sum(sum(c) / len(c) for c in costs)
-    generator = random.Random(seed)
-    paths = ([generator.randrange(len(c)) for c in costs] for _ in range(1000))
-    return min(
-        paths,
-        key=lambda path: abs(
-            sum(c[k] for c, k in zip(costs, path, strict=True)) - mean
-        ),
-    )
-
-
-def forward_and_backward(
-    problem: Problem, step: Optional[Step]
-) -> tuple[Callable[[], torch.Tensor], Callable[[torch.Tensor], object]]:
-    """The two halves of a step; None is the training step of the fixed network."""
-    if step is None:
-        return partial(problem.loss, problem.fixed), partial(_train, problem.fixed)
-    supernet = problem.supernet
-    estimator = build_estimator(step.estimator, step.conf)
-    if step.kind in ("architecture", "reference"):
-        backward = partial(torch.autograd.grad, inputs=supernet.logits)
-    else:
-        backward = partial(_train, supernet)
-    return partial(_routed_loss, problem, step, estimator), backward
-
-
-def _routed_loss(problem: Problem, step: Step, estimator: Estimator) -> torch.Tensor:
-    supernet = problem.supernet
-    draw = supernet.weight_gates
-    with ExitStack() as stack:
-        if step.kind != "weights":
-            draw = supernet.architecture_gates
-        if step.kind in ("architecture", "reference"):
-            stack.enter_context(frozen_statistics(supernet))
-        if step.kind == "architecture":
-            stack.enter_context(frozen_weights(supernet, supernet.logits))
-        if step.kind == "reference":
-            stack.enter_context(as_the_reference_does(supernet))
-        stack.enter_context(supernet.routed(draw(estimator, problem.generator)))
-        return problem.loss(supernet)
-
-
-def _train(network: Network, loss: torch.Tensor) -> None:
-    network.zero_grad(set_to_none=True)
-    loss.backward()
-
-
-@contextmanager
-def as_the_reference_does(supernet: Supernet) -> Iterator[None]:
-    """Let choices run all candidates in the graph, and keep their outputs."""
-    layers = supernet.choice_layers
-    for layer in layers:
-        layer.forward = partial(_all_in_the_graph, layer)  # type: ignore[method-assign]
-    try:
-        yield
-    finally:
-        for layer in layers:
-            del layer.forward
-
-
-def _all_in_the_graph(
-    layer: ChoiceLayer, xs_pad: torch.Tensor, ilens: torch.Tensor, gate: Gate
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """Sum of c_k o_k(x), with c_k of value 0 or 1; only the sampled one passes on."""
-    assert gate.coefficients is not None
-    total: Any = 0.0
-    for k, operation in enumerate(layer.operations):
-        ys, olens = operation(xs_pad, ilens)
-        total = total + gate.coefficients[k] * (ys if k in gate.active else ys.detach())
-    return zero_padding(total, olens), olens
 
 
 def measure(
@@ -296,7 +102,7 @@ def build_spaces(args: argparse.Namespace) -> dict[str, SearchSpace]:
     """
     spaces = {}
     for path in args.encoder_conf or ():
-        conf = read_yaml_mapping(Path(path))
+        conf = read_yaml_mapping(Path(path), "search space")
         space = SearchSpace.from_conf(conf.get("encoder_conf", conf))
         spaces[Path(path).stem] = space
     for k in () if args.encoder_conf else args.candidates:
@@ -389,14 +195,27 @@ def get_parser() -> argparse.ArgumentParser:
 
 @plain_errors()
 def main(arguments: Optional[Sequence[str]] = None) -> None:
-    """Measure and print."""
+    """Measure and print.
+
+    Raises:
+        ConfigError: If an option or a file cannot be used.
+    """
     args = get_parser().parse_args(arguments)
+    for name in ("width", "batch", "frames", "input_size", "repeat"):
+        value = getattr(args, name)
+        if value is not None and value < 1:
+            raise ConfigError(f"--{name} is {value}; accepted is 1 or more")
     device = open_device(args.device, args.threads)
     steps = {
         name: step
         for name, step in STEPS.items()
         if not args.steps or any(part in name for part in args.steps)
     }
+    if not steps:
+        raise ConfigError(
+            f"--steps is '{' '.join(args.steps)}', which no step has in its name; "
+            f"accepted are parts of: {', '.join(STEPS)}"
+        )
     batch, frames = SIZES[args.size]
     results = {}
     for name, space in build_spaces(args).items():
