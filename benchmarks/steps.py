@@ -90,9 +90,7 @@ class Problem:
         torch.manual_seed(seed)
         supernet = build_network(space, input_size)
         if not isinstance(supernet, Supernet):
-            raise ConfigError(
-                "encoder_conf: layers holds no choice to search"
-            )
+            raise ConfigError("encoder_conf: layers holds no choice to search")
         self.supernet = supernet.to(device).train()
         self.path = path_of_mean_cost(self.supernet, frames, seed)
         with torch.no_grad():
@@ -154,10 +152,9 @@ def forward_and_backward(
         return partial(problem.loss, problem.fixed), partial(_train, problem.fixed)
     supernet = problem.supernet
     estimator = build_estimator(step.estimator, step.conf)
+    backward: Callable[[torch.Tensor], object] = partial(_train, supernet)
     if step.kind in ("architecture", "reference"):
         backward = partial(torch.autograd.grad, inputs=supernet.logits)
-    else:
-        backward = partial(_train, supernet)
     return partial(_routed_loss, problem, step, estimator), backward
 
 
