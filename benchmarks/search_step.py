@@ -182,6 +182,9 @@ def get_parser() -> argparse.ArgumentParser:
     parser.add_argument("--frames", type=int, help="instead of those of --size")
     parser.add_argument("--input_size", type=int, default=120)
     parser.add_argument("--steps", nargs="+", metavar="STEP", help="parts of names")
+    parser.add_argument(
+        "--without", nargs="+", default=[], metavar="STEP", help="parts of names"
+    )
     parser.add_argument("--repeat", type=int, default=7)
     parser.add_argument(
         "--draws", type=int, default=1000, help="gradients per variance; 0 for none"
@@ -209,12 +212,13 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     steps = {
         name: step
         for name, step in STEPS.items()
-        if not args.steps or any(part in name for part in args.steps)
+        if (not args.steps or any(part in name for part in args.steps))
+        and not any(part in name for part in args.without)
     }
     if not steps:
         raise ConfigError(
-            f"--steps is '{' '.join(args.steps)}', which no step has in its name; "
-            f"accepted are parts of: {', '.join(STEPS)}"
+            f"--steps is '{' '.join(args.steps or ())}', which no step that is left "
+            f"has in its name; accepted are parts of: {', '.join(STEPS)}"
         )
     batch, frames = SIZES[args.size]
     results = {}

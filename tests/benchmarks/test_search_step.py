@@ -68,7 +68,8 @@ def test_any_encoder_conf(tmp_path):
             {"encoder_conf": {"layers": layers, "width": 6, "residual": True}}
         )
     )
-    done = run("search_step.py", *TINY, "--encoder_conf", path, "--steps", "joint")
+    options = ("--steps", "joint", "proxyless", "--without", "proxyless")
+    done = run("search_step.py", *TINY, "--encoder_conf", path, *options)
     assert done.returncode == 0, done.stderr
     assert "| step | mine |" in done.stdout
     assert "joint step, st, N = 2" in done.stdout
@@ -79,7 +80,7 @@ def test_any_encoder_conf(tmp_path):
     ("options", "message"),
     [
         (("--encoder_conf", "no.yaml"), "no.yaml"),
-        (("--steps", "nothing"), "--steps is 'nothing', which no step has in its name"),
+        (("--steps", "nothing"), "--steps is 'nothing', which no step that is left"),
         (("--repeat", "0"), "--repeat is 0; accepted is 1 or more"),
         (("--threads", "0"), "--threads is 0; accepted is 1 or more"),
     ],
@@ -118,3 +119,13 @@ def test_bias_table(tmp_path):
         < found["st, N = 2, unbiased"]["variance"]
     )
     assert run("estimators.py", "--draws", 1).returncode == 1
+
+
+def test_layouts_of_convolutions():
+    """That both compute the same is checked before anything is timed."""
+    done = run("convolution.py", "--repeat", 1, "--operations", "tdnn-C1D2")
+    assert done.returncode == 0, done.stderr
+    rows = [line for line in done.stdout.splitlines() if "| tdnn-C1D2 |" in line]
+    assert len(rows) == 3
+    bad = run("convolution.py", "--operations", "identity")
+    assert "'identity' is not a tdnn" in bad.stderr
