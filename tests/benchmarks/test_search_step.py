@@ -73,7 +73,7 @@ def test_any_encoder_conf(tmp_path):
     assert done.returncode == 0, done.stderr
     assert "| step | mine |" in done.stdout
     assert "joint step, st, N = 2" in done.stdout
-    assert "proxyless" not in done.stdout
+    assert "proxyless |" not in done.stdout
 
 
 @pytest.mark.parametrize(
