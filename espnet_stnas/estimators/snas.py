@@ -2,40 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any, Union
-
 import torch
 
-from espnet_stnas.estimators.base import Estimator, Gate, gumbel, probabilities
-from espnet_stnas.estimators.temperature import build_temperature
+from espnet_stnas.estimators.base import Gate, gumbel, probabilities
+from espnet_stnas.estimators.temperature import Annealed
 
 
-class SNAS(Estimator):
+class SNAS(Annealed):
     """Output sum_k c_k o_k(x) with c = softmax((log pi + Gumbel noise) / tau).
 
     Xie et al. 2019 (arXiv:1812.09926), equation 4. Weights and logits both learn
     through the mixture; all K candidates run and are kept.
 
-    Args:
-        temperature: tau, a number or a schedule with the keys ``start``, ``end``,
-            ``epochs`` and ``shape`` (:mod:`espnet_stnas.estimators.temperature`).
-
-    Raises:
-        ConfigError: If the temperature is not above 0 in every epoch.
+    Args and errors: see :class:`Annealed`.
     """
-
-    def __init__(self, temperature: Union[float, Mapping[str, Any]] = 1.0) -> None:
-        self.schedule = build_temperature(temperature)
-        self.temperature = self.schedule.at(1)
-
-    def start_epoch(self, epoch: int) -> None:
-        """Follow the schedule."""
-        self.temperature = self.schedule.at(epoch)
-
-    def report(self) -> dict[str, float]:
-        """The temperature."""
-        return {"temperature": self.temperature}
 
     def architecture_gate(
         self, logits: torch.Tensor, generator: torch.Generator

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Union
 
+from espnet_stnas.estimators.base import Estimator
 from espnet_stnas.spec import ConfigError
 
 SHAPES = ("linear", "exponential", "cosine")
@@ -20,19 +21,19 @@ class Temperature:
     Args:
         start: Value in epoch 1 of the search.
         end: Value from epoch ``epochs`` on.
-        epochs: How many epochs the way takes.
+        epochs: How many epochs the way takes, two or more.
         shape: ``exponential`` (equal ratios per epoch), ``linear`` (equal
             differences) or ``cosine`` (slow at both ends).
     """
 
     start: float
     end: float
-    epochs: int = 1
+    epochs: int = 2
     shape: str = "exponential"
 
     def at(self, epoch: int) -> float:
         """The temperature in an epoch of the search, from 1 after the warm-up."""
-        if epoch >= self.epochs:
+        if epoch >= self.epochs or self.start == self.end:
             return self.end
         way = max(epoch - 1, 0) / (self.epochs - 1)
         if self.shape == "exponential":
@@ -40,6 +41,35 @@ class Temperature:
         if self.shape == "cosine":
             way = (1 - math.cos(math.pi * way)) / 2
         return (1 - way) * self.start + way * self.end
+
+
+class Annealed(Estimator):
+    """An estimator with a temperature.
+
+    Args:
+        temperature: tau, a number or a schedule with the keys ``start``, ``end``,
+            ``epochs`` and ``shape`` (:class:`Temperature`).
+        options: Those of the other base class, if there is one.
+
+    Raises:
+        ConfigError: If the temperature is not above 0 in every epoch, or another
+            option is wrong.
+    """
+
+    def __init__(
+        self, temperature: Union[float, Mapping[str, Any]] = 1.0, **options: Any
+    ) -> None:
+        super().__init__(**options)
+        self.schedule = build_temperature(temperature)
+        self.temperature = self.schedule.at(1)
+
+    def start_epoch(self, epoch: int) -> None:
+        """Follow the schedule."""
+        self.temperature = self.schedule.at(epoch)
+
+    def report(self) -> dict[str, float]:
+        """The temperature."""
+        return {"temperature": self.temperature}
 
 
 def build_temperature(value: Union[float, Mapping[str, Any]]) -> Temperature:
@@ -64,9 +94,10 @@ def build_temperature(value: Union[float, Mapping[str, Any]]) -> Temperature:
             "epochs"
         )
     epochs, shape = value["epochs"], value.get("shape", "exponential")
-    if type(epochs) is not int or epochs < 1:
+    if type(epochs) is not int or epochs < 2:
         raise ConfigError(
-            f"{where}: epochs is {epochs!r}; accepted is an integer of 1 or more"
+            f"{where}: epochs is {epochs!r}; accepted is an integer of 2 or more (a "
+            "temperature that stays is a number)"
         )
     if shape not in SHAPES:
         raise ConfigError(
