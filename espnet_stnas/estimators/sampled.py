@@ -19,6 +19,7 @@ from espnet_stnas.spec import ConfigError
 
 WEIGHTINGS = ("unbiased", "renormalise")
 PROPOSALS = ("uniform", "probabilities")
+SMALLEST_CHANCE = 1e-3
 SCORE_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
@@ -39,7 +40,8 @@ class SampledPath(Estimator):
             ``renormalise`` takes the sub-graph for the whole choice, as ProxylessNAS
             does; biased.
         proposal: How the others are drawn, without replacement: ``uniform`` (default),
-            or with chances in proportion to the ``probabilities``.
+            or with chances in proportion to the ``probabilities`` (those below a
+            thousandth of the largest count as that).
         score_dtype: ``bfloat16`` or ``float16``: precision of the outputs that are
             made for scores alone; inexact. None: as the output.
         score_share: Share of the utterances that are scored; unbiased, more variance.
@@ -146,9 +148,14 @@ class SampledPath(Estimator):
         """The chance (K,) of each candidate to be drawn beside the path; sum N - 1."""
         if self.subgraph_size is None:
             raise ValueError("chances are those of a sub-graph")
-        weights = torch.ones_like(pi) if self.proposal == "uniform" else pi.clone()
+        weights = torch.ones_like(pi)
+        if self.proposal == "probabilities":
+            # A candidate without a chance would never be scored, and its inverse
+            # chance is a weight.
+            weights = pi.clamp(min=SMALLEST_CHANCE * float(pi.max()))
+        weights = weights.double()
         weights[path] = 0.0
-        return inclusion_chances(weights.double(), self.subgraph_size - 1)
+        return inclusion_chances(weights, self.subgraph_size - 1)
 
 
 def seeded(scoring: Scoring, generator: Optional[torch.Generator]) -> Scoring:
@@ -188,16 +195,13 @@ def inclusion_chances(weights: torch.Tensor, count: int) -> torch.Tensor:
             ``count`` are positive.
         count: Candidates to be drawn.
     """
-    # A probability can underflow to 0; every candidate must have some chance.
-    smallest = torch.finfo(weights.dtype).eps * weights.max()
-    weights = torch.where(weights > 0, weights.clamp(min=smallest), weights)
     certain = torch.zeros_like(weights, dtype=torch.bool)
     while True:
         left = torch.where(certain, torch.zeros_like(weights), weights)
         chances = torch.where(
             certain,
             torch.ones_like(weights),
-            left * ((count - int(certain.sum())) / left.sum().clamp(min=smallest)),
+            left * (count - int(certain.sum())) / left.sum(),
         )
         above = chances > 1.0
         if not above.any():

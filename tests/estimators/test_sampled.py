@@ -290,7 +290,7 @@ def test_renormalised_subgraph_is_biased():
 
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize(
-    "weights", [[1, 1, 0, 1, 1], [0.7, 0.1, 0.0, 0.15, 0.05], [1, 1e-300, 0, 1e-9, 1]]
+    "weights", [[1, 1, 0, 1, 1], [0.7, 0.1, 0.0, 0.15, 0.05], [1, 1e-3, 0, 1e-9, 1]]
 )
 def test_every_candidate_is_drawn_with_its_chance(weights, count):
     chances = inclusion_chances(torch.tensor(weights, dtype=torch.double), count)
@@ -303,6 +303,23 @@ def test_every_candidate_is_drawn_with_its_chance(weights, count):
         assert len(others) == count
         found[list(others)] += probability
     torch.testing.assert_close(found, chances, rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("size", [2, 3, 4])
+@pytest.mark.parametrize("logits", [[900.0, 0, 1, -900, 3], [0.0, 700, 700, 0, 0]])
+def test_certain_choices_have_finite_chances(logits, size):
+    conf = {"subgraph_size": size, "proposal": "probabilities"}
+    estimator = build_estimator("st", conf)
+    alphas = torch.tensor(logits, requires_grad=True)
+    pi = torch.softmax(alphas.detach(), 0)
+    for path in range(5):
+        chances = estimator.chances(pi, path)
+        assert float(chances.sum()) == pytest.approx(size - 1)
+        assert all(1e-4 < c <= 1 for k, c in enumerate(chances) if k != path)
+    gate = estimator.architecture_gate(alphas, cpu_generator())
+    assert all(math.isfinite(w) for w in gate.weights)
+    (gradient,) = torch.autograd.grad(gate.coefficients, alphas, torch.randn(5))
+    assert torch.isfinite(gradient).all()
 
 
 def test_uniform_draws_are_without_preference_among_subsets():
