@@ -8,6 +8,7 @@ import random
 import shlex
 import sys
 import time
+import weakref
 from collections.abc import Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -85,25 +86,35 @@ def interleaved(
 def saved_bytes(
     function: Callable[[], torch.Tensor], exclude: Iterable[torch.Tensor]
 ) -> int:
-    """Bytes of memory that a forward pass saves for its backward pass.
+    """Bytes of memory that a forward pass keeps for its backward pass.
 
-    A storage counts once and as a whole, however many tensors share it.
+    A storage counts once and as a whole, however many tensors share it. What a graph
+    that was dropped on the way had saved does not count.
 
     Args:
         function: The forward pass; its result is only kept until it is counted.
         exclude: Tensors that exist anyway: parameters, buffers, inputs.
     """
     own = {_address(tensor) for tensor in exclude}
-    # Holding the storages keeps their addresses from being given out again.
-    held: dict[int, torch.UntypedStorage] = {}
+    saved: weakref.WeakSet[_Saved] = weakref.WeakSet()
 
-    def pack(tensor: torch.Tensor) -> torch.Tensor:
-        held.setdefault(_address(tensor), tensor.untyped_storage())
-        return tensor
+    def pack(tensor: torch.Tensor) -> _Saved:
+        kept = _Saved(tensor)
+        saved.add(kept)
+        return kept
 
-    with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-        function()
-    return sum(s.nbytes() for address, s in held.items() if address not in own)
+    with torch.autograd.graph.saved_tensors_hooks(pack, lambda kept: kept.tensor):
+        result = function()
+    storages = {_address(s.tensor): s.tensor.untyped_storage() for s in saved}
+    del result
+    return sum(s.nbytes() for address, s in storages.items() if address not in own)
+
+
+class _Saved:
+    """What autograd holds instead of a saved tensor, as long as it needs it."""
+
+    def __init__(self, tensor: torch.Tensor) -> None:
+        self.tensor = tensor
 
 
 def _address(tensor: torch.Tensor) -> int:

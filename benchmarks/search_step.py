@@ -124,6 +124,8 @@ def tables(results: dict[str, dict[str, dict[str, float]]]) -> str:
             [name, *(form.format(value(results[s][name])) for s in spaces)]
             for name in names
         ]
+        if not rows:
+            continue
         parts.append(f"{title}:\n\n" + markdown_table(["step", *spaces], rows))
     return "\n\n".join(parts)
 
