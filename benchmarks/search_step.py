@@ -82,15 +82,23 @@ def measure(
 def variances(
     space: SearchSpace, steps: dict[str, Step], args: argparse.Namespace
 ) -> dict[str, dict[str, float]]:
-    """Variances relative to those of `st`, for even and for uneven logits."""
+    """Variances relative to those of `st`, for even and for uneven logits.
+
+    And the errors of inexact scores, relative to the gradients of exact ones.
+    """
     result: dict[str, dict[str, float]] = {}
     for key, deviation in (("variance_even", 0.0), ("variance_uneven", 1.0)):
         small = SmallSupernet(space, args.input_size, deviation, args.seed)
-        base = small.variance("st", None, args.draws, args.seed)
+        exact = small.gradients("st", None, args.draws, args.seed)
+        base = exact.var(0).sum()
         for name, step in steps.items():
-            if step.kind == "architecture":
-                found = small.variance(step.estimator, step.conf, args.draws, args.seed)
-                result.setdefault(name, {})[key] = found / base
+            if step.kind != "architecture":
+                continue
+            found = small.gradients(step.estimator, step.conf, args.draws, args.seed)
+            values = result.setdefault(name, {})
+            values[key] = float(found.var(0).sum() / base)
+            if "score_dtype" in (step.conf or {}):
+                values["error"] = float((found - exact).norm() / exact.norm())
     return result
 
 
@@ -155,6 +163,11 @@ TABLES: tuple[tuple[str, str, Callable[[dict[str, float]], Optional[float]]], ..
         "Variance relative to `st`, logits of standard deviation 1",
         "{:.2f}",
         lambda r: r.get("variance_uneven"),
+    ),
+    (
+        "Error of inexact scores, relative to the norm of exact gradients",
+        "{:.4f}",
+        lambda r: r.get("error"),
     ),
     (
         "Time x variance, even logits",

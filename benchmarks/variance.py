@@ -71,10 +71,10 @@ class SmallSupernet:
         outputs = self.heads[0](self.supernet(xs, ilens)[0])
         return F.cross_entropy(outputs.transpose(1, 2), targets)
 
-    def variance(
+    def gradients(
         self, name: str, conf: Optional[Mapping[str, Any]], draws: int, seed: int
-    ) -> float:
-        """Total variance of an estimator's gradients, each on a batch of its own.
+    ) -> torch.Tensor:
+        """Gradients (draws, logits) of an estimator, each on a batch of its own.
 
         Args:
             name: Name of the estimator.
@@ -97,4 +97,4 @@ class SmallSupernet:
             ):
                 loss = self.loss(batches)
             rows.append(torch.cat(torch.autograd.grad(loss, supernet.logits)))
-        return float(torch.stack(rows).var(0).sum())
+        return torch.stack(rows)

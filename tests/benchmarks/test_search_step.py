@@ -71,6 +71,8 @@ def test_every_table_and_number_is_there(results):
     assert sampled["variance_uneven"] > 0
     assert found["K = 4"]["architecture step, st"]["variance_even"] == 1
     assert "variance_even" not in found["K = 4"]["weight step"]
+    half = found["K = 4"]["architecture step, st, bfloat16 scores"]
+    assert 0 < half["error"] < 0.1
 
 
 def test_any_encoder_conf(run, tmp_path):
