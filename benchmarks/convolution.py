@@ -9,6 +9,7 @@ ReLU and norm, relative to that of the layer (ops/tdnn.py), which computes the s
 from __future__ import annotations
 
 import argparse
+import copy
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Optional
@@ -26,9 +27,24 @@ from espnet_stnas.spec import ConfigError, parse_op
 SIZES = [(640, 8, 600), (640, 4, 300), (64, 16, 200)]
 
 
-def frames_first(layer: TDNN, xs_pad: torch.Tensor) -> torch.Tensor:
-    """The layer's function by way of `Conv1d`, without dropout."""
-    return layer.norm(F.relu(layer.conv(xs_pad.transpose(1, 2))).transpose(1, 2))
+class FramesLast(torch.nn.Module):
+    """A layer's function, without dropout, by way of `Conv1d` over (B, D, T)."""
+
+    def __init__(self, layer: TDNN) -> None:
+        super().__init__()
+        like = layer.conv
+        output_width, kernel, input_width = like.weight.shape
+        self.conv = torch.nn.Conv1d(
+            input_width, output_width, kernel, like.stride, like.padding, like.dilation
+        )
+        with torch.no_grad():
+            self.conv.weight.copy_(like.weight.transpose(1, 2))
+            self.conv.bias.copy_(like.bias)
+        self.norm = copy.deepcopy(layer.norm)
+
+    def forward(self, xs_pad: torch.Tensor) -> torch.Tensor:
+        """Transform (B, T, D) to (B, T', D)."""
+        return self.norm(F.relu(self.conv(xs_pad.transpose(1, 2))).transpose(1, 2))
 
 
 def compare(
@@ -40,24 +56,28 @@ def compare(
         raise ConfigError(f"--operations: '{op}' is not a tdnn; accepted is tdnn-...")
     xs_pad = torch.randn(batch, frames, width, device=device, requires_grad=True)
     ilens = torch.full((batch,), frames, device=device)
+    plain = FramesLast(layer).to(device)
     functions: dict[str, Callable[[], torch.Tensor]] = {
-        "conv1d": lambda: frames_first(layer, xs_pad),
+        "conv1d": lambda: plain(xs_pad),
         "layer": lambda: layer(xs_pad, ilens)[0],
+    }
+    wanted = {
+        "conv1d": [xs_pad, *plain.parameters()],
+        "layer": [xs_pad, *layer.parameters()],
     }
     one, other = (f() for f in functions.values())
     torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
     gradient = torch.randn_like(functions["layer"]())
-    wanted = [xs_pad, *layer.parameters()]
 
-    def forward(f: Callable[[], torch.Tensor]) -> Callable[[], object]:
-        return torch.no_grad()(f)
+    def forward(name: str) -> Callable[[], object]:
+        return torch.no_grad()(functions[name])
 
-    def train(f: Callable[[], torch.Tensor]) -> Callable[[], object]:
-        return lambda: torch.autograd.grad(f(), wanted, gradient)
+    def train(name: str) -> Callable[[], object]:
+        return lambda: torch.autograd.grad(functions[name](), wanted[name], gradient)
 
     ratios = []
     for kind in (forward, train):
-        tasks = {name: kind(f) for name, f in functions.items()}
+        tasks = {name: kind(name) for name in functions}
         times = interleaved(tasks, repeat, device)
         medians = {name: statistics.median(t) for name, t in times.items()}
         ratios.append(medians["conv1d"] / medians["layer"])

@@ -19,6 +19,25 @@ def padding_mask(lengths: torch.Tensor, max_length: int) -> torch.Tensor:
     return frames >= lengths.unsqueeze(1)
 
 
+def joined(xs_pad: torch.Tensor, lengths: list[int], gap: int) -> torch.Tensor:
+    """The utterances of a batch one behind the other, with nothing but a gap between.
+
+    Args:
+        xs_pad: Frames (B, T, D).
+        lengths: Valid frames of each utterance, B of them.
+        gap: Zero frames between two utterances.
+
+    Returns:
+        Frames (1, sum of lengths + (B - 1) gap, D).
+    """
+    frames = xs_pad.new_zeros(sum(lengths) + gap * (len(lengths) - 1), xs_pad.size(2))
+    start = 0
+    for utterance, length in zip(xs_pad, lengths, strict=True):
+        frames[start : start + length] = utterance[:length]
+        start += length + gap
+    return frames.unsqueeze(0)
+
+
 def zero_padding(xs_pad: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Set the padding frames of a batch (B, T, D) to zero."""
     mask = padding_mask(lengths, xs_pad.size(1))

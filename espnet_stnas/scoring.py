@@ -8,7 +8,7 @@ from typing import Any, Optional
 import torch
 
 from espnet_stnas.estimators.base import Gate, Scoring
-from espnet_stnas.lengths import zero_padding
+from espnet_stnas.lengths import joined, zero_padding
 from espnet_stnas.ops import Operation
 
 # How fast the mean of past score differences forgets: about 20 steps.
@@ -112,6 +112,11 @@ def _other_scores(
     gradient: torch.Tensor,
 ) -> torch.Tensor:
     """The scores (n,) of the candidates that were not sampled."""
+    if all(operations[k].frame_local for k in gate.scored):
+        reach = max(
+            (r for k in gate.scored for r in operations[k].spec.reach), default=0
+        )
+        ilens, xs_pad, gradient = _without_padding(ilens, xs_pad, gradient, reach)
     device, wanted = xs_pad.device.type, gate.scoring.dtype
     enabled = wanted is not None or torch.is_autocast_enabled(device)
     dtype = wanted or torch.get_autocast_dtype(device)
@@ -123,6 +128,27 @@ def _other_scores(
             output = operations[k].expected(xs_pad, ilens)
         scores.append(inner_product(gradient, output).reshape(1))
     return torch.cat(scores)
+
+
+def _without_padding(
+    ilens: torch.Tensor, xs_pad: torch.Tensor, gradient: torch.Tensor, gap: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The batch as one long utterance, if that is shorter.
+
+    Where utterances meet, outputs are of no use, but there the gradient is zero. Not on
+    a GPU: it would have to stop and tell the lengths.
+    """
+    if ilens.device.type != "cpu":
+        return ilens, xs_pad, gradient
+    lengths = ilens.tolist()
+    frames = sum(lengths) + gap * (len(lengths) - 1)
+    if frames >= xs_pad.size(0) * xs_pad.size(1):
+        return ilens, xs_pad, gradient
+    return (
+        torch.tensor([frames]),
+        joined(xs_pad, lengths, gap),
+        joined(gradient, lengths, gap),
+    )
 
 
 def estimated_scores(

@@ -10,6 +10,7 @@ import torch
 
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.estimators.base import Gate, probabilities
+from espnet_stnas.lengths import joined, zero_padding
 from espnet_stnas.ops.norm import frozen_statistics
 from espnet_stnas.scoring import inner_product
 from espnet_stnas.supernet import frozen_weights
@@ -135,3 +136,41 @@ def test_probabilities_are_float32_under_autocast():
     with torch.autocast("cpu", torch.bfloat16):
         assert probabilities(torch.zeros(3)).dtype == torch.float32
     assert probabilities(torch.zeros(3).double()).dtype == torch.float64
+
+
+@pytest.mark.parametrize(
+    "candidates", (["tdnn-C1D2", "identity", "tdnn-C2"], ["tdnn-C1", "tdnn-C2Nbn"])
+)
+def test_frame_local_candidates_are_scored_without_padding(candidates):
+    """Scores are <dLoss/dy, o_k(x)>; what needs the whole batch gets it padded."""
+    supernet = double_network(tiny_space("tdnn-C0", candidates, "tdnn-C1")).train()
+    layer = supernet.choice_layers[0]
+    local = all(operation.frame_local for operation in layer.operations)
+    seen, outputs = [], {}
+    for k, operation in enumerate(layer.operations):
+        operation.register_forward_hook(
+            lambda m, inputs, _, k=k: seen.append((k, inputs[0]))
+        )
+    xs, ilens = batch((9, 30, 14))
+    coefficients = torch.tensor(
+        [1.0] + [0.0] * (len(candidates) - 1), dtype=xs.dtype, requires_grad=True
+    )
+    gate = Gate((0,), coefficients, scored=tuple(range(1, len(candidates))))
+    layer.register_forward_hook(lambda m, i, o: outputs.update(x=i[0], y=o[0]))
+    with supernet.routed([gate]):
+        loss = supernet(xs, ilens)[0].square().sum()
+    gradient, found = torch.autograd.grad(loss, (outputs["y"], coefficients))
+    frames = [x.size(0) * x.size(1) for _, x in seen]
+    assert frames[0] == 3 * 30
+    longest = 9 + 30 + 14 + 2 * 2 if local else 3 * 30
+    assert frames[1:] == [longest] * (len(candidates) - 1)
+    gradient = zero_padding(gradient, ilens)
+    for k, operation in enumerate(layer.operations):
+        expected = (gradient * operation.expected(outputs["x"], ilens)).sum()
+        torch.testing.assert_close(found[k], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_joined_utterances():
+    xs = torch.arange(1.0, 9.0).reshape(2, 4, 1)
+    found = joined(xs, [2, 4], 1)
+    assert found.flatten().tolist() == [1, 2, 0, 5, 6, 7, 8]

@@ -25,6 +25,11 @@ class Operation(torch.nn.Module, ABC):
         dropout_rate: Probability of dropping an output.
     """
 
+    # Whether there is one output frame for each input frame, and it depends on nothing
+    # but the input frames within `spec.reach`: not on its place, the utterance's length
+    # or other utterances. Such candidates are scored without padding.
+    frame_local: bool = False
+
     def __init__(
         self,
         spec: OpSpec,

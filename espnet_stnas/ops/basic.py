@@ -10,6 +10,8 @@ from espnet_stnas.ops.base import Operation
 class Identity(Operation):
     """Passes its input on."""
 
+    frame_local = True
+
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -19,6 +21,8 @@ class Identity(Operation):
 
 class Zero(Operation):
     """Puts out zeros; inside a skip connection, this removes the layer."""
+
+    frame_local = True
 
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor

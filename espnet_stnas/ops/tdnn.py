@@ -12,6 +12,53 @@ from espnet_stnas.ops.norm import MaskedBatchNorm
 from espnet_stnas.spec import OpSpec
 
 
+class FrameConv(torch.nn.Module):
+    """1-D convolution over frames (B, T, D), with weights (D', kernel, D).
+
+    Computed as a 2-D convolution over images of height 1 with the channels last, which
+    is how frames and these weights lie in memory: `torch.nn.Conv1d` would copy to
+    (B, D, T) and back, and its kernels are slower on a CPU (benchmarks/convolution.py).
+    Initialised as `torch.nn.Conv1d` is.
+
+    Args:
+        input_width: Width D.
+        output_width: Width D'.
+        kernel: Frames under the kernel.
+        stride: Input frames per output frame.
+        padding: Zero frames added on each side.
+        dilation: Distance of the kernel's frames.
+    """
+
+    def __init__(
+        self,
+        input_width: int,
+        output_width: int,
+        kernel: int,
+        stride: int,
+        padding: int,
+        dilation: int,
+    ) -> None:
+        super().__init__()
+        self.stride, self.padding, self.dilation = stride, padding, dilation
+        like = torch.nn.Conv1d(input_width, output_width, kernel)
+        assert like.bias is not None
+        weight = like.weight.detach().transpose(1, 2).contiguous()
+        self.weight = torch.nn.Parameter(weight)
+        self.bias = torch.nn.Parameter(like.bias.detach())
+
+    def forward(self, xs_pad: torch.Tensor) -> torch.Tensor:
+        """Transform (B, T, D) to (B, T', D')."""
+        images = F.conv2d(
+            xs_pad.transpose(1, 2).unsqueeze(2),
+            self.weight.transpose(1, 2).unsqueeze(2),
+            self.bias,
+            stride=(1, self.stride),
+            padding=(0, self.padding),
+            dilation=(1, self.dilation),
+        )
+        return images.squeeze(2).transpose(1, 2)
+
+
 class TDNN(Operation):
     """Convolution -> ReLU -> norm -> dropout (Zheng et al. 2021, section 4).
 
@@ -28,10 +75,10 @@ class TDNN(Operation):
         super().__init__(spec, **sizes)
         options: dict[str, Any] = spec.options
         context, dilation = options["context"], options["dilation"]
-        self.conv = torch.nn.Conv1d(
+        self.conv = FrameConv(
             self.input_width,
             self.output_width,
-            kernel_size=2 * context + 1,
+            kernel=2 * context + 1,
             stride=options["stride"],
             padding=context * dilation,
             dilation=dilation,
@@ -42,34 +89,16 @@ class TDNN(Operation):
             else MaskedBatchNorm(self.output_width)
         )
         self.dropout = torch.nn.Dropout(self.dropout_rate)
+        self.frame_local = options["stride"] == 1 and options["norm"] == "ln"
 
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Transform (B, T, D) to (B, T', D'); see :class:`Operation`."""
         olens = self.spec.output_length(ilens)
-        ys = self._convolve(xs_pad)
+        ys = F.relu(self.conv(xs_pad), inplace=True)
         if isinstance(self.norm, MaskedBatchNorm):
             ys = self.norm(ys, olens)
         else:
             ys = self.norm(ys)
         return self.dropout(ys), olens
-
-    def _convolve(self, xs_pad: torch.Tensor) -> torch.Tensor:
-        """Apply `self.conv` and ReLU to (B, T, D).
-
-        As a 2-D convolution over images of height 1 with the channels last, which is
-        how frames lie in memory: `Conv1d` would copy to (B, D, T) and back, and its
-        kernels are slower on a CPU (benchmarks/convolution.py).
-        """
-        conv = self.conv
-        images = xs_pad.transpose(1, 2).unsqueeze(2)
-        images = F.conv2d(
-            images,
-            conv.weight.unsqueeze(2),
-            conv.bias,
-            stride=(1, *conv.stride),
-            padding=(0, *conv.padding),
-            dilation=(1, *conv.dilation),
-        )
-        return F.relu(images, inplace=True).squeeze(2).transpose(1, 2)
