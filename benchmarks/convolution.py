@@ -1,7 +1,7 @@
 """Why TDNN layers convolve with the channels last: Conv1d against what they do.
 
-For several sizes, this prints the time of `Conv1d` on transposed frames, followed by
-ReLU and norm, relative to that of the layer (ops/tdnn.py), which computes the same.
+For several sizes, this prints the time of a layer with `Conv1d` on transposed frames,
+relative to that of the layer as it is (ops/tdnn.py), which computes the same.
 
     python benchmarks/convolution.py
 """
@@ -9,13 +9,12 @@ ReLU and norm, relative to that of the layer (ops/tdnn.py), which computes the s
 from __future__ import annotations
 
 import argparse
-import copy
 import statistics
 from collections.abc import Callable, Sequence
 from typing import Optional
 
 import torch
-import torch.nn.functional as F
+from conv1d import with_conv1d
 from measure import header, interleaved, markdown_table, open_device
 
 from espnet_stnas.errors import plain_errors
@@ -27,26 +26,6 @@ from espnet_stnas.spec import ConfigError, parse_op
 SIZES = [(640, 8, 600), (640, 4, 300), (64, 16, 200)]
 
 
-class FramesLast(torch.nn.Module):
-    """A layer's function, without dropout, by way of `Conv1d` over (B, D, T)."""
-
-    def __init__(self, layer: TDNN) -> None:
-        super().__init__()
-        like = layer.conv
-        output_width, kernel, input_width = like.weight.shape
-        self.conv = torch.nn.Conv1d(
-            input_width, output_width, kernel, like.stride, like.padding, like.dilation
-        )
-        with torch.no_grad():
-            self.conv.weight.copy_(like.weight.transpose(1, 2))
-            self.conv.bias.copy_(like.bias)
-        self.norm = copy.deepcopy(layer.norm)
-
-    def forward(self, xs_pad: torch.Tensor) -> torch.Tensor:
-        """Transform (B, T, D) to (B, T', D)."""
-        return self.norm(F.relu(self.conv(xs_pad.transpose(1, 2))).transpose(1, 2))
-
-
 def compare(
     op: str, width: int, batch: int, frames: int, device: torch.device, repeat: int
 ) -> tuple[float, float]:
@@ -56,9 +35,9 @@ def compare(
         raise ConfigError(f"--operations: '{op}' is not a tdnn; accepted is tdnn-...")
     xs_pad = torch.randn(batch, frames, width, device=device, requires_grad=True)
     ilens = torch.full((batch,), frames, device=device)
-    plain = FramesLast(layer).to(device)
+    plain = with_conv1d(layer).to(device)
     functions: dict[str, Callable[[], torch.Tensor]] = {
-        "conv1d": lambda: plain(xs_pad),
+        "conv1d": lambda: plain(xs_pad, ilens)[0],
         "layer": lambda: layer(xs_pad, ilens)[0],
     }
     wanted = {

@@ -10,11 +10,12 @@ from functools import partial
 from typing import Any, Optional
 
 import torch
+from conv1d import with_conv1d
 
 from espnet_stnas.choice import ChoiceLayer
 from espnet_stnas.estimators import Estimator, Gate, build_estimator
 from espnet_stnas.lengths import zero_padding
-from espnet_stnas.network import Network, build_network
+from espnet_stnas.network import build_network
 from espnet_stnas.ops.norm import frozen_statistics
 from espnet_stnas.space import SearchSpace
 from espnet_stnas.spec import ConfigError
@@ -29,8 +30,9 @@ class Step:
     """One kind of step.
 
     Args:
-        kind: ``weights``, ``architecture``, ``joint`` or ``reference`` (architecture
-            step as the reference code does it).
+        kind: ``weights``, ``architecture``, ``joint``, ``reference`` (architecture
+            step as the reference code does it) or ``conv1d`` (training step of the
+            fixed network with `Conv1d` layers).
         estimator: Name of the estimator.
         conf: Its options.
     """
@@ -41,6 +43,7 @@ class Step:
 
 
 STEPS = {
+    "the same with layers of Conv1d": Step("conv1d"),
     "reference code's architecture step": Step("reference"),
     "weight step": Step("weights"),
     "architecture step, st": Step("architecture"),
@@ -100,6 +103,7 @@ class Problem:
         state = self.supernet.state_dict()
         fixed.load_state_dict({key: state[key] for key in fixed.state_dict()})
         self.fixed = fixed.to(device).train()
+        self.conv1d = with_conv1d(self.fixed)
         # As in the paper; its cost is small.
         width = space.shapes(input_size)[-1].output_width
         self.projection = torch.nn.Linear(width, OUTPUTS).to(device)
@@ -113,13 +117,13 @@ class Problem:
         self.gradient = torch.randn_like(outputs)
         self.generator = torch.Generator().manual_seed(seed)
 
-    def loss(self, network: Network) -> torch.Tensor:
+    def loss(self, network: torch.nn.Module) -> torch.Tensor:
         """Some loss of the projected outputs whose own cost is small."""
         return (self.projection(network(*self.inputs)[0]) * self.gradient).sum()
 
     def exclude(self) -> list[torch.Tensor]:
         """What exists anyway, whatever a step saves."""
-        modules = (self.supernet, self.fixed, self.projection)
+        modules = (self.supernet, self.fixed, self.conv1d, self.projection)
         tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
         return [*tensors, *self.inputs, self.gradient]
 
@@ -150,6 +154,8 @@ def forward_and_backward(
     """The two halves of a step; None is the training step of the fixed network."""
     if step is None:
         return partial(problem.loss, problem.fixed), partial(_train, problem.fixed)
+    if step.kind == "conv1d":
+        return partial(problem.loss, problem.conv1d), partial(_train, problem.conv1d)
     supernet = problem.supernet
     estimator = build_estimator(step.estimator, step.conf)
     backward: Callable[[torch.Tensor], object] = partial(_train, supernet)
@@ -174,7 +180,7 @@ def _routed_loss(problem: Problem, step: Step, estimator: Estimator) -> torch.Te
         return problem.loss(supernet)
 
 
-def _train(network: Network, loss: torch.Tensor) -> None:
+def _train(network: torch.nn.Module, loss: torch.Tensor) -> None:
     network.zero_grad(set_to_none=True)
     loss.backward()
 
