@@ -3,7 +3,9 @@
     python3 -m espnet_stnas.run -m espnet2.bin.asr_train --config conf/train.yaml ...
     python3 -m espnet_stnas.run some/script.py ...
 
-With ESPnet's recipes: ``asr.sh --python "python3 -m espnet_stnas.run"``.
+With ESPnet's recipes: ``asr.sh --python "python3 -m espnet_stnas.run"``. With
+``--search`` before ``-m``, ``espnet2.bin.asr_train`` is ``espnet_stnas.bin.asr_search``
+instead, so that asr.sh gives a search its data, launcher and logs.
 
 This is a plain module, not a package's ``__main__``, since processes that are spawned
 for several GPUs import it again by its name and so register the encoder as well.
@@ -22,9 +24,11 @@ import espnet_stnas  # noqa: F401  (registers the encoder, here and in spawned w
 from espnet_stnas.errors import plain_errors
 
 _USAGE = (
-    "usage: python3 -m espnet_stnas.run (-m MODULE | SCRIPT) [ARGUMENT ...]\n"
+    "usage: python3 -m espnet_stnas.run [--search] (-m MODULE | SCRIPT) "
+    "[ARGUMENT ...]\n"
     "Runs a module such as espnet2.bin.asr_train, or a script, with the encoder "
-    "'stnas' registered in ESPnet."
+    "'stnas' registered in ESPnet.\n"
+    "--search runs espnet_stnas.bin.asr_search where espnet2.bin.asr_train is named."
 )
 
 
@@ -34,13 +38,23 @@ def main(argv: list[str] | None = None) -> None:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_USAGE)
         return
+    searches = arguments[0] == "--search"
+    arguments = arguments[1:] if searches else arguments
+    if not arguments:
+        sys.exit(f"error: --search needs a module or a script\n{_USAGE}")
     with plain_errors():
         if arguments[0] == "-m":
-            _run_module(arguments[1:])
+            _run_module(_search_instead(arguments[1:]) if searches else arguments[1:])
         elif arguments[0].startswith("-"):
             sys.exit(f"error: unknown option '{arguments[0]}'\n{_USAGE}")
         else:
             _run_script(arguments)
+
+
+def _search_instead(arguments: list[str]) -> list[str]:
+    if arguments[:1] == ["espnet2.bin.asr_train"]:
+        return ["espnet_stnas.bin.asr_search", *arguments[1:]]
+    return arguments
 
 
 def _run_module(arguments: list[str]) -> None:

@@ -1,0 +1,316 @@
+#!/usr/bin/env bash
+# Search, derive and retrain an encoder around ESPnet's asr.sh. Called by run.sh.
+set -euo pipefail
+
+help_message=$(cat << 'USAGE'
+Usage: ./run.sh [--<option> <value> ...]
+
+Needs an ESPnet checkout (export ESPNET_ROOT=/path/to/espnet) and the corpus (exported
+as run.sh's README says, or in ESPnet's egs2/TEMPLATE/asr1/db.sh).
+
+Stages:
+   1  data preparation            }                 11  search
+   2  speed perturbation          }                 12  derive, draw figures
+   3  format wav.scp              } as in           13  retrain (asr.sh's 11)
+   4  remove long and short ones  } ESPnet's        14  decode  (asr.sh's 12)
+   5  token list                  } asr.sh          15  score   (asr.sh's 13)
+   6-9  language models           }                 16  pack    (asr.sh's 14)
+  10  statistics                  }
+A stage that is complete is not run again, unless options that matter to it have changed
+or its mark in <expdir>/.done is removed. A search or training that was stopped goes on
+from its last epoch.
+
+Options (default):
+  --stage, --stop_stage  first and last stage (1, 15)
+  --arch                 an architecture file, found elsewhere: no search
+  --search_config        (conf/search.yaml)
+  --search_args          more options for the search ("")
+  --search_tag           name of the search (from search_config and units)
+  --epoch                epoch of the search to derive from (latest)
+  --train_config         retraining without its encoder (conf/train_asr.yaml)
+  --train_args           more options for the retraining ("")
+  --tag                  name of the retraining (from train_config, units and --arch)
+  --ngpu, --num_nodes    GPUs a node, and nodes, of searches and trainings (1, 1)
+  --expdir, --dumpdir    (exp, dump)
+  --python               (python3 -m espnet_stnas.run)
+All other options are asr.sh's own, such as --token_type bpe --nbpe 80, --nj 32,
+--speed_perturb_factors "", --use_lm false, --lm_args, --inference_config. Values that
+run.sh sets for them are the defaults of the recipe.
+export cmd_backend=slurm (sge, pbs, ssh, stdout) takes jobs to a cluster, see cmd.sh.
+USAGE
+)
+
+stage=1
+stop_stage=15
+espnet_recipe=
+corpus=
+arch=
+search_config=conf/search.yaml
+search_args=
+search_tag=
+epoch=latest
+train_config=conf/train_asr.yaml
+train_args=
+tag=
+ngpu=1
+num_nodes=1
+expdir=exp
+dumpdir=dump
+python="python3 -m espnet_stnas.run"
+
+own="stage stop_stage espnet_recipe corpus arch search_config search_args search_tag \
+epoch train_config train_args tag ngpu num_nodes expdir dumpdir python"
+
+log() {
+    echo "$(date '+%Y-%m-%dT%H:%M:%S') $*"
+}
+
+die() {
+    echo "run.sh: error: $*" >&2
+    exit 1
+}
+
+# asr.sh's options: what is passed on, and where a value is needed here, what it is.
+declare -A passed=([lang]=noinfo [token_type]=bpe [nbpe]=30 [speed_perturb_factors]="" \
+    [feats_type]=raw [train_set]="" [valid_set]="" [test_sets]="")
+while [ $# -gt 0 ]; do
+    case "$1" in
+        -h|--help)
+            echo "${help_message}"
+            exit 0
+            ;;
+        --*)
+            [ $# -gt 1 ] || die "option $1 needs a value"
+            name=${1#--}
+            name=${name//-/_}
+            case " ${own} " in
+                *" ${name} "*) printf -v "${name}" '%s' "$2" ;;
+                *) passed[${name}]=$2 ;;
+            esac
+            shift 2
+            ;;
+        *)
+            die "unexpected argument '$1'; options look like --stage 3"
+            ;;
+    esac
+done
+for name in stage stop_stage ngpu num_nodes; do
+    [[ "${!name}" =~ ^[0-9]+$ ]] \
+        || die "--${name} is '${!name}'; accepted is an integer of 0 or more"
+done
+
+in_stages() {
+    [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]
+}
+
+# What is missing shall be said before anything is computed.
+# shellcheck disable=SC1091
+. ./path.sh
+# shellcheck disable=SC1091
+. ./cmd.sh
+template=${ESPNET_ROOT}/egs2/TEMPLATE/asr1
+for name in "${!passed[@]}"; do
+    grep -q "^${name}=" "${template}/asr.sh" \
+        || die "unknown option --${name}; neither run.sh --help nor asr.sh has it"
+done
+for name in asr_config asr_exp asr_tag asr_args asr_stats_dir; do
+    [ -z "${passed[${name}]:-}" ] \
+        || die "--${name} is not accepted here; see --train_config, --train_args," \
+            "--tag and --expdir in run.sh --help"
+done
+for file in "${search_config}" "${train_config}" "${arch:-/dev/null}" \
+    "${passed[inference_config]:-/dev/null}" "${passed[lm_config]:-/dev/null}"; do
+    [ -e "${file}" ] || die "there is no file '${file}'"
+done
+if in_stages 1; then
+    # shellcheck disable=SC1091
+    . ./db.sh
+    for name in ${corpus}; do
+        [ -d "${!name:-}" ] \
+            || die "${name} is '${!name:-}', which is no directory; export" \
+                "${name}=/path/to/corpus, or set it in ${template}/db.sh"
+    done
+    command -v sph2pipe > /dev/null \
+        || die "sph2pipe is missing; ESPnet's tools/installers/install_sph2pipe.sh" \
+            "installs it"
+fi
+if in_stages 1 || { in_stages 2 && [ -n "${passed[speed_perturb_factors]}" ]; }; then
+    command -v sox > /dev/null \
+        || die "sox is missing; install it (Debian: apt-get install sox), or give" \
+            '--speed_perturb_factors ""'
+fi
+if in_stages 15; then
+    command -v sclite > /dev/null \
+        || die "sclite is missing; install sctk (ESPnet's" \
+            "tools/installers/install_sctk.sh, or Debian: apt-get install sctk)"
+    [ ! -f "${ESPNET_ROOT}/egs2/${espnet_recipe}/local/score.sh" ] \
+        || [ -f "${ESPNET_ROOT}/tools/sctk/bin/hubscr.pl" ] \
+        || die "${ESPNET_ROOT}/tools/sctk/bin/hubscr.pl is missing; install sctk with" \
+            "ESPnet's tools/installers/install_sctk.sh, or link Debian's:" \
+            "ln -s /usr/lib/sctk ${ESPNET_ROOT}/tools/sctk"
+fi
+read -ra program <<< "${python}"
+"${program[0]}" -c "import espnet_stnas" 2> /dev/null \
+    || die "${program[0]} cannot import espnet_stnas; pip install it there, or activate" \
+        "the environment that has it"
+if in_stages 11; then
+    [ -n "${arch}" ] || "${program[0]}" -m espnet_stnas.bin.check_features \
+        --search_config "${search_config}" --train_config "${train_config}"
+fi
+
+# ESPnet's scripts, as they are. The corpus's own ones are linked, not copied.
+for name in asr.sh pyscripts scripts steps utils; do
+    ln -sfn "${template}/${name}" "${name}"
+done
+ln -sfn "${ESPNET_ROOT}/egs2/${espnet_recipe}/local" local
+for name in queue pbs slurm; do
+    [ -e "conf/${name}.conf" ] || cp "${template}/conf/${name}.conf" conf/
+done
+
+units=${passed[token_type]}
+[ "${units}" != bpe ] || units+=${passed[nbpe]}
+suffix=${units}${passed[speed_perturb_factors]:+_sp}
+name=$(basename "${search_config}" .yaml)
+search_tag=${search_tag:-${name}_${suffix}}
+name=$(basename "${train_config}" .yaml)
+tag=${tag:-${name}_${suffix}${arch:+_$(basename "${arch}" .yaml)}}
+search_exp=${expdir}/${search_tag}
+asr_exp=${expdir}/asr_${tag}
+stats=${expdir}/asr_stats_${passed[feats_type]}_${suffix}
+derived=${expdir}/derived_${tag}
+
+names=()
+for name in "${!passed[@]}"; do
+    names+=("${name}")
+done
+mapfile -t names < <(printf '%s\n' "${names[@]}" | LC_ALL=C sort)
+options=(--expdir "${expdir}" --dumpdir "${dumpdir}" --asr_stats_dir "${stats}")
+options+=(--ngpu "${ngpu}" --num_nodes "${num_nodes}")
+for name in "${names[@]}"; do
+    options+=("--${name}" "${passed[${name}]}")
+done
+
+# The mark of a stage: what it was done with.
+mark_of() {
+    case $1 in
+        [1-4]) echo "${expdir}/.done/$1${passed[speed_perturb_factors]:+_sp}" ;;
+        [5-9]|10) echo "${expdir}/.done/$1_${suffix}" ;;
+        11) echo "${expdir}/.done/$1_${search_tag}" ;;
+        *) echo "${expdir}/.done/$1_${tag}" ;;
+    esac
+}
+
+mark() {
+    cat "$(mark_of "$1")" 2> /dev/null || true
+}
+
+signature() {
+    local number=$1 name
+    shift
+    for name in "${names[@]}"; do
+        case "${number}:${name}" in
+            *:nj|*:*inference_nj|*:gpu_inference) continue ;;
+            [6-9]:inference_*) continue ;;
+            [1-5]:*lm*|[1-5]:inference_*|[1-5]:score_opts) continue ;;
+            1[013]:*lm*|1[013]:inference_*|1[013]:score_opts) continue ;;
+        esac
+        echo "${name}=${passed[${name}]}"
+    done | cksum
+    printf '%s\n' "$@"
+}
+
+resume_hint() {
+    log "Stage $1 failed. When its cause is mended, go on with the same options and" \
+        "--stage $1." >&2
+    exit 1
+}
+
+# Run a stage, unless it is done: <stage> <what its result depends on> -- <command>
+run_stage() {
+    local number=$1 basis=() sign file
+    shift
+    while [ "$1" != -- ]; do
+        basis+=("$1")
+        shift
+    done
+    shift
+    file=$(mark_of "${number}")
+    sign=$(signature "${number}" "${basis[@]}")
+    if [ -f "${file}" ] && [ "$(cat "${file}")" = "${sign}" ]; then
+        log "Stage ${number} is complete (${file})"
+        return
+    fi
+    rm -f "${file}"
+    "$@" || resume_hint "${number}"
+    mkdir -p "$(dirname "${file}")"
+    echo "${sign}" > "${file}.part"
+    mv "${file}.part" "${file}"
+}
+
+asr() {
+    local number=$1
+    shift
+    ./asr.sh "${options[@]}" --stage "${number}" --stop_stage "${number}" "$@"
+}
+
+for number in 1 2 3 4 5 6 7 8 9 10; do
+    in_stages "${number}" || continue
+    before=$((number - 1))
+    [ "${number}" -lt 10 ] || before=5
+    run_stage "${number}" "$(mark "${before}")" "$(cksum < "${train_config}")" -- \
+        asr "${number}" --python "${python}" --asr_config "${train_config}"
+done
+
+if { in_stages 11 || in_stages 13; } && [ ! -f "${stats}/train/speech_shape" ]; then
+    die "${stats} has no statistics; run stage 10 first"
+fi
+
+if in_stages 11; then
+    if [ -n "${arch}" ]; then
+        log "Stage 11: no search, since --arch is given"
+    else
+        log "Stage 11: search, in ${search_exp}"
+        run_stage 11 "$(mark 10)" "$(cksum < "${search_config}")" "${search_args}" -- \
+            asr 11 --python "${python} --search" --asr_config "${search_config}" \
+            --asr_exp "${search_exp}" --asr_args "${search_args}"
+    fi
+fi
+
+if in_stages 12; then
+    log "Stage 12: derive, in ${derived}"
+    mkdir -p "${derived}"
+    source=(--search_exp "${search_exp}" --epoch "${epoch}")
+    [ -z "${arch}" ] || source=(--arch "${arch}")
+    "${program[0]}" -m espnet_stnas.bin.derive "${source[@]}" \
+        --output "${derived}/architecture.yaml" \
+        --train_config "${train_config}" --train_output "${derived}/train.yaml" \
+        || resume_hint 12
+    [ -n "${arch}" ] || "${program[0]}" -m espnet_stnas.bin.figures \
+        --search_exp "${search_exp}" --arch "${derived}/architecture.yaml" \
+        --output_dir "${derived}/figures" || resume_hint 12
+fi
+
+if in_stages 13 || in_stages 14 || in_stages 15 || in_stages 16; then
+    [ -f "${derived}/train.yaml" ] || die "${derived}/train.yaml is missing; run stage 12"
+    trained=(--python "${python}" --asr_config "${derived}/train.yaml"
+        --asr_exp "${asr_exp}" --asr_args "${train_args}")
+fi
+if in_stages 13; then
+    log "Stage 13: retrain, in ${asr_exp}"
+    run_stage 13 "$(mark 10)" "$(cksum < "${derived}/train.yaml")" "${train_args}" -- \
+        asr 11 "${trained[@]}"
+fi
+inference=${passed[inference_config]:-/dev/null}
+if in_stages 14; then
+    log "Stage 14: decode"
+    run_stage 14 "$(mark 13)" "$(mark 7)" "$(cksum < "${inference}")" -- asr 12 "${trained[@]}"
+fi
+if in_stages 15; then
+    log "Stage 15: score"
+    run_stage 15 "$(mark 14)" -- asr 13 "${trained[@]}"
+    log "Results: ${asr_exp}/RESULTS.md"
+fi
+if in_stages 16; then
+    log "Stage 16: pack"
+    run_stage 16 "$(mark 14)" -- asr 14 "${trained[@]}" --skip_packing false
+fi

@@ -1,0 +1,44 @@
+"""Check that a search and a training have the same features.
+
+ESPnet's recipes compute statistics once, and their directory's name does not tell the
+features: another frontend would silently be normalised by the wrong ones.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+from espnet_stnas.errors import plain_errors
+from espnet_stnas.files import read_yaml_mapping
+from espnet_stnas.spec import ConfigError
+
+KEYS = ("frontend", "frontend_conf")
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Run the command.
+
+    Raises:
+        ConfigError: If a file cannot be read, or the features differ.
+    """
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--search_config", required=True, help="YAML of a search")
+    parser.add_argument("--train_config", required=True, help="YAML of a training")
+    args = parser.parse_args(cmd)
+    with plain_errors():
+        search = read_yaml_mapping(Path(args.search_config), "search configuration")
+        train = read_yaml_mapping(Path(args.train_config), "training configuration")
+        for key in KEYS:
+            if search.get(key) != train.get(key):
+                raise ConfigError(
+                    f"{key} is {search.get(key)} in {args.search_config} and "
+                    f"{train.get(key)} in {args.train_config}; accepted is the same in "
+                    "both, since they share their statistics"
+                )
+
+
+if __name__ == "__main__":
+    main()
