@@ -25,6 +25,8 @@ setup(
         "PyYAML>=5.1",
         # ESPnet 202511 imports torchaudio without requiring it.
         "torchaudio>=2.4",
+        # Scripts of ESPnet's recipes import it; 202611 does not require it.
+        "kaldiio>=2.18",
         # What ESPnet trains ASR with by default, and does not (all) require.
         "editdistance>=0.6",
         "matplotlib>=3.7",

@@ -12,7 +12,7 @@ from espnet_stnas.space import SearchSpace
 
 ROOT = Path(__file__).parent.parent
 SPACES = sorted((ROOT / "conf" / "space").glob("*.yaml"))
-RECIPES = sorted((ROOT / "egs2").glob("*/asr_stnas*/conf/*.yaml"))
+RECIPES = sorted((ROOT / "egs2").glob("*/asr_stnas*/conf/**/*.yaml"))
 
 
 def read(path: Path) -> dict:

@@ -153,6 +153,14 @@ read -ra program <<< "${python}"
 "${program[0]}" -c "import espnet_stnas" 2> /dev/null \
     || die "${program[0]} cannot import espnet_stnas; pip install it there, or activate" \
         "the environment that has it"
+# The checkout's scripts import modules of the installed ESPnet, some of which moved.
+module=$(grep -ohE "espnet2?(\.legacy|\.nets|\.utils)[a-z0-9_.]*cli_utils" \
+    "${template}/pyscripts/audio/format_wav_scp.py" | head -n 1)
+[ -z "${module}" ] || "${program[0]}" -c "import ${module}, kaldiio" 2> /dev/null \
+    || die "${template} is of ESPnet $(cat "${ESPNET_ROOT}/version.txt"), whose scripts" \
+        "need ${module} and kaldiio, which ${program[0]} has not ($("${program[0]}" -c \
+        'from importlib.metadata import version; print("espnet", version("espnet"))'));" \
+        "check out the ESPnet that is installed, and pip install kaldiio"
 if in_stages 11; then
     [ -n "${arch}" ] || "${program[0]}" -m espnet_stnas.bin.check_features \
         --search_config "${search_config}" --train_config "${train_config}"

@@ -1,0 +1,108 @@
+"""Data directories named and laid out like those of WSJ and Switchboard, from digits.
+
+    python -m espnet_stnas.bin.make_digits --corpus fsdd --output digits ...
+    python tests/integration/stand_in.py --recipe wsj --digits digits --output data
+
+They are what ESPnet's local/data.sh leaves behind, so that all later stages of a recipe
+can be tried without the licensed corpora.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Optional
+
+import soundfile
+
+SETS = {
+    "wsj": {"train": ["train_si284"], "dev": ["test_dev93"], "test": ["test_eval92"]},
+    "swbd": {"train": ["train_nodup"], "dev": ["train_dev"], "test": ["eval2000"]},
+}
+GLM = """;; How words are mapped before scoring
+* name 'stand_in.glm'
+* desc 'Rules for spoken digits'
+* format = 'NIST1'
+* max_nrules = '10'
+* copy_no_hit = 'T'
+* case_sensitive = 'F'
+;;
+[OH] => [ZERO] / [ ] __ [ ]
+"""
+
+
+def read_table(path: Path) -> dict[str, str]:
+    """Lines of a Kaldi file by their first word."""
+    pairs = (line.split(maxsplit=1) for line in path.read_text().splitlines())
+    return {key: value for key, value in pairs}
+
+
+def write_table(path: Path, table: dict[str, str]) -> None:
+    """Write a Kaldi file, sorted as LC_ALL=C does."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{key} {table[key]}\n" for key in sorted(table)))
+
+
+def convert(source: Path, target: Path, recipe: str) -> None:
+    """Make one data directory out of one of digits."""
+    texts, wavs = read_table(source / "text"), read_table(source / "wav.scp")
+    speakers = read_table(source / "utt2spk")
+    sides = {speaker: n for n, speaker in enumerate(sorted(set(speakers.values())))}
+    clock = dict.fromkeys(sides, 0)
+    files: dict[str, dict[str, str]] = {n: {} for n in ("text", "wav.scp", "utt2spk")}
+    spk2utt: dict[str, list[str]] = {}
+    stm = []
+    for utterance in sorted(texts):
+        speaker, words = speakers[utterance], texts[utterance]
+        info = soundfile.info(wavs[utterance])
+        if recipe == "wsj":
+            name, new_speaker, words = utterance, speaker, words.upper()
+        else:
+            # Half of the speakers are Switchboard's, half CallHome's.
+            corpus = "sw" if sides[speaker] % 2 == 0 else "en"
+            conversation = f"{corpus}_{4000 + sides[speaker]}"
+            start = clock[speaker]
+            end = start + round(100 * info.duration)  # hundredths of a second
+            clock[speaker] = end + 50
+            new_speaker = f"{conversation}-A"
+            name = f"{new_speaker}_{start:06d}-{end:06d}"
+            label = "O,en,F,en-F" if corpus == "en" else "O,sw,F,sw-F"
+            stm.append(
+                f"{conversation} A {conversation}_A {start / 100:.2f} {end / 100:.2f} "
+                f"<{label}> {words.upper()}"
+            )
+        files["text"][name] = words
+        # 16 kHz, as the corpora's recipes have it, by a pipe as theirs.
+        pipe = f"sox -R {wavs[utterance]} -t wav - rate 16000 dither |"
+        files["wav.scp"][name] = pipe
+        files["utt2spk"][name] = new_speaker
+        spk2utt.setdefault(new_speaker, []).append(name)
+    for name, table in files.items():
+        write_table(target / name, table)
+    write_table(target / "spk2utt", {s: " ".join(u) for s, u in spk2utt.items()})
+    if recipe == "swbd":
+        (target / "stm").write_text("\n".join(sorted(stm)) + "\n")
+        (target / "glm").write_text(GLM)
+
+
+def main(arguments: Optional[Sequence[str]] = None) -> None:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--recipe", choices=sorted(SETS), required=True)
+    parser.add_argument("--digits", type=Path, required=True, help="of make_digits")
+    parser.add_argument("--output", type=Path, required=True, help="data/ of the recipe")
+    args = parser.parse_args(arguments)
+    for part, names in SETS[args.recipe].items():
+        for name in names:
+            convert(args.digits.resolve() / part, args.output / name, args.recipe)
+    if args.recipe == "wsj":
+        # For the language model, and the symbols that are no words.
+        train = read_table(args.output / "train_si284" / "text")
+        other = {f"lm_{n:06d}": words for n, words in enumerate(train.values())}
+        write_table(args.output / "local" / "other_text" / "text", other)
+        (args.output / "nlsyms.txt").write_text("<NOISE>\n")
+
+
+if __name__ == "__main__":
+    main()
