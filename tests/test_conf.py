@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
+import torch
 import yaml
 
 from espnet_stnas.encoder import STNASEncoder
+from espnet_stnas.estimators import build_estimator
 from espnet_stnas.space import SearchSpace
 
 ROOT = Path(__file__).parent.parent
@@ -41,24 +44,64 @@ def test_the_papers_space_is_the_papers():
     assert sum(p.numel() for p in largest.parameters()) == 11_866_240
 
 
-@pytest.mark.parametrize("path", RECIPES, ids=lambda p: f"{p.parts[-4]}-{p.stem}")
-def test_recipe_yamls_are_accepted_and_built(path, tmp_path):
-    """ESPnet's parser refuses unknown keys; the model is built as in training."""
+def recipe_id(path: Path) -> str:
+    return "-".join((*path.relative_to(ROOT / "egs2").parts[:1], path.stem))
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=recipe_id)
+def test_recipe_yamls_are_accepted_built_and_trained(path, tmp_path):
+    """ESPnet's parser refuses unknown keys; one step runs, with small widths."""
     from espnet2.bin.asr_inference import get_parser as inference_parser
     from espnet2.tasks.asr import ASRTask
+    from espnet2.tasks.lm import LMTask
 
     from espnet_stnas.search.task import SearchASRTask
 
-    if "decode" in path.stem:
+    if path.stem.startswith("decode"):
         inference_parser().parse_args(["--config", str(path), *_REQUIRED])
         return
-    task = SearchASRTask if "search" in path.stem else ASRTask
-    args = task.get_parser().parse_args(
-        ["--config", str(path), "--output_dir", str(tmp_path), "--token_type", "char"]
-    )
+    config = read(path)
+    task, small = ASRTask, []
+    if path.stem.startswith("search"):
+        task, small = SearchASRTask, ["--encoder_conf", "width=8"]
+    elif "lm" in path.stem:
+        small = [f"{key}={value}" for key, value in _SMALL_LM.items()]
+        task, small = LMTask, [word for s in small for word in ("--lm_conf", s)]
+    elif "encoder" not in config:
+        small = [
+            *("--encoder", "stnas", "--encoder_conf", "width=8"),
+            *("--encoder_conf", "layers=[tdnn-C1D1,tdnn-C1S3D1]"),
+        ]
+    if "decoder_conf" in config:
+        small += ["--decoder_conf", "linear_units=8"]
+    options = ["--config", str(path), "--output_dir", str(tmp_path), *small]
+    args = task.get_parser().parse_args([*options, "--token_type", "char"])
     args.token_list = ["<blank>", "<unk>", "a", "<sos/eos>"]
     model = task.build_model(args)
-    assert len(task.build_optimizers(args, model)) == task.num_optimizers
+    optimizers = task.build_optimizers(args, model)
+    assert len(optimizers) == task.num_optimizers
+    batch = {"text": torch.full((2, 3), 2), "text_lengths": torch.tensor([3, 2])}
+    if task is not LMTask:
+        speech = {"speech": torch.randn(2, 16000)}
+        batch = {**speech, "speech_lengths": torch.tensor([16000, 12000]), **batch}
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    paths = nullcontext()
+    if task is SearchASRTask:
+        supernet = model.encoder.network
+        estimator = build_estimator(args.estimator, args.estimator_conf)
+        paths = supernet.routed(
+            supernet.architecture_gates(estimator, torch.Generator().manual_seed(0))
+        )
+    with paths:
+        loss = model(**batch)[0]
+    assert torch.isfinite(loss).all()
+    loss.sum().backward()
+    for optimizer in optimizers:
+        optimizer.step()
+    if task is SearchASRTask:
+        assert all((p != 0).any() for p in supernet.logits)
+    assert any((p != before[name]).any() for name, p in model.named_parameters())
 
 
+_SMALL_LM = {"layer": 1, "unit": 8, "att_unit": 8, "embed_unit": 8, "head": 2}
 _REQUIRED = ["--output_dir", "x", "--data_path_and_name_and_type", "a,b,c"]

@@ -91,7 +91,9 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--recipe", choices=sorted(SETS), required=True)
     parser.add_argument("--digits", type=Path, required=True, help="of make_digits")
-    parser.add_argument("--output", type=Path, required=True, help="data/ of the recipe")
+    parser.add_argument(
+        "--output", type=Path, required=True, help="data/ of the recipe"
+    )
     args = parser.parse_args(arguments)
     for part, names in SETS[args.recipe].items():
         for name in names:

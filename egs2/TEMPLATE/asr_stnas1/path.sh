@@ -1,5 +1,5 @@
 # Sourced by stnas.sh, and by ESPnet's scripts in the recipe's directory.
-# shellcheck shell=bash
+# shellcheck shell=bash disable=SC1091
 if [ -z "${ESPNET_ROOT:-}" ]; then
     echo "path.sh: error: ESPNET_ROOT is not set; accepted is the directory of an" \
         "ESPnet checkout: export ESPNET_ROOT=/path/to/espnet" >&2

@@ -155,7 +155,7 @@ read -ra program <<< "${python}"
         "the environment that has it"
 # The checkout's scripts import modules of the installed ESPnet, some of which moved.
 module=$(grep -ohE "espnet2?(\.legacy|\.nets|\.utils)[a-z0-9_.]*cli_utils" \
-    "${template}/pyscripts/audio/format_wav_scp.py" | head -n 1)
+    "${template}/pyscripts/audio/format_wav_scp.py" | head -n 1 || true)
 [ -z "${module}" ] || "${program[0]}" -c "import ${module}, kaldiio" 2> /dev/null \
     || die "${template} is of ESPnet $(cat "${ESPNET_ROOT}/version.txt"), whose scripts" \
         "need ${module} and kaldiio, which ${program[0]} has not ($("${program[0]}" -c \

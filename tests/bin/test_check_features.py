@@ -1,0 +1,28 @@
+"""A search and a training that share statistics must have the same features."""
+
+from __future__ import annotations
+
+import pytest
+
+from espnet_stnas.bin.check_features import main
+
+
+def run(tmp_path, search, train):
+    for name, text in (("search", search), ("train", train)):
+        (tmp_path / f"{name}.yaml").write_text(text)
+    main(
+        ["--search_config", str(tmp_path / "search.yaml")]
+        + ["--train_config", str(tmp_path / "train.yaml")]
+    )
+
+
+def test_equal_features(tmp_path):
+    text = "frontend: default\nfrontend_conf: {n_mels: 40}\n"
+    run(tmp_path, text + "max_epoch: 1\n", text)
+
+
+def test_other_features(tmp_path):
+    with pytest.raises(SystemExit, match=r"frontend_conf is \{'n_mels': 40\} in "):
+        run(tmp_path, "frontend_conf: {n_mels: 40}", "frontend_conf: {n_mels: 80}")
+    with pytest.raises(SystemExit, match="frontend is None in"):
+        run(tmp_path, "a: 1", "frontend: default")

@@ -1,0 +1,26 @@
+"""Both recipes through ESPnet's asr.sh: only where ESPNET_ROOT names a checkout."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from pathlib import Path
+
+import pytest
+
+HERE = Path(__file__).parent
+DIGITS = HERE.parents[2] / "shared" / "data" / "fsdd"
+
+
+@pytest.mark.slow
+@pytest.mark.skipif("ESPNET_ROOT" not in os.environ, reason="ESPNET_ROOT is not set")
+@pytest.mark.parametrize("recipe", ("wsj", "swbd"))
+def test_stages_from_speed_perturbation_to_packing(recipe, tmp_path):
+    if not DIGITS.is_dir() and "FSDD_DIR" not in os.environ:
+        pytest.skip("there are no digits at ../shared/data/fsdd nor at FSDD_DIR")
+    command = ["bash", str(HERE / "run_stand_in.sh"), recipe, str(tmp_path)]
+    subprocess.run(command, check=True)
+    exp = tmp_path / "egs2" / recipe / "asr_stnas1" / "exp"
+    (results,) = exp.glob("asr_*/RESULTS.md")
+    assert "test_eval92" in results.read_text() or "eval2000" in results.read_text()
+    assert list(exp.glob("asr_*/*.zip"))
