@@ -40,7 +40,8 @@ lm+=" --lm_conf head=2 --batch_bins 20000 --num_workers 1 --accum_grad 1"
 lm+=" --scheduler_conf warmup_steps=50"
 wide="--encoder_conf width=48 --encoder_conf dropout_rate=0.1"
 wide+=" --encoder_conf residual=true"
-./run.sh --stage 2 --stop_stage 16 --ngpu 0 --nj 2 --inference_nj 2 --nbpe 30 \
-    --lm_args "${lm}" --inference_args "--beam_size 4 --lm_weight 0.1" \
-    --search_args "${wide} ${small} --max_epoch 6 --warmup_epochs 3" \
-    --train_args "${wide} ${small} --max_epoch 8" "$@"
+./run.sh --stage 2 --stop_stage 16 --ngpu 0 --nj 2 --inference_nj 2 --nbpe 22 \
+    --lm_tag small --lm_args "${lm}" --inference_tag decode_small \
+    --inference_args "--beam_size 4 --lm_weight 0.1" \
+    --search_args "${wide} ${small} --max_epoch 8 --warmup_epochs 3 --optim_conf lr=0.004" \
+    --train_args "${wide} ${small} --max_epoch 12 --optim_conf lr=0.004" "$@"
