@@ -2,18 +2,20 @@
 
 Importing an ESPnet task takes seconds, and recipes start dozens of small Python
 processes that need none. So registration is a hook that acts when a task module gets
-imported, and costs nothing otherwise.
+imported, and costs nothing otherwise. With autoload, every Python of the environment
+runs this file when it starts: it imports nothing that takes time.
 """
 
 from __future__ import annotations
 
-import importlib.abc
 import importlib.machinery
-import importlib.util
 import sys
-from collections.abc import Sequence
-from types import ModuleType
-from typing import Optional
+
+TYPE_CHECKING = False  # as in typing, which takes long to import
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from types import ModuleType
+    from typing import Any, Optional
 
 _TASKS = "espnet2.tasks."
 _CHOICES = "encoder_choices"
@@ -42,7 +44,7 @@ def _add_encoder(task: ModuleType) -> None:
         choices.classes[NAME] = STNASEncoder
 
 
-class _TaskFinder(importlib.abc.MetaPathFinder):
+class _TaskFinder:
     """Finds ESPnet's task modules as usual, but wraps their loader."""
 
     def find_spec(
@@ -55,23 +57,22 @@ class _TaskFinder(importlib.abc.MetaPathFinder):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            spec.loader = _TaskLoader(spec.loader)
+            # All that importlib needs of a loader.
+            spec.loader = _TaskLoader(spec.loader)  # type: ignore[assignment]
         return spec
 
 
-class _TaskLoader(importlib.abc.Loader):
+class _TaskLoader:
     """Loads a module with another loader, then registers the encoder in it."""
 
-    def __init__(self, loader: importlib.abc.Loader) -> None:
+    def __init__(self, loader: Any) -> None:
         self._loader = loader
 
     def __getattr__(self, name: str) -> object:
         # runpy, inspect and linecache ask loaders for code and source.
         return getattr(self._loader, name)
 
-    def create_module(
-        self, spec: importlib.machinery.ModuleSpec
-    ) -> Optional[ModuleType]:
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> Any:
         return self._loader.create_module(spec)
 
     def exec_module(self, module: ModuleType) -> None:

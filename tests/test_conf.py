@@ -9,12 +9,14 @@ import pytest
 import torch
 import yaml
 
+from espnet_stnas.architecture import Architecture
 from espnet_stnas.encoder import STNASEncoder
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.space import SearchSpace
 
 ROOT = Path(__file__).parent.parent
 SPACES = sorted((ROOT / "conf" / "space").glob("*.yaml"))
+ARCHITECTURES = sorted((ROOT / "conf" / "architecture").glob("*.yaml"))
 RECIPES = sorted((ROOT / "egs2").glob("*/asr_stnas*/conf/**/*.yaml"))
 
 
@@ -24,6 +26,7 @@ def read(path: Path) -> dict:
 
 def test_there_are_some():
     assert SPACES
+    assert ARCHITECTURES
     assert RECIPES
 
 
@@ -42,6 +45,13 @@ def test_the_papers_space_is_the_papers():
     assert space.num_architectures == 4096
     largest = STNASEncoder(40, **space.resolve([3] * 6).to_conf())
     assert sum(p.numel() for p in largest.parameters()) == 11_866_240
+
+
+@pytest.mark.parametrize("path", ARCHITECTURES, ids=lambda p: p.stem)
+def test_architectures_are_read_and_built(path):
+    space = Architecture.read(path).space
+    encoder = STNASEncoder(40, **{**space.to_conf(), "width": 8})
+    assert not encoder.space.choices
 
 
 def recipe_id(path: Path) -> str:

@@ -22,8 +22,7 @@ from espnet_stnas.spec import ConfigError
 FILE = "espnet_stnas_autoload.pth"
 # One line; silent where the package is gone.
 LINE = (
-    "import importlib.util as u; "
-    "u.find_spec('espnet_stnas') and __import__('espnet_stnas')\n"
+    "import sys; exec('try: import espnet_stnas\\nexcept ModuleNotFoundError: pass')\n"
 )
 
 
