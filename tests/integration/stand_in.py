@@ -30,6 +30,18 @@ GLM = """;; How words are mapped before scoring
 ;;
 [OH] => [ZERO] / [ ] __ [ ]
 """
+# What sclite wants to know of the labels <O,en,F,en-F>.
+STM_LABELS = """;; CATEGORY "0" "" ""
+;; LABEL "O" "Overall" "Overall"
+;; CATEGORY "1" "Corpus" ""
+;; LABEL "en" "CallHome" "CallHome"
+;; LABEL "sw" "Switchboard" "Switchboard"
+;; CATEGORY "2" "Speaker" ""
+;; LABEL "F" "Female" "Female"
+;; CATEGORY "3" "Corpus and speaker" ""
+;; LABEL "en-F" "CallHome female" "CallHome female"
+;; LABEL "sw-F" "Switchboard female" "Switchboard female"
+"""
 
 
 def read_table(path: Path) -> dict[str, str]:
@@ -52,7 +64,7 @@ def convert(source: Path, target: Path, recipe: str) -> None:
     clock = dict.fromkeys(sides, 0)
     files: dict[str, dict[str, str]] = {n: {} for n in ("text", "wav.scp", "utt2spk")}
     spk2utt: dict[str, list[str]] = {}
-    stm = []
+    stm: list[tuple[str, int, str]] = []
     for utterance in sorted(texts):
         speaker, words = speakers[utterance], texts[utterance]
         info = soundfile.info(wavs[utterance])
@@ -68,10 +80,11 @@ def convert(source: Path, target: Path, recipe: str) -> None:
             new_speaker = f"{conversation}-A"
             name = f"{new_speaker}_{start:06d}-{end:06d}"
             label = "O,en,F,en-F" if corpus == "en" else "O,sw,F,sw-F"
-            stm.append(
-                f"{conversation} A {conversation}_A {start / 100:.2f} {end / 100:.2f} "
-                f"<{label}> {words.upper()}"
+            times = f"{start / 100:.2f} {end / 100:.2f}"
+            line = (
+                f"{conversation} A {conversation}_A {times} <{label}> {words.upper()}"
             )
+            stm.append((conversation, start, line))
         files["text"][name] = words
         # 16 kHz, as the corpora's recipes have it, by a pipe as theirs.
         pipe = f"sox -R {wavs[utterance]} -t wav - rate 16000 dither |"
@@ -82,7 +95,8 @@ def convert(source: Path, target: Path, recipe: str) -> None:
         write_table(target / name, table)
     write_table(target / "spk2utt", {s: " ".join(u) for s, u in spk2utt.items()})
     if recipe == "swbd":
-        (target / "stm").write_text("\n".join(sorted(stm)) + "\n")
+        lines = [STM_LABELS, *(f"{line}\n" for _, _, line in sorted(stm))]
+        (target / "stm").write_text("".join(lines))
         (target / "glm").write_text(GLM)
 
 

@@ -18,9 +18,10 @@ if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] \
     . "${MAIN_ROOT}/tools/activate_python.sh"
 fi
 # It reads variables that need not be set.
-set +u
-. "${MAIN_ROOT}/tools/extra_path.sh"
-set -u
+case $- in
+    *u*) set +u; . "${MAIN_ROOT}/tools/extra_path.sh"; set -u ;;
+    *) . "${MAIN_ROOT}/tools/extra_path.sh" ;;
+esac
 # Debian's packages put sctk here.
 if [ -d /usr/lib/sctk/bin ]; then
     export PATH=${PATH}:/usr/lib/sctk/bin

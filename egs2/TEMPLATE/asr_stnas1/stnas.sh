@@ -305,6 +305,14 @@ if in_stages 13 || in_stages 14 || in_stages 15 || in_stages 16; then
 fi
 if in_stages 13; then
     log "Stage 13: retrain, in ${asr_exp}"
+    # Resuming needs the same network; the derived YAML changes with every search.
+    if [ -f "${asr_exp}/checkpoint.pth" ] \
+        && ! cmp -s "${derived}/train.yaml" "${asr_exp}/stnas_train.yaml"; then
+        die "${asr_exp} holds a training of another ${derived}/train.yaml; give this" \
+            "one a name of its own with --tag, or remove ${asr_exp}"
+    fi
+    mkdir -p "${asr_exp}"
+    cp "${derived}/train.yaml" "${asr_exp}/stnas_train.yaml"
     run_stage 13 "$(mark 10)" "$(cksum < "${derived}/train.yaml")" "${train_args}" -- \
         asr 11 "${trained[@]}"
 fi
