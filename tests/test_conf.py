@@ -31,11 +31,29 @@ def test_there_are_some():
 
 
 @pytest.mark.parametrize("path", SPACES, ids=lambda p: p.stem)
-def test_spaces_build(path):
+def test_spaces_are_built_and_trained(path):
     config = read(path)
     assert config["encoder"] == "stnas"
     encoder = STNASEncoder(40, **{**config["encoder_conf"], "width": 8})
     assert encoder.space.choices
+    supernet = encoder.network
+    generator = torch.Generator().manual_seed(0)
+    gates = supernet.architecture_gates(build_estimator("st"), generator)
+    with supernet.routed(gates):
+        take_a_step(encoder)
+    assert all(p.grad.abs().sum() > 0 for p in supernet.logits)
+
+
+def take_a_step(encoder: STNASEncoder) -> None:
+    """One step on random features; some weight changes."""
+    optimizer = torch.optim.SGD(encoder.parameters(), lr=0.1)
+    before = [p.detach().clone() for p in encoder.parameters()]
+    outputs, lengths, _ = encoder(torch.randn(2, 30, 40), torch.tensor([30, 22]))
+    assert outputs.size(1) == lengths.max()
+    outputs.square().sum().backward()
+    optimizer.step()
+    after = list(encoder.parameters())
+    assert any((p != q).any() for p, q in zip(before, after, strict=True))
 
 
 def test_the_papers_space_is_the_papers():
@@ -48,10 +66,11 @@ def test_the_papers_space_is_the_papers():
 
 
 @pytest.mark.parametrize("path", ARCHITECTURES, ids=lambda p: p.stem)
-def test_architectures_are_read_and_built(path):
+def test_architectures_are_read_built_and_trained(path):
     space = Architecture.read(path).space
     encoder = STNASEncoder(40, **{**space.to_conf(), "width": 8})
     assert not encoder.space.choices
+    take_a_step(encoder)
 
 
 def recipe_id(path: Path) -> str:

@@ -157,3 +157,59 @@ def test_a_failed_stage_says_how_to_go_on(recipe):
     (recipe[0] / "fail").unlink()
     assert run(recipe, "--stage", "2", "--stop_stage", "3")[0] == 0
     assert len(calls(recipe)) == 3
+
+
+def test_gpus_and_nodes_reach_searches_and_trainings(recipe):
+    assert run(recipe, "--stage", "10", "--stop_stage", "11", "--ngpu", "4")[0] == 0
+    assert (
+        run(recipe, "--stage", "11", "--stop_stage", "11", "--num_nodes", "2")[0] == 0
+    )
+    assert all("|--ngpu|4|--num_nodes|1|" in call for call in calls(recipe)[:2])
+
+
+@pytest.mark.parametrize(
+    ("backend", "launcher"),
+    [
+        ("local", "run.pl"),
+        ("stdout", "stdout.pl"),
+        ("sge", "queue.pl"),
+        ("pbs", "pbs.pl"),
+        ("slurm", "slurm.pl"),
+        ("ssh", "ssh.pl"),
+    ],
+)
+def test_launchers(backend, launcher):
+    script = 'set -eu; . ./cmd.sh; echo "${train_cmd} ${cuda_cmd} ${decode_cmd}"'
+    found = subprocess.run(
+        ["bash", "-c", script],
+        cwd=EGS / "wsj" / "asr_stnas1",
+        env={"PATH": os.environ["PATH"], "cmd_backend": backend},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert found.stdout.split() == [launcher] * 3
+
+
+def test_an_architecture_from_elsewhere_needs_no_search(recipe):
+    """Derived into the training YAML; a training of another one is not resumed."""
+    folder, _ = recipe
+    arch = EGS.parent / "conf" / "architecture" / "tdnn_largest.yaml"
+    options = ("--stage", "10", "--stop_stage", "13", "--arch", str(arch))
+    code, text = run(recipe, *options)
+    assert code == 0, text
+    assert "no search, since --arch is given" in text
+    stages = [call.split("--stage|")[1].split("|")[0] for call in calls(recipe)]
+    assert stages == ["10", "11"]
+    (derived,) = folder.glob("exp/derived_*/train.yaml")
+    assert f"--asr_config|{derived.relative_to(folder)}|" in calls(recipe)[-1]
+    assert "tdnn-C2D2" in derived.read_text()
+    (trained,) = folder.glob("exp/asr_train*")
+    (trained / "checkpoint.pth").touch()
+    other = folder / "other" / arch.name
+    other.parent.mkdir()
+    other.write_text(arch.read_text().replace("tdnn-C2D2]", "tdnn-C1D1]"))
+    code, text = run(recipe, *options[:-1], str(other))
+    assert code == 1
+    assert "holds a training of another" in text
+    assert len(calls(recipe)) == 2
