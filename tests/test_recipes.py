@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,7 +79,8 @@ done
 def run(recipe, *options, **environment):
     folder, root = recipe
     given = {**os.environ, "ESPNET_ROOT": str(root / "espnet"), **environment}
-    given["PATH"] = f"{root / 'bin'}:{given['PATH']}"
+    # python3 shall be that of the tests.
+    given["PATH"] = f"{root / 'bin'}:{Path(sys.executable).parent}:{given['PATH']}"
     for name in ("WSJ0", "WSJ1", "SWBD"):
         given.setdefault(name, "")
     given = {name: value for name, value in given.items() if value is not None}
