@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,8 @@ def test_stages_from_speed_perturbation_to_packing(recipe, tmp_path):
     if not DIGITS.is_dir() and "FSDD_DIR" not in os.environ:
         pytest.skip("there are no digits at ../shared/data/fsdd nor at FSDD_DIR")
     command = ["bash", str(HERE / "run_stand_in.sh"), recipe, str(tmp_path)]
-    subprocess.run(command, check=True)
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    subprocess.run(command, check=True, env={**os.environ, "PATH": path})
     exp = tmp_path / "egs2" / recipe / "asr_stnas1" / "exp"
     (results,) = exp.glob("asr_*/RESULTS.md")
     assert "test_eval92" in results.read_text() or "eval2000" in results.read_text()
