@@ -26,6 +26,7 @@ def recipe(request, tmp_path):
     for name in ("pyscripts/audio", "scripts", "steps", "utils", "conf"):
         (template / name).mkdir(parents=True)
     (template / "pyscripts/audio/format_wav_scp.py").write_text("")
+    (template / "utils" / "run.pl").symlink_to("/bin/true")
     for name in ("queue", "pbs", "slurm"):
         (template / "conf" / f"{name}.conf").write_text("")
     (template / "db.sh").write_text("WSJ0=\nWSJ1=\nSWBD=\n")
@@ -112,6 +113,7 @@ def test_help(recipe):
         ((), {"cmd_backend": "lsf"}, "cmd_backend is 'lsf'; accepted are local"),
         ((), {}, "which is no directory; export"),
         (("--stage", "two"), {}, "--stage is 'two'; accepted is an integer"),
+        (("--stage", "2"), {"cmd_backend": "pbs"}, "pbs.pl is not in"),
         (("--stage", "2", "--speling", "1"), {}, "unknown option --speling"),
         (("--stage", "2", "--asr_config", "a"), {}, "--asr_config is not accepted"),
         (("--stage", "2", "--arch", "nowhere.yaml"), {}, "no file 'nowhere.yaml'"),

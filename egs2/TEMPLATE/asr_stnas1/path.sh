@@ -11,7 +11,7 @@ if [ ! -f "${ESPNET_ROOT}/egs2/TEMPLATE/asr1/asr.sh" ]; then
     exit 1
 fi
 export MAIN_ROOT=${ESPNET_ROOT}
-export PATH=${PWD}/utils:${PATH}
+export PATH=${PWD}/utils:${PATH}:${ESPNET_ROOT}/utils
 # An environment that is active already is the one espnet_stnas was installed in.
 if [ -z "${VIRTUAL_ENV:-}${CONDA_PREFIX:-}" ] \
     && [ -f "${MAIN_ROOT}/tools/activate_python.sh" ]; then
