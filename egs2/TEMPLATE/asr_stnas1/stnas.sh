@@ -171,7 +171,8 @@ for name in asr.sh pyscripts scripts steps utils; do
     ln -sfn "${template}/${name}" "${name}"
 done
 ln -sfn "${ESPNET_ROOT}/egs2/${espnet_recipe}/local" local
-for launcher in "${train_cmd%% *}" "${cuda_cmd%% *}" "${decode_cmd%% *}"; do
+for launcher in "${train_cmd:?}" "${cuda_cmd:?}" "${decode_cmd:?}"; do
+    launcher=${launcher%% *} # without its options
     command -v "${launcher}" > /dev/null \
         || die "cmd_backend is '${cmd_backend:-local}', but ${launcher} is not in" \
             "${template}/utils of this ESPnet; choose another, see cmd.sh"
