@@ -112,10 +112,8 @@ def _other_scores(
     gradient: torch.Tensor,
 ) -> torch.Tensor:
     """The scores (n,) of the candidates that were not sampled."""
-    if all(operations[k].frame_local for k in gate.scored):
-        reach = max(
-            (r for k in gate.scored for r in operations[k].spec.reach), default=0
-        )
+    if gate.scored and all(operations[k].frame_local for k in gate.scored):
+        reach = max(r for k in gate.scored for r in operations[k].spec.reach)
         ilens, xs_pad, gradient = _without_padding(ilens, xs_pad, gradient, reach)
     device, wanted = xs_pad.device.type, gate.scoring.dtype
     enabled = wanted is not None or torch.is_autocast_enabled(device)

@@ -149,7 +149,25 @@ def test_stages_are_those_of_asr_sh_and_run_once(recipe):
     assert calls(recipe) == first
     other = "bpe" if "--token_type|char" in first[0] else "char"
     assert run(recipe, *options, "--token_type", other)[0] == 0
-    assert len(calls(recipe)) > len(first)
+    added = calls(recipe)[len(first) :]
+    stages = [call.split("--stage|")[1].split("|")[0] for call in added]
+    assert stages == [str(n) for n in range(5, 12)]
+
+
+def test_another_training_with_the_same_features_repeats_nothing(recipe):
+    folder, _ = recipe
+    options = ("--stage", "2", "--stop_stage", "11")
+    assert run(recipe, *options)[0] == 0
+    first = calls(recipe)
+    hybrid = "conf/tuning/train_asr_hybrid.yaml"
+    assert run(recipe, *options, "--train_config", hybrid)[0] == 0
+    assert calls(recipe) == first
+    other = folder / "conf" / "other.yaml"
+    other.write_text("frontend: default\nfrontend_conf: {n_mels: 80}\n")
+    code, text = run(recipe, "--stage", "13", "--train_config", "conf/other.yaml")
+    assert code == 1
+    assert "has statistics of other features than conf/other.yaml" in text
+    assert calls(recipe) == first
 
 
 def test_a_failed_stage_says_how_to_go_on(recipe):

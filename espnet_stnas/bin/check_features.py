@@ -1,4 +1,4 @@
-"""Check that a search and a training have the same features.
+"""Check that a search and a training have the same features, and print them.
 
 ESPnet's recipes compute statistics once, and their directory's name does not tell the
 features: another frontend would silently be normalised by the wrong ones.
@@ -7,6 +7,7 @@ features: another frontend would silently be normalised by the wrong ones.
 from __future__ import annotations
 
 import argparse
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
@@ -25,12 +26,14 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         ConfigError: If a file cannot be read, or the features differ.
     """
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--search_config", required=True, help="YAML of a search")
+    parser.add_argument("--search_config", help="YAML of a search")
     parser.add_argument("--train_config", required=True, help="YAML of a training")
     args = parser.parse_args(cmd)
     with plain_errors():
-        search = read_yaml_mapping(Path(args.search_config), "search configuration")
         train = read_yaml_mapping(Path(args.train_config), "training configuration")
+        search = train
+        if args.search_config is not None:
+            search = read_yaml_mapping(Path(args.search_config), "search configuration")
         for key in KEYS:
             if search.get(key) != train.get(key):
                 raise ConfigError(
@@ -38,6 +41,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
                     f"{train.get(key)} in {args.train_config}; accepted is the same in "
                     "both, since they share their statistics"
                 )
+    print(json.dumps({key: train.get(key) for key in KEYS}, sort_keys=True))
 
 
 if __name__ == "__main__":

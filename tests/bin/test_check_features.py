@@ -16,9 +16,11 @@ def run(tmp_path, search, train):
     )
 
 
-def test_equal_features(tmp_path):
+def test_equal_features(tmp_path, capsys):
     text = "frontend: default\nfrontend_conf: {n_mels: 40}\n"
     run(tmp_path, text + "max_epoch: 1\n", text)
+    expected = '{"frontend": "default", "frontend_conf": {"n_mels": 40}}'
+    assert capsys.readouterr().out.strip() == expected
 
 
 def test_other_features(tmp_path):

@@ -161,10 +161,9 @@ module=$(grep -ohE "espnet2?(\.legacy|\.nets|\.utils)[a-z0-9_.]*cli_utils" \
         "need ${module} and kaldiio, which ${program[0]} has not ($("${program[0]}" -c \
         'from importlib.metadata import version; print("espnet", version("espnet"))'));" \
         "check out the ESPnet that is installed, and pip install kaldiio"
-if in_stages 11; then
-    [ -n "${arch}" ] || "${program[0]}" -m espnet_stnas.bin.check_features \
-        --search_config "${search_config}" --train_config "${train_config}"
-fi
+compared=(--train_config "${train_config}")
+[ -n "${arch}" ] || ! in_stages 11 || compared+=(--search_config "${search_config}")
+features=$("${program[0]}" -m espnet_stnas.bin.check_features "${compared[@]}")
 
 # ESPnet's scripts, as they are. The corpus's own ones are linked, not copied.
 for name in asr.sh pyscripts scripts steps utils; do
@@ -224,9 +223,14 @@ signature() {
     for name in "${names[@]}"; do
         case "${number}:${name}" in
             *:nj|*:*inference_nj|*:gpu_inference) continue ;;
-            [6-9]:inference_*) continue ;;
-            [1-5]:*lm*|[1-5]:inference_*|[1-5]:score_opts) continue ;;
-            1[013]:*lm*|1[013]:inference_*|1[013]:score_opts) continue ;;
+            [1-4]:*_set|[1-4]:*_sets|[1-4]:speed_*|[1-4]:feats_type|[1-4]:fs) ;;
+            [1-4]:audio_format|[1-4]:*_wav_duration|[1-4]:*local_data_opts) ;;
+            [1-4]:*) continue ;;
+            [6-9]:inference_*|[6-9]:score_opts) continue ;;
+            5:inference_*|1[013]:inference_*) continue ;;
+            5:score_opts|1[013]:score_opts) continue ;;
+            5:lm_config|5:lm_args|5:lm_tag|5:lm_exp|5:use_lm) continue ;;
+            1[013]:lm_*|1[013]:use_lm) continue ;;
         esac
         echo "${name}=${passed[${name}]}"
     done | cksum
@@ -269,14 +273,23 @@ asr() {
 
 for number in 1 2 3 4 5 6 7 8 9 10; do
     in_stages "${number}" || continue
-    before=$((number - 1))
-    [ "${number}" -lt 10 ] || before=5
-    run_stage "${number}" "$(mark "${before}")" "$(cksum < "${train_config}")" -- \
+    basis=("$(mark $((number - 1)))")
+    case ${number} in
+        [6-9]) basis+=("$(cksum < "${passed[lm_config]:-/dev/null}")") ;;
+        10) basis=("$(mark 5)" "${features}") ;;
+    esac
+    run_stage "${number}" "${basis[@]}" -- \
         asr "${number}" --python "${python}" --asr_config "${train_config}"
+    [ "${number}" -ne 10 ] || echo "${features}" > "${stats}/stnas_features"
 done
 
-if { in_stages 11 || in_stages 13; } && [ ! -f "${stats}/train/speech_shape" ]; then
-    die "${stats} has no statistics; run stage 10 first"
+if in_stages 11 || in_stages 13; then
+    [ -f "${stats}/train/speech_shape" ] \
+        || die "${stats} has no statistics; run stage 10 first"
+    found=$(cat "${stats}/stnas_features" 2> /dev/null || echo "${features}")
+    [ "${found}" = "${features}" ] \
+        || die "${stats} has statistics of other features than ${train_config}:" \
+            "${found}, and now ${features}; take another --expdir, or run stage 10 again"
 fi
 
 if in_stages 11; then
@@ -325,7 +338,8 @@ fi
 inference=${passed[inference_config]:-/dev/null}
 if in_stages 14; then
     log "Stage 14: decode"
-    run_stage 14 "$(mark 13)" "$(mark 7)" "$(cksum < "${inference}")" -- asr 12 "${trained[@]}"
+    run_stage 14 "$(mark 13)" "$(mark 7)" "$(cksum < "${inference}")" -- \
+        asr 12 "${trained[@]}"
 fi
 if in_stages 15; then
     log "Stage 15: score"
