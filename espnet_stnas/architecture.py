@@ -6,7 +6,7 @@ import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any
+from typing import Any, Optional
 
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
 from espnet_stnas.space import SearchSpace
@@ -33,6 +33,19 @@ class Architecture:
 
     space: SearchSpace
     provenance: Mapping[str, Any] = field(default_factory=dict)
+
+    def decisions(self) -> list[Optional[dict[str, float]]]:
+        """For each layer, the probabilities of what the search could choose from.
+
+        None for layers that were not searched, empty if the file does not tell.
+        """
+        searched = self.provenance.get("space", {}).get("layers", ())
+        probabilities = iter(self.provenance.get("probabilities", ()))
+        found: list[Optional[dict[str, float]]] = [None] * len(self.space.layers)
+        for number, candidates in enumerate(searched[: len(found)]):
+            if isinstance(candidates, list):
+                found[number] = next(probabilities, {})
+        return found
 
     def write(self, path: PathLike) -> None:
         """Write the architecture file, whole or not at all."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
 from espnet_stnas.architecture import Architecture
+from espnet_stnas.certainty import Certainty, certainties, runner_up
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
 from espnet_stnas.spec import ConfigError
 
@@ -16,11 +16,21 @@ SEARCH_OPTIONS = (
     "estimator_conf",
     "arch_data",
     "arch_fraction",
+    "path_draws",
+    "max_skipped_steps",
     "optim2",
     "optim2_conf",
     "scheduler2",
     "scheduler2_conf",
 )
+
+
+# The table of `describe`, and its columns of numbers.
+_HEADER = [
+    *("", "operation", "probability", "next best", "", "margin"),
+    "same for the last",
+]
+_NUMBERS = (0, 2, 4, 5)
 
 
 def write_training_config(
@@ -59,22 +69,49 @@ def write_training_config(
     write_text(path, header + dump_yaml(config))
 
 
-def describe(architecture: Architecture, source: str) -> str:
-    """The layers as lines of text, with the probability of each that was searched."""
-    probabilities = iter(architecture.provenance.get("probabilities", ()))
-    searched = architecture.provenance.get("space", {}).get("layers", ())
-    lines = [f"Architecture of {source}:"]
-    for number, layer in enumerate(architecture.space.layers, start=1):
+def describe(
+    architecture: Architecture, source: str, history: Sequence[Architecture] = ()
+) -> str:
+    """The layers as a table, with how sure the search was of each that it chose.
+
+    Args:
+        architecture: The architecture.
+        source: Where it comes from.
+        history: The architectures of the search's epochs up to this one, in order, if
+            they are known.
+    """
+    stability = {c.layer: _stability(c) for c in certainties(history)}
+    rows = []
+    layers = zip(architecture.space.layers, architecture.decisions(), strict=True)
+    for number, (layer, pi) in enumerate(layers, start=1):
         op = str(layer.candidates[0])
-        line = f"  {number:2d}  {op}"
-        if number <= len(searched) and isinstance(searched[number - 1], list):
-            line += _certainty(op, next(probabilities, {}))
-        lines.append(line)
-    return "\n".join(lines)
+        row = [str(number), op]
+        if pi is not None and op in pi and len(pi) > 1:
+            name, p = runner_up(pi, op)
+            row += [f"{pi[op]:.3f}", name, f"{p:.3f}", f"{pi[op] - p:.3f}"]
+            row += [stability[number]] if number in stability else []
+        rows.append(row)
+    widest = max(map(len, rows))
+    if widest > 2:
+        rows.insert(0, _HEADER[:widest])
+    return "\n".join([f"Architecture of {source}:", *_aligned(rows)])
 
 
-def _certainty(op: str, pi: Mapping[str, Any]) -> str:
-    others = sorted((p for name, p in pi.items() if name != op), reverse=True)
-    if op not in pi or not others:
-        return ""
-    return f"  probability {pi[op]:.3f}, next {others[0]:.3f}"
+def _stability(c: Certainty) -> str:
+    text = f"{c.unchanged} of {c.searched} epochs"
+    if c.agreed > c.unchanged:
+        text += f", {c.agreed} of the last {c.window} in all"
+    return text
+
+
+def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+    columns = range(max(map(len, rows)))
+    widths = [max(len(row[i]) for row in rows if i < len(row)) for i in columns]
+    return [
+        "  "
+        + "  ".join(
+            cell.rjust(widths[i]) if i in _NUMBERS else cell.ljust(widths[i])
+            for i, cell in enumerate(row)
+        ).rstrip()
+        for row in rows
+    ]

@@ -31,15 +31,20 @@ ALLOWED = {
     "saving": set(),
     "encoder": {"network", "loading", "space"},
     "architecture": {"space", "spec", "files", "version"},
-    "derive": {"architecture", "files", "spec"},
+    "certainty": {"architecture"},
+    "derive": {"architecture", "certainty", "files", "spec"},
     "baselines": {"architecture", "space", "spec"},
-    "report": {"report", "architecture", "space", "spec", "files", "search.experiment"},
+    "report": {
+        *("report", "architecture", "certainty", "space", "spec", "files"),
+        "search.experiment",
+    },
     "score": {"files", "spec"},
     "results": {"files", "spec"},
     "corpus": {"corpus"},
 }
 NO_TORCH = ("version", "registry", "spec", "space", "files", "errors", "architecture")
 NO_TORCH += ("derive", "baselines", "report", "score", "corpus", "search/experiment")
+NO_TORCH += ("certainty",)
 NO_ESPNET = ("ops", "estimators", "network", "choice", "supernet", "loading", "lengths")
 NO_ESPNET += ("saving", "scoring")
 

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from espnet_stnas.architecture import Architecture
+from espnet_stnas.certainty import SearchPlan, doubts
 from espnet_stnas.derive import describe, write_training_config
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.search.experiment import SearchExperiment
@@ -46,13 +47,18 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         parser.error("nothing to write: give --output, --train_output or both")
     with plain_errors():
         architecture, source = _find(args)
+        history, plan, notes = _history(args, architecture)
         if args.output is not None:
             architecture.write(args.output)
         if args.train_output is not None:
             write_training_config(
                 architecture, args.train_config, args.train_output, source
             )
-    print(describe(architecture, source))
+    print(describe(architecture, source, history))
+    for note in notes:
+        print(f"note: {note}")
+    for doubt in doubts(history, plan, ended=True):
+        print(f"warning: {doubt.text}")
 
 
 def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
@@ -67,6 +73,27 @@ def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
         epoch = int(args.epoch)
     architecture = SearchExperiment.open(args.search_exp).searched(epoch)
     return architecture, f"{args.search_exp}, epoch {architecture.provenance['epoch']}"
+
+
+def _history(
+    args: argparse.Namespace, architecture: Architecture
+) -> tuple[Sequence[Architecture], SearchPlan, list[str]]:
+    """The epochs that led to an architecture, if they are known, and notes on them."""
+    if args.arch is not None:
+        return (), SearchPlan(), []
+    experiment = SearchExperiment.open(args.search_exp)
+    notes = []
+    if not experiment.plan.learns:
+        notes.append(
+            f"estimator '{experiment.plan.estimator}' does not train the logits: all "
+            "candidates are equal, and the first of every choice stands here"
+        )
+    try:
+        history = experiment.history(architecture.provenance["epoch"])
+    except ConfigError as error:
+        # The epoch that is derived from is sound; this costs the table a column.
+        return (), experiment.plan, [*notes, f"no word on stability: {error}"]
+    return history, experiment.plan, notes
 
 
 if __name__ == "__main__":

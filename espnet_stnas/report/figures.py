@@ -174,16 +174,12 @@ def layer_table(architecture: Architecture) -> list[dict[str, Any]]:
     "width of its input".
     """
     space = architecture.space
-    searched = architecture.provenance.get("space", {}).get("layers", ())
-    probabilities = iter(architecture.provenance.get("probabilities", ()))
     rows, rate, left, right = [], 1, 0, 0
-    for number, layer in enumerate(space.layers):
+    for layer, pi in zip(space.layers, architecture.decisions(), strict=True):
         op = layer.candidates[0]
         left += op.reach[0] * rate
         right += op.reach[1] * rate
         rate *= op.stride
-        was_choice = number < len(searched) and isinstance(searched[number], list)
-        pi: dict[str, float] = next(probabilities, {}) if was_choice else {}
         own_width = op.output_width(-1, space.width)
         rows.append(
             {
@@ -191,8 +187,8 @@ def layer_table(architecture: Architecture) -> list[dict[str, Any]]:
                 "width": f"width {own_width}" if own_width > 0 else "keeps its width",
                 "rate": rate,
                 "field": left + right + 1,
-                "searched": was_choice,
-                "probability": pi.get(str(op)),
+                "searched": pi is not None,
+                "probability": (pi or {}).get(str(op)),
             }
         )
     return rows

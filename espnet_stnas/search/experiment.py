@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Optional
 
 from espnet_stnas.architecture import Architecture
+from espnet_stnas.certainty import SearchPlan
 from espnet_stnas.files import PathLike, read_yaml_mapping
 from espnet_stnas.space import SearchSpace
 from espnet_stnas.spec import ConfigError
@@ -21,10 +22,12 @@ class SearchExperiment:
     Args:
         path: The directory.
         space: The search space.
+        plan: What the search was asked to do.
     """
 
     path: Path
     space: SearchSpace
+    plan: SearchPlan = field(default_factory=SearchPlan)
 
     @classmethod
     def open(cls, path: PathLike) -> SearchExperiment:
@@ -53,7 +56,7 @@ class SearchExperiment:
             space = SearchSpace.from_conf(config.get("encoder_conf") or {})
         except ConfigError as error:
             raise ConfigError(f"{path / 'config.yaml'}: {error}") from None
-        return cls(path, space)
+        return cls(path, space, _plan(config))
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -111,9 +114,22 @@ class SearchExperiment:
             )
         return architecture
 
-    def history(self) -> tuple[Architecture, ...]:
-        """The architectures of all epochs, in order."""
-        return tuple(self.architecture(epoch) for epoch in self.epochs)
+    def history(self, last: Optional[int] = None) -> tuple[Architecture, ...]:
+        """The architectures of all epochs, or of those up to ``last``, in order."""
+        return tuple(
+            self.architecture(epoch)
+            for epoch in self.epochs
+            if last is None or epoch <= last
+        )
+
+
+def _plan(config: Mapping[str, Any]) -> SearchPlan:
+    longest, warmup = config.get("max_epoch"), config["warmup_epochs"]
+    known = isinstance(longest, int) and isinstance(warmup, int)
+    return SearchPlan(
+        estimator=str(config.get("estimator", "st")),
+        epochs=max(0, longest - warmup) if known else None,
+    )
 
 
 def _check_provenance(space: SearchSpace, provenance: Mapping[str, Any]) -> None:

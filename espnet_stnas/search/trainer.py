@@ -16,9 +16,11 @@ from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
 
 from espnet_stnas.architecture import Architecture, search_provenance
+from espnet_stnas.certainty import margin
 from espnet_stnas.estimators import ESTIMATORS, Estimator, build_estimator
 from espnet_stnas.saving import whole_saves
 from espnet_stnas.search.architecture_step import ArchitectureStep
+from espnet_stnas.search.guards import warn
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.joint_step import JointStep
 from espnet_stnas.search.logit_update import LogitUpdate
@@ -206,12 +208,13 @@ class SearchTrainer(Trainer):
         )
         if not distributed_option.distributed or distributed_option.dist_rank == 0:
             write_epoch(supernet, reporter, options)
+            warn(supernet.space, reporter.get_epoch(), options)
 
 
 def probability_report(supernet: Supernet) -> dict[str, float]:
-    """The probabilities of every choice, and entropies in nats, by layer number."""
+    """Of every choice, probabilities, entropy in nats and margin, by layer number."""
     report = {}
-    entropies = []
+    entropies, margins = [], []
     layers = supernet.space.layers
     numbers = [n for n, layer in enumerate(layers, start=1) if layer.is_choice]
     for number, layer, pi in zip(
@@ -221,7 +224,10 @@ def probability_report(supernet: Supernet) -> dict[str, float]:
             report[f"prob{number:02d}_{op}"] = p
         entropies.append(float(torch.special.entr(pi).sum()))
         report[f"entropy{number:02d}"] = entropies[-1]
+        margins.append(margin(pi.tolist()))
+        report[f"margin{number:02d}"] = margins[-1]
     report["entropy"] = sum(entropies) / len(entropies)
+    report["margin"] = sum(margins) / len(margins)
     return report
 
 
