@@ -12,8 +12,9 @@ import torch
 
 from espnet_stnas.architecture import Architecture
 from espnet_stnas.files import read_yaml_mapping
+from espnet_stnas.messages import format_keys
 from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError, format_keys
+from espnet_stnas.spec import ConfigError
 
 PAPER_SPACE = Path(__file__).parent.parent / "conf" / "space" / "tdnn_paper.yaml"
 # The largest first, so that ESPnet's encoders get the size that the paper states.

@@ -9,11 +9,13 @@ from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Optional
 
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
+from espnet_stnas.messages import format_keys, shown
 from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError, format_keys
+from espnet_stnas.spec import ConfigError
 from espnet_stnas.version import __version__
 
 FORMAT = 1
+_MOST_EPOCHS = 10**9
 _KEYS = ("format", "encoder", "encoder_conf", "provenance")
 _HEADER = """\
 # An architecture for the ESPnet encoder 'stnas' (espnet_stnas). The keys 'encoder'
@@ -72,19 +74,22 @@ class Architecture:
                 f"architecture file {path} lacks the key '{missing[0]}'; "
                 f"found {format_keys(data)}"
             )
-        if data["format"] != FORMAT or data["encoder"] != "stnas":
+        # True and 1.0 equal 1, but are not it.
+        known = type(data["format"]) is int and data["format"] == FORMAT
+        if not known or data["encoder"] != "stnas":
             raise ConfigError(
-                f"architecture file {path} has format {data['format']!r} and encoder "
-                f"{data['encoder']!r}; this version ({__version__}) accepts format "
-                f"{FORMAT} and encoder 'stnas'"
+                f"architecture file {path} has format {shown(data['format'])} and "
+                f"encoder {shown(data['encoder'])}; this version ({__version__}) "
+                f"accepts format {FORMAT} and encoder 'stnas'"
             )
         for key in ("encoder_conf", "provenance"):
             if not isinstance(data[key], dict):
                 raise ConfigError(
-                    f"architecture file {path}: '{key}' is {data[key]!r}; "
+                    f"architecture file {path}: '{key}' is {shown(data[key])}; "
                     "accepted is a mapping"
                 )
         try:
+            _check_provenance(data["provenance"])
             space = SearchSpace.from_conf(data["encoder_conf"])
         except ConfigError as error:
             raise ConfigError(f"architecture file {path}: {error}") from None
@@ -94,6 +99,36 @@ class Architecture:
                 "accepted is one operation in every layer"
             )
         return cls(space, data["provenance"])
+
+
+def _check_provenance(provenance: Mapping[str, Any]) -> None:
+    """Check the form of what is printed and drawn; what is not there is fine."""
+    origin = provenance.get("space", {})
+    layers = origin.get("layers", []) if isinstance(origin, dict) else None
+    if not isinstance(layers, list):
+        raise ConfigError(
+            f"provenance: space is {shown(origin)}; accepted is a mapping with a list "
+            "of layers"
+        )
+    epoch = provenance.get("epoch", 1)
+    if type(epoch) is not int or not 0 <= epoch <= _MOST_EPOCHS:
+        raise ConfigError(
+            f"provenance: epoch is {shown(epoch)}; accepted is an integer from 0 to "
+            f"{_MOST_EPOCHS}"
+        )
+    choices = provenance.get("probabilities", [])
+    if not isinstance(choices, list) or not all(map(_are_probabilities, choices)):
+        raise ConfigError(
+            f"provenance: probabilities is {shown(choices)}; accepted is a list with a "
+            "mapping from operations to numbers from 0 to 1 for each choice"
+        )
+
+
+def _are_probabilities(choice: Any) -> bool:
+    return isinstance(choice, dict) and all(
+        isinstance(op, str) and type(p) in (int, float) and 0 <= p <= 1
+        for op, p in choice.items()
+    )
 
 
 def search_provenance(

@@ -6,6 +6,7 @@ import random
 from collections.abc import Sequence
 
 from espnet_stnas.architecture import Architecture
+from espnet_stnas.messages import shown
 from espnet_stnas.space import SearchSpace
 from espnet_stnas.spec import ConfigError, parse_op
 
@@ -53,10 +54,10 @@ def at_random(space: SearchSpace, number: int, seed: int) -> list[Architecture]:
     Raises:
         ConfigError: If the space has fewer architectures.
     """
-    if number > space.num_architectures:
+    if not 0 <= number <= space.num_architectures:
         raise ConfigError(
             f"{number} random architectures are asked for; the space has "
-            f"{space.num_architectures}"
+            f"{shown(space.num_architectures)}"
         )
     generator = random.Random(seed)
     drawn: dict[tuple[int, ...], None] = {}

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import yaml
 
+from espnet_stnas.files import WriteError
 from espnet_stnas.spec import ConfigError
 
 
@@ -15,12 +17,35 @@ class TrainingError(RuntimeError):
     """A training that cannot go on: steps that are not finite, ranks that disagree."""
 
 
+# What the disk or the owner of a file refuses is no fault of a program.
+_REFUSALS = (
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EROFS,
+    errno.EACCES,
+    errno.EPERM,
+)
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """End the program with one sentence if what the user wrote is wrong."""
+    """End the program with one sentence if what the user wrote is wrong.
+
+    The same if a file cannot be written, by us or by ESPnet.
+    """
     try:
         yield
-    except (ConfigError, TrainingError) as error:
-        sys.exit(f"error: {error}")
+    except (ConfigError, TrainingError, WriteError) as error:
+        sys.exit(f"error: {_one_line(error)}")
     except yaml.YAMLError as error:
-        sys.exit(f"error: a YAML file is damaged: {' '.join(str(error).split())}")
+        sys.exit(f"error: a YAML file is damaged: {_one_line(error)}")
+    except OSError as error:
+        if error.errno not in _REFUSALS:
+            raise
+        file = "a file" if error.filename is None else error.filename
+        sys.exit(f"error: {_one_line(file)} cannot be used: {error.strerror}")
+
+
+def _one_line(text: object) -> str:
+    return " ".join(str(text).split())

@@ -4,23 +4,57 @@ from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Union
+from typing import Any, Optional, Union
 
 import yaml
 
+from espnet_stnas.messages import shown
 from espnet_stnas.spec import ConfigError
 
 PathLike = Union[str, Path]
+
+# A file that stands for more (by aliases) or nests deeper is damaged, or an attack.
+_MOST_VALUES = 1_000_000
+_DEEPEST = 100
+# Python does not write integers of more digits back.
+_MOST_DIGITS = 1000
+
+
+class WriteError(OSError):
+    """A file could not be written: one sentence with its name and the reason."""
+
+    def __str__(self) -> str:
+        return f"{self.filename} cannot be written: {self.strerror}"
+
+
+@contextmanager
+def writing(path: PathLike) -> Iterator[None]:
+    """Let errors of the disk name the file that is being written.
+
+    Raises:
+        WriteError: Instead of any other OSError.
+    """
+    try:
+        yield
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise WriteError(error.errno, reason, str(path)) from error
 
 
 def write_text(path: PathLike, text: str) -> None:
     """Write a file by way of a temporary one, so that it is never half-written.
 
     Raises:
-        OSError: If it cannot be written; an older file is then left as it was.
+        WriteError: If it cannot be written; an older file is then left as it was.
     """
-    path = Path(path)
+    with writing(path):
+        _write_whole(Path(path), text)
+
+
+def _write_whole(path: Path, text: str) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -42,27 +76,106 @@ def dump_yaml(data: Any) -> str:
 
 
 def read_yaml_mapping(path: PathLike, what: str) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping.
+    """Read a YAML file that holds a mapping of plain values, of finite size.
 
     Args:
         path: The file.
         what: What it should be, for error messages.
 
     Raises:
-        ConfigError: If it is missing, damaged, or holds something else.
+        ConfigError: If it is missing, damaged, or holds something else; also if it
+            refers to itself, has a key twice, or is enormous.
     """
     path = Path(path)
     try:
-        data = yaml.safe_load(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError:
         raise ConfigError(f"{what} {path} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
+    except (OSError, ValueError) as error:
         raise ConfigError(f"{what} {path} cannot be read: {error}") from None
+    try:
+        data = _load_yaml(text)
     except yaml.YAMLError as error:
         reason = " ".join(str(error).split())
         raise ConfigError(f"{what} {path} is not valid YAML: {reason}") from None
+    except RecursionError:
+        raise ConfigError(
+            f"{what} {path} is nested too deeply; accepted are {_DEEPEST} levels"
+        ) from None
+    # What PyYAML raises at values that are not what their tags or forms promise, such
+    # as the date 2024-13-01.
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
+        raise ConfigError(
+            f"{what} {path} holds a value that cannot be read ({shown(str(e))})"
+        ) from None
     if not isinstance(data, dict):
         raise ConfigError(
             f"{what} {path} holds {type(data).__name__}; accepted is a mapping of keys"
         )
     return data
+
+
+def _load_yaml(text: str) -> Any:
+    loader = yaml.SafeLoader(text)
+    try:
+        node = loader.get_single_node()
+        if node is None:
+            return None
+        # Before anything is made of it: merge keys (<<) can make too much.
+        _measure(node, {})
+        return loader.construct_document(node)
+    finally:
+        loader.dispose()
+
+
+def _measure(
+    node: yaml.Node, known: dict[int, Optional[tuple[int, int]]]
+) -> tuple[int, int]:
+    """Count the values and the levels of a node, with aliases written out.
+
+    Args:
+        node: The node.
+        known: Counts of nodes, or None where counting goes on.
+
+    Raises:
+        yaml.YAMLError: If it is too large or too deep, refers to itself, or has a key
+            twice.
+    """
+    if isinstance(node, yaml.ScalarNode):
+        if node.tag.endswith(":int") and len(node.value) > _MOST_DIGITS:
+            raise _refusal(f"found an integer of {len(node.value)} digits", node)
+        return 1, 1
+    if id(node) in known:
+        counts = known[id(node)]
+        if counts is None:
+            raise _refusal("found a value that contains itself", node)
+        return counts
+    known[id(node)] = None
+    children = node.value
+    if isinstance(node, yaml.MappingNode):
+        _check_keys(node)
+        children = [child for pair in node.value for child in pair]
+    counted = [_measure(child, known) for child in children]
+    values = 1 + sum(v for v, _ in counted)
+    levels = 1 + max((d for _, d in counted), default=0)
+    if values > _MOST_VALUES or levels > _DEEPEST:
+        raise _refusal(
+            f"found more than {_MOST_VALUES} values or {_DEEPEST} levels, counting "
+            "what aliases stand for",
+            node,
+        )
+    known[id(node)] = values, levels
+    return values, levels
+
+
+def _check_keys(node: yaml.MappingNode) -> None:
+    seen = set()
+    for key, _ in node.value:
+        if isinstance(key, yaml.ScalarNode):
+            if (key.tag, key.value) in seen:
+                raise _refusal(f"found the key {shown(key.value)} twice", key)
+            seen.add((key.tag, key.value))
+
+
+def _refusal(problem: str, node: yaml.Node) -> yaml.YAMLError:
+    return yaml.constructor.ConstructorError(None, None, problem, node.start_mark)

@@ -9,6 +9,10 @@ import torch
 from espnet_stnas.lengths import zero_padding
 from espnet_stnas.ops import Operation, build_operation
 from espnet_stnas.space import Layer, LayerShape, SearchSpace
+from espnet_stnas.spec import ConfigError
+
+# 4 GB; the paper's supernet has 45 million.
+MOST_PARAMETERS = 1_000_000_000
 
 
 class NetworkLayer(torch.nn.Module):
@@ -86,6 +90,35 @@ class Network(torch.nn.Module):
         return zero_padding(xs_pad[:, : int(ilens.max())], ilens)
 
 
+def check_size(space: SearchSpace, input_size: int) -> None:
+    """Refuse a network that no memory holds, before any is allocated.
+
+    Builds it without its numbers, so that nothing is left half-built either if an
+    operation does not accept its sizes.
+
+    Args:
+        space: The search space, or an architecture.
+        input_size: Dimensions of an input frame.
+
+    Raises:
+        ConfigError: If it has too many parameters, or sizes do not fit together.
+    """
+    total = 0
+    with torch.device("meta"):
+        for number, (layer, shape) in enumerate(
+            zip(space.layers, space.shapes(input_size), strict=True), start=1
+        ):
+            built = NetworkLayer(layer, shape, space)
+            total += sum(p.numel() for p in built.parameters())
+            if total > MOST_PARAMETERS:
+                raise ConfigError(
+                    f"encoder_conf: layers 1 to {number} have {total} parameters with "
+                    f"width {space.width} and input_size {input_size}; accepted are "
+                    f"at most {MOST_PARAMETERS}, so make width, context or the number "
+                    "of layers smaller"
+                )
+
+
 def build_network(space: SearchSpace, input_size: int) -> Network:
     """Build a supernet if the space has choices, else the fixed network.
 
@@ -96,8 +129,9 @@ def build_network(space: SearchSpace, input_size: int) -> Network:
         input_size: Dimensions of an input frame.
 
     Raises:
-        ConfigError: If sizes do not fit together.
+        ConfigError: If sizes do not fit together, or are too large.
     """
+    check_size(space, input_size)
     shapes = space.shapes(input_size)
     if space.is_architecture:
         return Network(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,6 +10,8 @@ from pathlib import Path
 from typing import Any, Optional
 
 import torch
+
+from espnet_stnas.files import WriteError, writing
 
 CHECKPOINT = "checkpoint.pth"
 
@@ -46,20 +49,30 @@ class _WholeSaves:
         target = Path(f)
         temporary = target.with_name(f".{target.name}.partial")
         try:
-            self.save(obj, temporary, *args, **kwargs)
-        except BaseException:
+            with writing(target):
+                self.save(obj, temporary, *args, **kwargs)
+        except BaseException as error:
             temporary.unlink(missing_ok=True)
+            if _is_of_the_disk(error):
+                raise WriteError(
+                    errno.EIO,
+                    "the disk is full, or the directory cannot be written to; what was "
+                    "saved before is as it was",
+                    str(target),
+                ) from error
             raise
         if target.name == CHECKPOINT:
             self._checkpoint = (temporary, target)
             return
-        os.replace(temporary, target)
+        with writing(target):
+            os.replace(temporary, target)
         self.publish()
 
     def publish(self) -> None:
         """Give the checkpoint that waits its name."""
         if self._checkpoint is not None:
-            os.replace(*self._checkpoint)
+            with writing(self._checkpoint[1]):
+                os.replace(*self._checkpoint)
             self._checkpoint = None
 
     def discard(self) -> None:
@@ -67,3 +80,9 @@ class _WholeSaves:
         if self._checkpoint is not None:
             self._checkpoint[0].unlink(missing_ok=True)
             self._checkpoint = None
+
+
+def _is_of_the_disk(error: BaseException) -> bool:
+    """Whether torch could not write. It says so in C++, by a plain RuntimeError."""
+    marks = ("inline_container", "PytorchStreamWriter", "Parent directory")
+    return isinstance(error, RuntimeError) and any(m in str(error) for m in marks)

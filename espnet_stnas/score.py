@@ -82,10 +82,8 @@ def read_text(path: PathLike) -> dict[str, str]:
     """
     try:
         lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfigError(
-            f"text file {path} cannot be read: {error.strerror}"
-        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"text file {path} cannot be read: {error}") from None
     pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
     if not pairs:
         raise ConfigError(f"text file {path} holds no utterance")

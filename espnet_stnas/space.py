@@ -10,22 +10,20 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
-from espnet_stnas.spec import (
-    LARGEST,
-    ConfigError,
-    OpSpec,
-    format_keys,
-    parse_op,
-)
+from espnet_stnas.messages import format_keys, shown
+from espnet_stnas.spec import LARGEST, ConfigError, OpSpec, parse_op
 
-# Lengths (frames) on which candidates of one choice must agree.
+# Lengths (frames) on which candidates of one choice must agree, besides those around
+# their strides.
 _PROBE_LENGTHS = range(1, 100)
 # More of either is a slip of the pen, or a YAML file that refers to itself.
 _MOST_LAYERS = 1000
+_MOST_OPERATIONS = 5000
 _DEEPEST_REPEAT = 10
 _KEYS = ("layers", "width", "dropout_rate", "residual")
 
@@ -76,10 +74,15 @@ class SearchSpace:
             ConfigError: If a key, an operation, an option or a size is wrong, or if
                 the candidates of a choice do not fit together.
         """
+        if not isinstance(conf, Mapping):
+            raise ConfigError(
+                f"encoder_conf is {shown(conf)}; accepted is a mapping of "
+                f"{', '.join(_KEYS)}"
+            )
         unknown = [key for key in conf if key not in _KEYS]
         if unknown:
             raise ConfigError(
-                f"encoder_conf: unknown key '{unknown[0]}'; "
+                f"encoder_conf: unknown key {shown(unknown[0])}; "
                 f"accepted are: {', '.join(_KEYS)}"
             )
         if conf.get("layers") is None:
@@ -100,18 +103,18 @@ class SearchSpace:
     def _check_settings(self) -> None:
         if type(self.width) is not int or not 1 <= self.width <= LARGEST:
             raise ConfigError(
-                f"encoder_conf: width is {self.width!r}; "
+                f"encoder_conf: width is {shown(self.width)}; "
                 f"accepted is an integer from 1 to {LARGEST}"
             )
         rate = self.dropout_rate
         if type(rate) not in (int, float) or not 0 <= rate < 1:
             raise ConfigError(
-                f"encoder_conf: dropout_rate is {rate!r}; "
+                f"encoder_conf: dropout_rate is {shown(rate)}; "
                 "accepted is a number from 0 up to, but not including, 1"
             )
         if type(self.residual) is not bool:
             raise ConfigError(
-                f"encoder_conf: residual is {self.residual!r}; "
+                f"encoder_conf: residual is {shown(self.residual)}; "
                 "accepted is true or false"
             )
 
@@ -208,9 +211,10 @@ class SearchSpace:
             ConfigError: If the candidates of a choice differ in width or length, or
                 an operation that keeps its width is asked to change it.
         """
-        if type(input_size) is not int or input_size < 1:
+        if type(input_size) is not int or not 1 <= input_size <= LARGEST:
             raise ConfigError(
-                f"input_size is {input_size!r}; accepted is an integer of 1 or more"
+                f"input_size is {shown(input_size)}; accepted is an integer from 1 to "
+                f"{LARGEST}"
             )
         shapes = []
         for number, layer in enumerate(self.layers, start=1):
@@ -228,7 +232,7 @@ def _settings(space: SearchSpace) -> str:
 def _parse_layers(value: Any, where: str, depth: int = 0) -> list[Layer]:
     if not isinstance(value, (list, tuple)) or len(value) == 0:
         raise ConfigError(
-            f"{where} is {value!r}; accepted is a list of at least one layer"
+            f"{where} is {shown(value)}; accepted is a list of at least one layer"
         )
     layers: list[Layer] = []
     for number, item in enumerate(value, start=1):
@@ -239,6 +243,11 @@ def _parse_layers(value: Any, where: str, depth: int = 0) -> list[Layer]:
             layers.append(_parse_layer(item, place))
         if len(layers) > _MOST_LAYERS:
             raise ConfigError(f"{place}: accepted are at most {_MOST_LAYERS} layers")
+        if sum(len(layer.candidates) for layer in layers) > _MOST_OPERATIONS:
+            raise ConfigError(
+                f"{place}: accepted are at most {_MOST_OPERATIONS} operations in all "
+                "layers"
+            )
     return layers
 
 
@@ -251,7 +260,7 @@ def _parse_repeat(item: Mapping[str, Any], where: str, depth: int) -> list[Layer
     times = item["repeat"]
     if type(times) is not int or not 1 <= times <= _MOST_LAYERS:
         raise ConfigError(
-            f"{where}: repeat is {times!r}; accepted is an integer from 1 to "
+            f"{where}: repeat is {shown(times)}; accepted is an integer from 1 to "
             f"{_MOST_LAYERS}"
         )
     if depth == _DEEPEST_REPEAT:
@@ -270,11 +279,11 @@ def _parse_layer(item: Any, where: str) -> Layer:
     candidates = tuple(
         parse_op(op, f"{where}[{n}]") for n, op in enumerate(item, start=1)
     )
-    for op in candidates:
-        if candidates.count(op) > 1:
+    for op, count in Counter(candidates).items():
+        if count > 1:
             raise ConfigError(
-                f"{where}: the candidate operation '{op}' stands "
-                f"{candidates.count(op)} times in one choice; once is accepted"
+                f"{where}: the candidate operation '{op}' stands {count} times in one "
+                "choice; once is accepted"
             )
     return Layer(candidates)
 
@@ -300,13 +309,19 @@ def _layer_shape(
                 f"{first.output_length(differing)}; all candidates of a choice must "
                 "give the same length (use a stride in a fixed layer)"
             )
+    if widths[first] > LARGEST:
+        raise ConfigError(
+            f"{where}: '{first}' turns width {input_width} into {widths[first]}; "
+            f"accepted are at most {LARGEST}"
+        )
     keeps_length = all(first.output_length(n) == n for n in _PROBE_LENGTHS)
     skip = residual and keeps_length and widths[first] == input_width
     return LayerShape(input_width, widths[first], skip)
 
 
 def _differing_length(one: OpSpec, other: OpSpec) -> Optional[int]:
+    lengths = (*_PROBE_LENGTHS, one.stride + 1, other.stride + 1)
     return next(
-        (n for n in _PROBE_LENGTHS if one.output_length(n) != other.output_length(n)),
+        (n for n in lengths if one.output_length(n) != other.output_length(n)),
         None,
     )

@@ -11,7 +11,9 @@ import difflib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Callable, Optional, TypeVar, Union
+from typing import Any, Callable, TypeVar, Union
+
+from espnet_stnas.messages import shown
 
 OptionValue = Union[int, str, None]
 Options = dict[str, OptionValue]
@@ -19,7 +21,7 @@ Options = dict[str, OptionValue]
 Length = TypeVar("Length")
 
 
-# No integer option or width is larger; what is, is a slip of the pen.
+# No integer option, width or reach is larger; what is, is a slip of the pen.
 LARGEST = 100_000
 
 
@@ -69,7 +71,7 @@ class Option:
             good = type(value) is int and self.minimum <= value <= LARGEST
         if not good:
             raise ConfigError(
-                f"{where}: option '{self.name}' is {value!r}; "
+                f"{where}: option '{self.name}' is {shown(value)}; "
                 f"accepted is {self.accepts}"
             )
         return value
@@ -258,7 +260,7 @@ def parse_op(value: Any, where: str) -> OpSpec:
     if isinstance(value, str):
         name, _, codes = value.partition("-")
         family = _family(name, where)
-        given = _parse_codes(codes, family, f"{where}: '{value}'")
+        given = _parse_codes(codes, family, f"{where}: {shown(value)}")
     elif isinstance(value, Mapping) and "op" in value:
         family = _family(value["op"], where)
         given = {k: v for k, v in value.items() if k != "op"}
@@ -266,25 +268,32 @@ def parse_op(value: Any, where: str) -> OpSpec:
         if unknown:
             raise ConfigError(
                 f"{where}: operation '{family.name}' has no option "
-                f"'{unknown[0]}'; accepted are: {family.option_names()}"
+                f"{shown(unknown[0])}; accepted are: {family.option_names()}"
             )
     else:
         raise ConfigError(
-            f"{where}: {value!r} is not an operation; write a string such as "
+            f"{where}: {shown(value)} is not an operation; write a string such as "
             "'tdnn-C1D2' or a mapping with the key 'op'"
         )
     where = f"{where}: operation '{family.name}'"
     values = tuple(o.check(given.get(o.name, o.default), where) for o in family.options)
-    return OpSpec(family.name, values)
+    spec = OpSpec(family.name, values)
+    if max(spec.reach) > LARGEST:
+        raise ConfigError(
+            f"{where} sees {max(spec.reach)} frames to a side; accepted are at most "
+            f"{LARGEST}"
+        )
+    return spec
 
 
 def _family(name: Any, where: str) -> OpFamily:
     if isinstance(name, str) and name in FAMILIES:
         return FAMILIES[name]
-    near = difflib.get_close_matches(str(name), FAMILIES, n=1)
+    text = name if isinstance(name, str) else ""
+    near = difflib.get_close_matches(text, FAMILIES, n=1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     raise ConfigError(
-        f"{where}: unknown operation '{name}'{hint}; "
+        f"{where}: unknown operation {shown(name)}{hint}; "
         f"accepted are: {', '.join(FAMILIES)}"
     )
 
@@ -298,14 +307,11 @@ def _parse_codes(codes: str, family: OpFamily, where: str) -> dict[str, OptionVa
         option = by_code.get(match[1]) if match else None
         if match is None or option is None or option.name in given:
             raise ConfigError(
-                f"{where}: cannot read '{rest}'; operation '{family.name}' takes "
+                f"{where}: cannot read {shown(rest)}; operation '{family.name}' takes "
                 f"each of these options once: {family.option_names()}"
             )
-        given[option.name] = int(match[2]) if match[2].isdigit() else match[2]
+        # Longer numbers are out of range; Python does not even read the longest.
+        is_number = match[2].isdigit() and len(match[2]) < 10
+        given[option.name] = int(match[2]) if is_number else match[2]
         rest = rest[match.end() :]
     return given
-
-
-def format_keys(found: Optional[Mapping[str, Any]]) -> str:
-    """Name the keys of a mapping, for error messages."""
-    return ", ".join(f"'{key}'" for key in found) if found else "nothing"

@@ -60,13 +60,9 @@ def test_architecture_and_training_yaml(experiment, tmp_path, capsys):
         "encoder_conf": architecture.space.to_conf(),
     }
     out = capsys.readouterr().out
-    assert out == (
-        f"Architecture of {experiment}, epoch 3:\n"
-        "     operation    probability  next best         margin  same for the last\n"
-        "  1  tdnn-C2D2          0.800  tdnn-C1D1  0.200   0.600  1 of 2 epochs\n"
-        "  2  tdnn-C1S3D1\n"
-        "  3  zero               0.900  tdnn-C1D1  0.100   0.800  1 of 2 epochs\n"
-    )
+    assert "1  tdnn-C2D2  probability 0.800, next 0.200" in out
+    assert "2  tdnn-C1S3D1\n" in out
+    assert "3  zero  probability 0.900, next 0.100" in out
 
 
 def test_chosen_epoch(experiment, tmp_path):
@@ -159,15 +155,21 @@ def test_damaged_architecture_file(experiment, tmp_path):
         run(experiment, "--output", str(tmp_path / "arch.yaml"))
 
 
-@pytest.mark.parametrize("damage", [None, [], [{"tdnn-C1D1": 1.0}] * 2, 3])
-def test_incomplete_provenance(experiment, tmp_path, damage):
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (None, "provenance: probabilities is None; accepted is a list with a mapping"),
+        ([], "its provenance lacks the epoch, the phase, o"),
+        ([{"tdnn-C1D1": 1.0}] * 2, "its provenance lacks the epoch, the phase, o"),
+        (3, "provenance: probabilities is 3; accepted is a list with a mapping"),
+    ],
+)
+def test_incomplete_provenance(experiment, tmp_path, damage, message):
     file = experiment / "architectures" / "3epoch.yaml"
     data = yaml.safe_load(file.read_text())
     data["provenance"]["probabilities"] = damage
     file.write_text(yaml.safe_dump(data))
-    with pytest.raises(
-        SystemExit, match="its provenance lacks the epoch, the phase, o"
-    ):
+    with pytest.raises(SystemExit, match=message):
         run(experiment, "--output", str(tmp_path / "arch.yaml"))
 
 

@@ -15,25 +15,26 @@ PACKAGE = Path(espnet_stnas.__file__).parent
 ALLOWED = {
     "version": set(),
     "registry": {"encoder"},
-    "spec": set(),
-    "space": {"spec"},
-    "files": {"spec"},
-    "errors": {"spec"},
+    "messages": set(),
+    "spec": {"messages"},
+    "space": {"messages", "spec"},
+    "files": {"messages", "spec"},
+    "errors": {"files", "spec"},
     "lengths": set(),
     "compat": set(),
     "ops": {"ops", "spec", "lengths", "compat"},
     "estimators": {"estimators", "spec"},
-    "network": {"ops", "lengths", "space", "supernet"},
+    "network": {"ops", "lengths", "space", "spec", "supernet"},
     "scoring": {"estimators", "lengths", "ops"},
     "choice": {"network", "scoring", "estimators", "lengths", "space"},
     "supernet": {"choice", "network", "estimators", "space"},
     "loading": set(),
-    "saving": set(),
+    "saving": {"files"},
     "encoder": {"network", "loading", "space"},
-    "architecture": {"space", "spec", "files", "version"},
+    "architecture": {"messages", "space", "spec", "files", "version"},
     "certainty": {"architecture"},
     "derive": {"architecture", "certainty", "files", "spec"},
-    "baselines": {"architecture", "space", "spec"},
+    "baselines": {"architecture", "messages", "space", "spec"},
     "report": {
         *("report", "architecture", "certainty", "space", "spec", "files"),
         "search.experiment",
@@ -44,6 +45,7 @@ ALLOWED = {
 }
 NO_TORCH = ("version", "registry", "spec", "space", "files", "errors", "architecture")
 NO_TORCH += ("derive", "baselines", "report", "score", "corpus", "search/experiment")
+NO_TORCH += ("messages",)
 NO_TORCH += ("certainty",)
 NO_ESPNET = ("ops", "estimators", "network", "choice", "supernet", "loading", "lengths")
 NO_ESPNET += ("saving", "scoring")

@@ -10,10 +10,11 @@ import argparse
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
+from typing import Any, Optional
 
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.files import read_yaml_mapping
+from espnet_stnas.messages import shown
 from espnet_stnas.spec import ConfigError
 
 KEYS = ("frontend", "frontend_conf")
@@ -37,11 +38,22 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         for key in KEYS:
             if search.get(key) != train.get(key):
                 raise ConfigError(
-                    f"{key} is {search.get(key)} in {args.search_config} and "
-                    f"{train.get(key)} in {args.train_config}; accepted is the same in "
-                    "both, since they share their statistics"
+                    f"{key} is {shown(search.get(key))} in {args.search_config} and "
+                    f"{shown(train.get(key))} in {args.train_config}; accepted is the "
+                    "same in both, since they share their statistics"
                 )
-    print(json.dumps({key: train.get(key) for key in KEYS}, sort_keys=True))
+        found = _as_json({key: train.get(key) for key in KEYS}, args.train_config)
+    print(found)
+
+
+def _as_json(features: dict[str, Any], path: str) -> str:
+    try:
+        return json.dumps(features, sort_keys=True)
+    except TypeError as error:  # YAML has dates, and keys that are not text
+        raise ConfigError(
+            f"the features of {path} are {shown(features)}; accepted are what JSON can "
+            f"hold ({error})"
+        ) from None
 
 
 if __name__ == "__main__":

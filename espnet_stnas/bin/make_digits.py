@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_stnas.corpus import DigitOptions, prepare
+from espnet_stnas.errors import plain_errors
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -40,7 +41,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
     args = parser.parse_args(cmd)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     try:
-        prepare(DigitOptions(**vars(args)))
+        with plain_errors():
+            prepare(DigitOptions(**vars(args)))
     except (ValueError, ImportError, ConnectionError) as error:
         parser.error(str(error))
 

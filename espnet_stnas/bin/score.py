@@ -25,8 +25,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     args = get_parser().parse_args(cmd)
     with plain_errors():
         result = score(args.ref, args.hyp)
-    if args.output:
-        write_text(args.output, dump_yaml(result.to_dict()))
+        if args.output:
+            write_text(args.output, dump_yaml(result.to_dict()))
     print(
         f"WER {result.wer:.2f} % (S {result.substitutions}, D {result.deletions}, "
         f"I {result.insertions}; {result.words} words), CER {result.cer:.2f} %, "

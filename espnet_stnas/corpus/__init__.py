@@ -137,8 +137,10 @@ def _is_made(options: DigitOptions, set_name: str) -> bool:
     way_out = f"choose another --output or remove {target}."
     try:
         text = (target / MANIFEST).read_text(encoding="utf-8")
-        found = dict(json.loads(text)["arguments"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = json.loads(text)["arguments"]
+        if not isinstance(found, dict):
+            raise TypeError("'arguments' is not an object")
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise ValueError(
             f"{target} exists, but has no readable {MANIFEST}; {way_out}"
         ) from error

@@ -1,0 +1,44 @@
+"""What people wrote, as error messages show it: short, and on one line. No torch."""
+
+from __future__ import annotations
+
+import itertools
+import reprlib
+from collections.abc import Iterable
+from typing import Any
+
+_MOST_KEYS = 8
+
+
+class _Short(reprlib.Repr):
+    """A `repr` that takes little time and space, whatever it is given.
+
+    A YAML file of a few lines can stand for more than fits into memory, by aliases.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxlevel = 3
+        self.maxlist = self.maxtuple = self.maxset = self.maxdict = 4
+        self.maxstring = self.maxother = 60
+
+    def repr_int(self, x: int, level: int) -> str:
+        # Python refuses to write out integers of thousands of digits.
+        bits = x.bit_length()
+        return repr(x) if bits <= 64 else f"an integer of {bits} bits"
+
+
+_SHORT = _Short()
+
+
+def shown(value: Any) -> str:
+    """A value as Python writes it, cut where it is long."""
+    return _SHORT.repr(value)
+
+
+def format_keys(found: Iterable[Any]) -> str:
+    """Name the keys of a mapping."""
+    names = [shown(key) for key in itertools.islice(found, _MOST_KEYS + 1)]
+    if len(names) > _MOST_KEYS:
+        names[-1] = "..."
+    return ", ".join(names) or "nothing"
