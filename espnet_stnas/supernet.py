@@ -43,6 +43,11 @@ class Supernet(Network):
         """The architecture logits of all choices, in order: (K_1,), (K_2,), ..."""
         return tuple(layer.logits for layer in self.choice_layers)
 
+    @property
+    def score_offsets(self) -> tuple[torch.Tensor, ...]:
+        """Running means (2,) that sub-graphs keep, one per choice, in order."""
+        return tuple(layer.score_offset for layer in self.choice_layers)
+
     def probabilities(self) -> tuple[torch.Tensor, ...]:
         """The probabilities pi of all choices, in order, detached: (K_1,), ..."""
         return tuple(probabilities(logits.detach()) for logits in self.logits)

@@ -7,6 +7,7 @@ from contextlib import contextmanager
 
 import torch
 import torch.nn.functional as F
+from torch.distributed.nn.functional import all_reduce
 
 from espnet_stnas.lengths import padding_mask
 
@@ -17,6 +18,9 @@ class MaskedBatchNorm(torch.nn.BatchNorm1d):
     As `MaskedBatchNorm1d` of the ST-NAS code computes it: with fewer than two valid
     frames there is no variance, and the running statistics are used.
     """
+
+    synchronised = False
+    """Whether training uses the statistics of all ranks, as of one batch."""
 
     def forward(  # type: ignore[override]
         self, xs_pad: torch.Tensor, lengths: torch.Tensor
@@ -29,20 +33,62 @@ class MaskedBatchNorm(torch.nn.BatchNorm1d):
         """
         valid = ~padding_mask(lengths, xs_pad.size(1))
         frames = xs_pad[valid]
-        if self.training and frames.size(0) < 2:
-            frames = F.batch_norm(
-                frames,
-                self.running_mean,
-                self.running_var,
-                self.weight,
-                self.bias,
-                eps=self.eps,
-            )
+        if self.training and self.synchronised:
+            frames = self._over_ranks(frames)
+        elif self.training and frames.size(0) < 2:
+            frames = self._by_running_statistics(frames)
         else:
             frames = super().forward(frames)
         ys_pad = frames.new_zeros(*xs_pad.shape)
         ys_pad[valid] = frames
         return ys_pad
+
+    def _by_running_statistics(self, frames: torch.Tensor) -> torch.Tensor:
+        return F.batch_norm(
+            frames,
+            self.running_mean,
+            self.running_var,
+            self.weight,
+            self.bias,
+            eps=self.eps,
+        )
+
+    def _over_ranks(self, frames: torch.Tensor) -> torch.Tensor:
+        """Normalise (N, D) by the statistics of all ranks' frames.
+
+        `torch.nn.SyncBatchNorm` does this on GPUs only.
+        """
+        total = float(all_reduce(frames.new_tensor(float(len(frames)))))
+        if total < 2:
+            return self._by_running_statistics(frames)
+        mean = all_reduce(frames.sum(dim=0)) / total
+        centred = frames - mean
+        squares = all_reduce(centred.square().sum(dim=0))
+        if self.track_running_stats:
+            with torch.no_grad():
+                assert self.running_mean is not None and self.running_var is not None
+                assert self.num_batches_tracked is not None
+                assert self.momentum is not None
+                self.num_batches_tracked += 1
+                self.running_mean.lerp_(mean, self.momentum)
+                self.running_var.lerp_(squares / (total - 1), self.momentum)
+        return centred * (squares / total + self.eps).rsqrt() * self.weight + self.bias
+
+
+@contextmanager
+def synchronised_statistics(model: torch.nn.Module) -> Iterator[None]:
+    """Let all masked batch norms of a model take their statistics over the ranks.
+
+    Every rank must then run the same operations.
+    """
+    norms = [m for m in model.modules() if isinstance(m, MaskedBatchNorm)]
+    for norm in norms:
+        norm.synchronised = True
+    try:
+        yield
+    finally:
+        for norm in norms:
+            norm.synchronised = False
 
 
 @contextmanager

@@ -14,7 +14,8 @@ from espnet2.train.trainer import TrainerOptions, autocast_args
 from espnet_stnas.estimators import Gate
 from espnet_stnas.ops.norm import frozen_statistics
 from espnet_stnas.search.iterators import Batch
-from espnet_stnas.search.logit_update import LogitUpdate, average_over_ranks
+from espnet_stnas.search.logit_update import LogitUpdate
+from espnet_stnas.search.ranks import average_over_ranks
 from espnet_stnas.supernet import Gates, Supernet, frozen_weights
 
 # Gradients of some parameters on one batch, with loss and weight of the batch.
@@ -75,7 +76,7 @@ class ArchitectureStep:
         losses = StepLosses(self, batch, weight_batch, generator)
         gradients = self.update.estimator.gradients(losses)
         share = 1.0 / self.options.accum_grad
-        self.update.accumulate([g * share for g in gradients], losses.gates)
+        self.update.accumulate([g * share for g in gradients], losses.gates, batch[0])
         assert losses.loss is not None
         reporter.register({"arch_loss": losses.loss.detach()}, losses.weight)
         if update:
@@ -116,8 +117,11 @@ class ArchitectureStep:
         if not self.distributed:
             return filled, loss, weight
         share = loss.new_ones(()) if weight is None else weight.to(loss.dtype).sum()
-        (*filled, loss), weight = average_over_ranks([*filled, loss], share)
-        return filled, loss, weight
+        offsets = supernet.score_offsets
+        means, weight = average_over_ranks([*filled, loss, *offsets], share)
+        for offset, mean in zip(offsets, means[len(filled) + 1 :], strict=True):
+            offset.copy_(mean)
+        return means[: len(filled)], means[len(filled)], weight
 
 
 class StepLosses:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import torch
 from espnet2.train.reporter import SubReporter
 
-from espnet_stnas.search.logit_update import LogitUpdate, average_over_ranks
+from espnet_stnas.search.logit_update import LogitUpdate
+from espnet_stnas.search.ranks import average_over_ranks
 from espnet_stnas.supernet import Gates
 
 
@@ -42,7 +43,7 @@ class JointStep:
         self.scaler = scaler
         self.reporter = reporter
         self.distributed = distributed
-        self._pending: list[tuple[Gates, list[torch.Tensor]]] = []
+        self._pending: list[tuple[Gates, list[torch.Tensor], Sequence[str]]] = []
         self._scale = 1.0
 
     @contextmanager
@@ -54,11 +55,14 @@ class JointStep:
         finally:
             handle.remove()
 
-    def gates(self, generator: torch.Generator, *, first: bool) -> Gates:
+    def gates(
+        self, generator: torch.Generator, utterances: Sequence[str], *, first: bool
+    ) -> Gates:
         """Draw the gates of the next forward.
 
         Args:
             generator: Source of all random draws.
+            utterances: The utterance ids of its batch.
             first: Whether an accumulation begins. What is left of one whose update was
                 skipped is dropped.
         """
@@ -66,22 +70,33 @@ class JointStep:
             self._pending = []
             # The loop may change it between backward and update.
             self._scale = 1.0 if self.scaler is None else float(self.scaler.get_scale())
+        elif self.distributed:
+            # DDP overwrites buffers by those of rank 0 before each forward.
+            self._average([])
         supernet = self.update.supernet
         copies = [p.detach().clone().requires_grad_() for p in supernet.logits]
         gates = supernet.architecture_gates(self.update.estimator, generator, copies)
-        self._pending.append((gates, copies))
+        self._pending.append((gates, copies, utterances))
         return gates
 
     def _after_weights(self, *_: Any) -> None:
-        for gates, copies in self._pending:
+        for gates, copies, utterances in self._pending:
             gradients = [
                 torch.zeros_like(c) if c.grad is None else c.grad / self._scale
                 for c in copies
             ]
             if self.distributed:
-                # ESPnet's loss already holds the weights of the processes.
-                one = gradients[0].new_ones(())
-                gradients, _total = average_over_ranks(gradients, one)
-            self.update.accumulate(gradients, gates)
+                gradients = self._average(gradients)
+            self.update.accumulate(gradients, gates, utterances)
         self._pending = []
         self.reporter.register(self.update())
+
+    def _average(self, gradients: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Average gradients, and in place what sub-graphs keep, over the ranks."""
+        offsets = self.update.supernet.score_offsets
+        # ESPnet's loss already holds the weights of the ranks.
+        one = offsets[0].new_ones(())
+        means, _total = average_over_ranks([*gradients, *offsets], one)
+        for offset, mean in zip(offsets, means[len(gradients) :], strict=True):
+            offset.copy_(mean)
+        return means[: len(gradients)]

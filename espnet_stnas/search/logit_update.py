@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from espnet2.schedulers.abs_scheduler import AbsBatchStepScheduler
 from espnet2.train.trainer import TrainerOptions
 
 from espnet_stnas.estimators import Estimator, Gate
+from espnet_stnas.search.ranks import union_over_ranks
+from espnet_stnas.search.skips import Skips
 from espnet_stnas.supernet import Supernet
 
 
@@ -23,6 +25,9 @@ class LogitUpdate:
         optimizer: Optimizer of the logits.
         scheduler: Its scheduler, or None.
         options: Options of the trainer: clipping.
+        skips: Counts the updates that are skipped.
+        draws_differ_on: Where to ask the other ranks which candidates their gates
+            touched, if each rank draws its own; else None.
     """
 
     def __init__(
@@ -33,18 +38,27 @@ class LogitUpdate:
         optimizer: torch.optim.Optimizer,
         scheduler: Any,
         options: TrainerOptions,
+        skips: Skips,
+        draws_differ_on: Optional[str] = None,
     ) -> None:
         self.supernet = supernet
         self.estimator = estimator
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.options = options
+        self.skips = skips
+        self.draws_differ_on = draws_differ_on
         self._touched: list[frozenset[int]] = [frozenset() for _ in supernet.logits]
+        self._utterances: Sequence[str] = ()
 
     def accumulate(
-        self, gradients: Sequence[torch.Tensor], gates: Sequence[Gate]
+        self,
+        gradients: Sequence[torch.Tensor],
+        gates: Sequence[Gate],
+        utterances: Sequence[str],
     ) -> None:
-        """Add gradients (K_1,), (K_2,), ... that these gates led to."""
+        """Add gradients (K_1,), (K_2,), ... that gates and a batch led to."""
+        self._utterances = utterances
         for logits, gradient in zip(self.supernet.logits, gradients, strict=True):
             logits.grad = gradient if logits.grad is None else logits.grad + gradient
         self._touched = [
@@ -57,8 +71,17 @@ class LogitUpdate:
 
         Returns:
             Statistics to report.
+
+        Raises:
+            TrainingError: If too many updates have been skipped.
         """
         logits = self.supernet.logits
+        if self.draws_differ_on is not None:
+            self._touched = list(
+                union_over_ranks(
+                    self._touched, [len(p) for p in logits], self.draws_differ_on
+                )
+            )
         norm = torch.nn.utils.clip_grad_norm_(
             logits,
             max_norm=self.options.grad_clip,
@@ -79,6 +102,7 @@ class LogitUpdate:
                 "architecture step."
             )
         self.clear()
+        self.skips.count(finite, self._utterances)
         return {
             "arch_grad_norm": float(norm),
             "arch_skipped": 0.0 if finite else 1.0,
@@ -90,23 +114,3 @@ class LogitUpdate:
         """Forget what has been accumulated."""
         self.optimizer.zero_grad()
         self._touched = [frozenset() for _ in self.supernet.logits]
-
-
-def average_over_ranks(
-    tensors: Sequence[torch.Tensor], share: torch.Tensor
-) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Average over processes, weighted, in one reduction of a vector.
-
-    Args:
-        tensors: What to average, the same shapes in all processes.
-        share: Weight () of this process.
-
-    Returns:
-        The averages, and the sum () of the weights.
-    """
-    flat = torch.cat([t.detach().reshape(-1) for t in tensors])
-    flat = torch.cat([flat * share, share.reshape(1).to(flat.dtype)])
-    torch.distributed.all_reduce(flat)
-    means, total = flat[:-1] / flat[-1], flat[-1]
-    parts = means.split([t.numel() for t in tensors])
-    return [p.reshape(t.shape) for p, t in zip(parts, tensors, strict=True)], total

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import nullcontext
 from functools import partial
-from typing import Optional, TypeVar
+from typing import Optional
 
 import torch
 from espnet2.train.reporter import SubReporter
@@ -15,9 +15,10 @@ from espnet_stnas.search.architecture_step import ArchitectureStep
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.joint_step import JointStep
 from espnet_stnas.search.randomness import path_generator
+from espnet_stnas.search.ranks import stop_together, union_over_ranks
+from espnet_stnas.search.skips import Skips, Updates
+from espnet_stnas.search.traffic import PathTraffic
 from espnet_stnas.supernet import Gates, Supernet
-
-Item = TypeVar("Item")
 
 
 class SearchSteps:
@@ -38,7 +39,11 @@ class SearchSteps:
         seed: Seed of the search.
         accum_grad: Batches per update, of weights and of logits.
         no_forward_run: Hand out batches only, compute nothing.
-        device: Where to agree with other processes, or None if there are none.
+        updates: Counts the updates of the weights.
+        skips: Counts those that are skipped.
+        device: Where to agree with other ranks, or None if there are none.
+        traffic: Is told which gradients are to be sent to other ranks.
+        rank: Whose paths to draw, if each rank draws its own; None if all draw alike.
     """
 
     def __init__(
@@ -53,7 +58,11 @@ class SearchSteps:
         seed: int,
         accum_grad: int,
         no_forward_run: bool,
-        device: Optional[str],
+        updates: Updates,
+        skips: Skips,
+        device: Optional[str] = None,
+        traffic: Optional[PathTraffic] = None,
+        rank: Optional[int] = None,
     ) -> None:
         self.batches = batches
         self.supernet = supernet
@@ -63,7 +72,12 @@ class SearchSteps:
         self.reporter = reporter
         self.seed = seed
         self.accum_grad = accum_grad
+        self.no_forward_run = no_forward_run
+        self.updates = updates
+        self.skips = skips
         self.device = device
+        self.traffic = traffic
+        self.rank = rank
         self._running: Optional[Generator[Batch, None, None]] = None
 
     def __len__(self) -> int:
@@ -80,17 +94,43 @@ class SearchSteps:
         if self._running is not None:
             self._running.close()
 
+    def report_skips(self) -> None:
+        """Log how many steps of the epoch were skipped.
+
+        Raises:
+            TrainingError: If all weight or all architecture steps were.
+        """
+        self.skips.report(self.batches.epoch)
+        for step in (self.architecture_step, self.joint_step):
+            if step is not None:
+                step.update.skips.report(self.batches.epoch)
+
     def _steps(self) -> Generator[Batch, None, None]:
         batches: Iterable[Batch] = self.batches
         if self.device is not None:
             batches = stop_together(batches, self.device)
         joint = nullcontext() if self.joint_step is None else self.joint_step.active()
-        with joint:
+        with joint, self.updates.counted():
             if self.architecture_step is not None:
                 batches = self._after_architecture_steps(batches)
             for step, batch in enumerate(batches, start=1):
-                with self.supernet.routed(self._gates(step)):
+                made = self.updates.made
+                gates = self._gates(step, batch)
+                self._announce(gates)
+                with self.supernet.routed(gates):
                     yield batch
+                if step % self.accum_grad == 0 and not self.no_forward_run:
+                    self.skips.count(self.updates.made > made, batch[0])
+
+    def _announce(self, gates: Gates) -> None:
+        """Say which candidates any rank will train."""
+        if self.traffic is None:
+            return
+        paths = tuple(frozenset(gate.active) for gate in gates)
+        if self.rank is not None and self.device is not None:
+            sizes = [len(p) for p in self.supernet.logits]
+            paths = union_over_ranks(paths, sizes, self.device)
+        self.traffic.paths = paths
 
     def _after_architecture_steps(self, batches: Iterable[Batch]) -> Iterator[Batch]:
         assert self.architecture_step is not None
@@ -105,31 +145,18 @@ class SearchSteps:
             )
             yield batch
 
-    def _gates(self, step: int) -> Gates:
+    def _gates(self, step: int, batch: Batch) -> Gates:
         if self.joint_step is None:
             return self.supernet.weight_gates(
                 self.estimator, self._generator(step, "weights")
             )
         return self.joint_step.gates(
             self._generator(step, "architecture"),
+            batch[0],
             first=(step - 1) % self.accum_grad == 0,
         )
 
     def _generator(self, step: int, role: str) -> torch.Generator:
-        return path_generator(self.seed, self.batches.epoch, step, role)
-
-
-def stop_together(items: Iterable[Item], device: str) -> Iterator[Item]:
-    """End on all processes as soon as one has no more items.
-
-    ESPnet's loop agrees on this after it got a batch. An architecture step, which
-    averages over all processes, comes before, so it must be agreed on earlier.
-    """
-    iterator = iter(items)
-    while True:
-        item = next(iterator, None)
-        stopped = torch.tensor(float(item is None), device=device)
-        torch.distributed.all_reduce(stopped)
-        if stopped > 0 or item is None:
-            return
-        yield item
+        return path_generator(
+            self.seed, self.batches.epoch, step, role, rank=self.rank or 0
+        )

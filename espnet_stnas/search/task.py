@@ -164,6 +164,22 @@ def check_search(args: argparse.Namespace) -> None:
                 f"{option} is true; a search accepts only false (train the derived "
                 "architecture with it instead)"
             )
+    if args.ddp_comm_hook is not None:
+        raise ConfigError(
+            f"ddp_comm_hook is '{args.ddp_comm_hook}'; a search accepts only none, "
+            "since it has a hook of its own that sends gradients of sampled candidates"
+        )
+    if args.ngpu > 1 and not args.distributed:
+        raise ConfigError(
+            f"ngpu is {args.ngpu} without a process for each; a search on several GPUs "
+            "accepts only multiprocessing_distributed: true, or a launcher such as "
+            "torchrun"
+        )
+    if args.max_skipped_steps < 1:
+        raise ConfigError(
+            f"max_skipped_steps is {args.max_skipped_steps}; accepted is an integer "
+            "above 0"
+        )
     if not (args.collect_stats or args.dry_run):
         _check_output_dir(Path(args.output_dir), space)
 

@@ -1,81 +1,141 @@
-"""Two processes on a CPU, as ESPnet starts them: one per rank, gloo."""
+"""Several processes on a CPU, as ESPnet and launchers start them: one per rank, gloo."""
 
 from __future__ import annotations
 
+import importlib
 import os
-import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
 
-from tests.search.conftest import command, search_config
+from benchmarks.processes import finish, free_port, rank_options, run_main, start
+from tests.search.conftest import CHOICE, command, search_config
+
+# Without draws that depend on the batch: what remains must not depend on its division.
+EXACT = dict(
+    train_dtype="float64",
+    encoder_conf={
+        "width": 6,
+        "dropout_rate": 0.0,
+        "layers": ["tdnn-C1S3D1", CHOICE, CHOICE[:2]],
+    },
+    # Frames that reach over the end would depend on the padding.
+    frontend_conf={
+        **search_config()["frontend_conf"],
+        "center": False,
+    },
+    specaug=None,
+    # Not CTC, which ESPnet computes in float32.
+    model_conf={"ctc_weight": 0.0},
+    decoder="transformer",
+    decoder_conf={
+        "attention_heads": 1,
+        "linear_units": 8,
+        "num_blocks": 1,
+        "dropout_rate": 0.0,
+        "positional_dropout_rate": 0.0,
+    },
+    arch_fraction=0.4,
+    max_epoch=2,
+    warmup_epochs=0,
+)
 
 
-def free_port() -> int:
-    with socket.socket() as server:
-        server.bind(("127.0.0.1", 0))
-        return server.getsockname()[1]
+def train_rank(options: list[str], model_file: Path) -> None:
+    """Search, and save the model of this rank; ESPnet saves that of rank 0 only."""
+    from espnet_stnas.search.trainer import SearchTrainer
+
+    run = SearchTrainer.run.__func__
+
+    def spy(cls, *, model, **kwargs):
+        run(cls, model=model, **kwargs)
+        torch.save(model.state_dict(), model_file)
+
+    SearchTrainer.run = classmethod(spy)
+    run_main("espnet_stnas.bin.asr_search", options)
+
+
+def search(corpus: Path, exp: Path, world_size: int, **changes: object) -> list[dict]:
+    """Search with so many processes: the model of every rank."""
+    options = command(corpus, exp, search_config(**changes))
+    port = free_port()
+    processes = []
+    for rank in range(world_size):
+        distributed = rank_options(rank, world_size, port) if world_size > 1 else []
+        log = exp.parent / f"{exp.name}.{rank}.log"
+        function = f"{__name__}:train_rank"
+        target = exp.parent / f"{exp.name}.{rank}.pth"
+        processes.append((start(function, log, options + distributed, target), log))
+    try:
+        for process, log in processes:
+            finish(process, log)
+    finally:
+        for process, _ in processes:
+            process.kill()
+    return [
+        torch.load(exp.parent / f"{exp.name}.{rank}.pth") for rank in range(world_size)
+    ]
+
+
+def assert_same(one: dict, two: dict, **tolerance: float) -> None:
+    assert one.keys() == two.keys()
+    for key, value in one.items():
+        torch.testing.assert_close(value, two[key], msg=lambda m: f"{key}: {m}", **tolerance)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"arch_data": "joint", "accum_grad": 2},
+        {"estimator_conf": {"subgraph_size": 2}, "accum_grad": 2},
+        {
+            "arch_data": "joint",
+            "estimator_conf": {"subgraph_size": 2},
+            "accum_grad": 2,
+        },
+        {"estimator": "proxyless", "arch_data": "joint"},
+        {"estimator": "darts"},
+        {"estimator": "darts", "estimator_conf": {"unrolled": True}},
+    ],
+    ids=str,
+)
+def test_a_search_is_that_of_one_process(corpus, tmp_path, changes):
+    """Also with batches whose size is not a multiple of the number of ranks."""
+    config = {**EXACT, "batch_size": 5, **changes}
+    (alone,) = search(corpus, tmp_path / "1", 1, **config)
+    logits = [v for k, v in alone.items() if k.endswith("logits")]
+    assert all(v.abs().sum() > 0 for v in logits)
+    for world_size in (2, 3):
+        ranks = search(corpus, tmp_path / str(world_size), world_size, **config)
+        for model in ranks:
+            assert_same(model, alone, rtol=1e-9, atol=1e-11)
+            assert_same(model, ranks[0], rtol=0, atol=0)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "arch_data"), [("st", "train"), ("proxyless", "joint")]
 )
-def test_two_processes_search_together(corpus, tmp_path, estimator, arch_data):
-    """Both finish, also with uneven numbers of batches, and hold the same model."""
-    port = str(free_port())
-    # An odd number of batches of an odd size: shares of the ranks differ.
-    config = search_config(
+def test_ranks_that_draw_their_own_paths_stay_together(
+    corpus, tmp_path, estimator, arch_data
+):
+    """Dropout, augmentation and paths differ; still they hold the same model."""
+    ranks = search(
+        corpus,
+        tmp_path / "exp",
+        2,
         batch_size=5,
-        max_epoch=2,
         arch_fraction=0.4,
         estimator=estimator,
         arch_data=arch_data,
+        path_draws="per_rank",
     )
-    processes = []
-    for rank in range(2):
-        arguments = command(corpus, tmp_path / "exp", config)
-        distributed = [
-            *("--ngpu", "0", "--multiprocessing_distributed", "false"),
-            *("--dist_backend", "gloo", "--dist_world_size", "2"),
-            *("--dist_rank", str(rank), "--dist_master_addr", "127.0.0.1"),
-            *("--dist_master_port", port),
-        ]
-        # Rank 1 saves nothing by itself; to compare, both save their model at the end.
-        code = (
-            "import sys, torch\n"
-            "from espnet_stnas.search.trainer import SearchTrainer\n"
-            "from espnet_stnas.bin import asr_search\n"
-            "run = SearchTrainer.run.__func__\n"
-            "def spy(cls, *, model, **kwargs):\n"
-            "    run(cls, model=model, **kwargs)\n"
-            f"    torch.save(model.state_dict(), r'{tmp_path}/rank{rank}.pth')\n"
-            "SearchTrainer.run = classmethod(spy)\n"
-            "asr_search.main(sys.argv[1:])\n"
-        )
-        processes.append(
-            subprocess.Popen(
-                [sys.executable, "-c", code, *arguments, *distributed],
-                stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT,
-                text=True,
-                env={**os.environ, "OMP_NUM_THREADS": "1"},
-            )
-        )
-    try:
-        for process in processes:
-            output, _ = process.communicate(timeout=200)
-            assert process.returncode == 0, output[-3000:]
-    finally:
-        for process in processes:
-            process.kill()
-    one, two = (torch.load(tmp_path / f"rank{r}.pth") for r in range(2))
-    assert one.keys() == two.keys()
-    for key, value in one.items():
-        if "running" not in key:  # DDP keeps those of rank 0 in the checkpoint
-            torch.testing.assert_close(value, two[key], rtol=0, atol=0, msg=key)
-    logits = [v for k, v in one.items() if k.endswith("logits")]
+    assert_same(ranks[0], ranks[1], rtol=0, atol=0)
+    logits = [v for k, v in ranks[0].items() if k.endswith("logits")]
     assert all(v.abs().sum() > 0 for v in logits)
-    assert (tmp_path / "exp" / "architectures" / "2epoch.yaml").exists()
+    assert (tmp_path / "exp" / "architectures" / "3epoch.yaml").exists()

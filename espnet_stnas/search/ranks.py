@@ -1,0 +1,103 @@
+"""What the processes of a distributed search, its ranks, tell each other."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TypeVar
+
+import torch
+
+from espnet_stnas.errors import TrainingError
+
+Item = TypeVar("Item")
+
+
+def stop_together(items: Iterable[Item], device: str) -> Iterator[Item]:
+    """End on all ranks as soon as one has no more items.
+
+    ESPnet's loop agrees on this after it got a batch. An architecture step, which
+    averages over all ranks, comes before, so it must be agreed on earlier.
+    """
+    iterator = iter(items)
+    while True:
+        item = next(iterator, None)
+        stopped = torch.tensor(float(item is None), device=device)
+        torch.distributed.all_reduce(stopped)
+        if stopped > 0 or item is None:
+            return
+        yield item
+
+
+def average_over_ranks(
+    tensors: Sequence[torch.Tensor], share: torch.Tensor
+) -> tuple[list[torch.Tensor], torch.Tensor]:
+    """Average over ranks, weighted, in one reduction of a vector.
+
+    Args:
+        tensors: What to average, the same shapes on all ranks.
+        share: Weight () of this rank.
+
+    Returns:
+        The averages, and the sum () of the weights.
+    """
+    flat = torch.cat([t.detach().reshape(-1) for t in tensors])
+    flat = torch.cat([flat * share, share.reshape(1).to(flat.dtype)])
+    torch.distributed.all_reduce(flat)
+    means, total = flat[:-1] / flat[-1], flat[-1]
+    parts = means.split([t.numel() for t in tensors])
+    return [p.reshape(t.shape) for p, t in zip(parts, tensors, strict=True)], total
+
+
+def union_over_ranks(
+    sets: Sequence[frozenset[int]], sizes: Sequence[int], device: str
+) -> tuple[frozenset[int], ...]:
+    """The unions of sets of candidates over all ranks.
+
+    Args:
+        sets: Candidates of each choice on this rank.
+        sizes: Number of candidates K of each choice.
+        device: Where ranks communicate.
+    """
+    members = torch.zeros(sum(sizes), dtype=torch.uint8)
+    for part, chosen in zip(members.split(list(sizes)), sets, strict=True):
+        part[sorted(chosen)] = 1
+    members = members.to(device)
+    torch.distributed.all_reduce(members, op=torch.distributed.ReduceOp.MAX)
+    return tuple(
+        frozenset(part.nonzero().flatten().tolist())
+        for part in members.cpu().split(list(sizes))
+    )
+
+
+def refuse_divergence(model: torch.nn.Module, epoch: int, device: str) -> None:
+    """Compare all parameters and buffers of a model over the ranks, bit by bit.
+
+    Args:
+        model: The model, not wrapped for parallel training.
+        epoch: The epoch, for the error.
+        device: Where ranks communicate.
+
+    Raises:
+        TrainingError: On all ranks, if any two of them differ.
+    """
+    state = {k: v for k, v in model.state_dict().items() if torch.is_tensor(v)}
+    own = torch.tensor([_digest(v) for v in state.values()], device=device)
+    ranks = [torch.empty_like(own) for _ in range(torch.distributed.get_world_size())]
+    torch.distributed.all_gather(ranks, own)
+    for rank, other in enumerate(ranks):
+        differing = (other != ranks[0]).nonzero().flatten().tolist()
+        if differing:
+            raise TrainingError(
+                f"the ranks of this search do not hold the same model after epoch "
+                f"{epoch}: '{list(state)[differing[0]]}' and {len(differing) - 1} more "
+                f"of {len(state)} tensors differ between rank 0 and rank {rank}. The "
+                "last checkpoint is that of the epoch before; check that all ranks "
+                "have the same options, data, code and kind of machine"
+            )
+
+
+def _digest(tensor: torch.Tensor) -> int:
+    """The first 63 bits of the SHA-256 of a tensor's bytes."""
+    data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
+    return int.from_bytes(hashlib.sha256(data.data).digest()[:8], "big") >> 1

@@ -1,0 +1,91 @@
+"""Less traffic between ranks: only gradients of sampled candidates are sent."""
+
+# No "from __future__ import annotations": DDP compares the annotations of a hook with
+# types.
+
+from collections.abc import MutableMapping, Sequence
+from weakref import WeakKeyDictionary
+
+import torch
+from torch.distributed import GradBucket
+
+from espnet_stnas.supernet import Supernet
+
+# A model takes one hook, once; a trainer's epochs share it.
+_REGISTERED: MutableMapping[torch.nn.Module, "PathTraffic"] = WeakKeyDictionary()
+
+
+class PathTraffic:
+    """A communication hook of DDP that knows which candidates have been sampled.
+
+    DDP lays the gradients of all parameters into buckets and sums each bucket over the
+    ranks, also where a candidate got no gradient on any of them: traffic grows with
+    the number of candidates K. This hook takes the gradients of the sampled candidates
+    and of the fixed layers out of a bucket, sums those, and puts them back. What it
+    leaves out is what DDP will not touch: it finds the parameters that no rank used,
+    and leaves their gradients as they were.
+
+    Args:
+        supernet: The supernet.
+    """
+
+    def __init__(self, supernet: Supernet) -> None:
+        self.paths: tuple[frozenset[int], ...] = ()
+        """The candidates of each choice that any rank runs in this step."""
+        self._owners = {
+            id(parameter): (choice, candidate)
+            for choice, layer in enumerate(supernet.choice_layers)
+            for candidate, operation in enumerate(layer.operations)
+            for parameter in operation.parameters()
+        }
+        self._logits = {id(parameter) for parameter in supernet.logits}
+
+    def sends(self, parameter: torch.Tensor) -> bool:
+        """Whether a parameter's gradient is to be summed over the ranks."""
+        if id(parameter) in self._logits:
+            return False
+        owner = self._owners.get(id(parameter))
+        return owner is None or owner[1] in self.paths[owner[0]]
+
+
+def path_traffic(model: torch.nn.Module, supernet: Supernet) -> PathTraffic:
+    """The hook of a model, registered with the first call."""
+    assert isinstance(model, torch.nn.parallel.DistributedDataParallel)
+    if model not in _REGISTERED:
+        _REGISTERED[model] = PathTraffic(supernet)
+        model.register_comm_hook(_REGISTERED[model], reduce_paths)
+    return _REGISTERED[model]
+
+
+def reduce_paths(
+    state: PathTraffic, bucket: GradBucket
+) -> torch.futures.Future[torch.Tensor]:
+    """Average the sampled candidates' part of a bucket over the ranks."""
+    views = [
+        gradient
+        for parameter, gradient in zip(
+            bucket.parameters(), bucket.gradients(), strict=True
+        )
+        if state.sends(parameter)
+    ]
+    buffer = bucket.buffer()
+    if not views:
+        future: torch.futures.Future[torch.Tensor] = torch.futures.Future()
+        future.set_result(buffer)
+        return future
+    message = torch.cat([view.reshape(-1) for view in views])
+    message.div_(torch.distributed.get_world_size())
+    sent = torch.distributed.all_reduce(message, async_op=True).get_future()
+
+    def put_back(received: torch.futures.Future) -> torch.Tensor:
+        _scatter(received.value()[0], views)
+        return buffer
+
+    return sent.then(put_back)
+
+
+def _scatter(message: torch.Tensor, views: Sequence[torch.Tensor]) -> None:
+    for view, part in zip(
+        views, message.split([v.numel() for v in views]), strict=True
+    ):
+        view.copy_(part.view(view.shape))
