@@ -5,6 +5,8 @@ from __future__ import annotations
 import argparse
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, nullcontext
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +20,18 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 from espnet_stnas.architecture import Architecture, search_provenance
 from espnet_stnas.certainty import margin
 from espnet_stnas.estimators import ESTIMATORS, Estimator, build_estimator
+from espnet_stnas.ops.norm import synchronised_statistics
 from espnet_stnas.saving import whole_saves
 from espnet_stnas.search.architecture_step import ArchitectureStep
 from espnet_stnas.search.guards import warn
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.joint_step import JointStep
 from espnet_stnas.search.logit_update import LogitUpdate
+from espnet_stnas.search.ranks import refuse_divergence
 from espnet_stnas.search.schedulers import after_warmup
+from espnet_stnas.search.skips import Skips, Updates, poisoned_losses
 from espnet_stnas.search.steps import SearchSteps
+from espnet_stnas.search.traffic import path_traffic
 from espnet_stnas.supernet import Supernet, find_supernet
 
 
@@ -37,6 +43,8 @@ class SearchTrainerOptions(TrainerOptions):
     estimator: str
     estimator_conf: dict
     arch_data: str
+    path_draws: str
+    max_skipped_steps: int
 
 
 class SearchTrainer(Trainer):
@@ -69,6 +77,21 @@ class SearchTrainer(Trainer):
             action=NestedDictAction,
             default={},
             help="The keyword arguments for the estimator",
+        )
+        group.add_argument(
+            "--path_draws",
+            default="same",
+            choices=("same", "per_rank"),
+            help="With several processes: whether all draw the same paths in a step, "
+            "so that the search is that of one process, or each its own, which "
+            "lowers the variance and sends more gradients",
+        )
+        group.add_argument(
+            "--max_skipped_steps",
+            type=int,
+            default=50,
+            help="Stop when so many weight or architecture steps in a row are skipped, "
+            "since their loss or gradient is not finite",
         )
         # The paper's optimizer of the logits.
         parser.set_defaults(optim2="adam", optim2_conf={"lr": 5.0e-3})
@@ -123,13 +146,16 @@ class SearchTrainer(Trainer):
             iterator,
             reporter=reporter,
             options=options,
-            distributed=distributed_option.distributed,
+            distributed_option=distributed_option,
             optimizers=optimizers,
             scheduler=schedulers[1],
             scaler=scaler,
         )
-        try:
-            return super().train_one_epoch(
+        plain = _plain(model)
+        same_paths = options.path_draws == "same" and distributed_option.distributed
+        synchronised = synchronised_statistics(plain) if same_paths else nullcontext()
+        with poisoned_losses(plain), synchronised, closing(steps):
+            invalid = super().train_one_epoch(
                 model=model,
                 iterator=steps,
                 optimizers=optimizers[:1],
@@ -140,8 +166,8 @@ class SearchTrainer(Trainer):
                 options=options,
                 distributed_option=distributed_option,
             )
-        finally:
-            steps.close()
+        steps.report_skips()
+        return invalid
 
     @classmethod
     def _build_steps(
@@ -151,7 +177,7 @@ class SearchTrainer(Trainer):
         *,
         reporter: SubReporter,
         options: SearchTrainerOptions,
-        distributed: bool,
+        distributed_option: DistributedOption,
         optimizers: Sequence[torch.optim.Optimizer],
         scheduler: Any,
         scaler: Any,
@@ -159,12 +185,18 @@ class SearchTrainer(Trainer):
         supernet = find_supernet(model)
         estimator = _estimator(reporter, options)
         joint, alternating = None, None
+        distributed = distributed_option.distributed
+        device = "cuda" if options.ngpu > 0 else "cpu"
+        own_draws = distributed and options.path_draws == "per_rank"
+        skips = partial(Skips, limit=options.max_skipped_steps)
         update = LogitUpdate(
             supernet,
             estimator,
             optimizer=optimizers[1],
             scheduler=scheduler,
             options=options,
+            skips=skips("architecture"),
+            draws_differ_on=device if own_draws else None,
         )
         common: dict[str, Any] = dict(
             weight_optimizer=optimizers[0], scaler=scaler, distributed=distributed
@@ -172,9 +204,9 @@ class SearchTrainer(Trainer):
         if estimator.learns and options.arch_data == "joint":
             joint = JointStep(update, reporter=reporter, **common)
         elif estimator.learns:
-            plain = getattr(model, "module", model)
-            alternating = ArchitectureStep(plain, update, options=options, **common)
-        device = "cuda" if options.ngpu > 0 else "cpu"
+            alternating = ArchitectureStep(
+                _plain(model), update, options=options, **common
+            )
         return SearchSteps(
             batches,
             supernet,
@@ -185,7 +217,11 @@ class SearchTrainer(Trainer):
             seed=options.seed,
             accum_grad=options.accum_grad,
             no_forward_run=options.no_forward_run,
+            updates=Updates(optimizers[0]),
+            skips=skips("weight"),
             device=device if distributed else None,
+            traffic=path_traffic(model, supernet) if distributed else None,
+            rank=distributed_option.dist_rank if own_draws else None,
         )
 
     @classmethod
@@ -206,6 +242,9 @@ class SearchTrainer(Trainer):
             options=options,
             distributed_option=distributed_option,
         )
+        if distributed_option.distributed:
+            device = "cuda" if options.ngpu > 0 else "cpu"
+            refuse_divergence(_plain(model), reporter.get_epoch(), device)
         if not distributed_option.distributed or distributed_option.dist_rank == 0:
             write_epoch(supernet, reporter, options)
             warn(supernet.space, reporter.get_epoch(), options)
@@ -255,6 +294,11 @@ def _reporting(
     for batch in iterator:
         reporter.register(report)
         yield batch
+
+
+def _plain(model: torch.nn.Module) -> torch.nn.Module:
+    """The model itself, where it is wrapped for parallel training."""
+    return getattr(model, "module", model)
 
 
 def _is_searching(reporter: SubReporter, options: SearchTrainerOptions) -> bool:
