@@ -184,21 +184,6 @@ def doubts(
     return sorted(found, key=lambda doubt: doubt.layer)
 
 
-def new_doubts(history: Sequence[Architecture], plan: SearchPlan) -> list[Doubt]:
-    """The doubts of the last epoch that no epoch before it has raised.
-
-    They follow from the history alone, so that a resumed search neither repeats nor
-    forgets any.
-    """
-    history = searching(history)
-    known = {
-        (doubt.layer, doubt.kind)
-        for end in range(1, len(history))
-        for doubt in doubts(history[:end], plan)
-    }
-    return [d for d in doubts(history, plan) if (d.layer, d.kind) not in known]
-
-
 def searching(history: Sequence[Architecture]) -> list[Architecture]:
     """The epochs in which the logits learned."""
     return [a for a in history if a.provenance.get("phase") != "warm-up"]

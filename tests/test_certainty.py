@@ -9,7 +9,7 @@ import torch
 
 from espnet_stnas import certainty
 from espnet_stnas.architecture import Architecture, search_provenance
-from espnet_stnas.certainty import SearchPlan, certainties, doubts, new_doubts
+from espnet_stnas.certainty import SearchPlan, certainties, doubts
 from espnet_stnas.estimators import ESTIMATORS, build_estimator
 from espnet_stnas.space import SearchSpace
 
@@ -95,8 +95,7 @@ def test_only_warm_up_knows_nothing():
     plan = SearchPlan(epochs=10)
     assert certainties(history(warmup=5)) == []
     assert doubts(history(warmup=5), plan, ended=True) == []
-    assert new_doubts(history(warmup=5), plan) == []
-    assert new_doubts([], plan) == []
+    assert doubts([], plan) == []
 
 
 @pytest.mark.parametrize(
@@ -189,16 +188,6 @@ def test_estimator_without_gradient_is_no_fault():
     assert doubts(history(*[EVEN] * 10), plan, ended=True) == []
     learn = {name for name in ESTIMATORS if build_estimator(name).learns}
     assert set(ESTIMATORS) - learn == set(certainty.BASELINES)
-
-
-def test_each_doubt_is_new_once():
-    """Also when a figure goes back and forth."""
-    plan = SearchPlan(epochs=6)
-    half = (GONE[0], EVEN[1])
-    back = (MOVED[0], MOVED[1])
-    epochs = [half, half, half, half, back, half]
-    new = [kinds(new_doubts(history(*epochs[:end]), plan)) for end in range(1, 7)]
-    assert new == [[(2, "collapsed")], [], [(3, "unmoved")], [], [], []]
 
 
 def noise_walk(updates: int, lr: float, walks: int = 200) -> torch.Tensor:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from espnet_stnas.certainty import SearchPlan, new_doubts
+from espnet_stnas.architecture import Architecture
+from espnet_stnas.certainty import SearchPlan, doubts
+from espnet_stnas.files import dump_yaml, read_yaml_mapping, write_text
 from espnet_stnas.search.experiment import SearchExperiment
 from espnet_stnas.space import SearchSpace
 from espnet_stnas.spec import ConfigError
@@ -16,24 +19,54 @@ if TYPE_CHECKING:
 
 
 def warn(space: SearchSpace, epoch: int, options: SearchTrainerOptions) -> None:
-    """Log what became doubtful about the choices in an epoch that is written.
+    """Log what became doubtful in an epoch, once for each choice and kind of doubt.
+
+    ``warnings.yaml`` in the output directory keeps what has been said, so that a
+    resumed search neither repeats nor forgets any of it.
 
     Args:
         space: The search space.
         epoch: The epoch; its architecture file is there.
         options: Options of the search.
     """
-    epochs = max(0, options.max_epoch - options.warmup_epochs)
-    plan = SearchPlan(options.estimator, epochs)
-    experiment = SearchExperiment(Path(options.output_dir), space, plan)
+    path = Path(options.output_dir) / "warnings.yaml"
+    # Those of this epoch and later ones are of a run that was stopped, or of an older
+    # search in the same place.
+    said = [entry for entry in _read(path) if entry["epoch"] < epoch]
+    known = {(entry["layer"], entry["kind"]) for entry in said}
+    plan = SearchPlan(
+        options.estimator, max(0, options.max_epoch - options.warmup_epochs)
+    )
+    for doubt in doubts(_history(space, epoch, options), plan):
+        if (doubt.layer, doubt.kind) not in known:
+            logging.warning(doubt.text)
+            said.append({"epoch": epoch, **dataclasses.asdict(doubt)})
+    if said != _read(path):
+        write_text(path, dump_yaml({"warnings": said}))
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    try:
+        entries = read_yaml_mapping(path, "file")["warnings"]
+        return [
+            {"epoch": int(e["epoch"]), **{k: e[k] for k in ("layer", "kind", "text")}}
+            for e in entries
+        ]
+    except (ConfigError, KeyError, TypeError, ValueError):
+        # Not there, or damaged: it is better to say something twice than to stop.
+        return []
+
+
+def _history(
+    space: SearchSpace, epoch: int, options: SearchTrainerOptions
+) -> list[Architecture]:
+    experiment = SearchExperiment(Path(options.output_dir), space)
     history = []
-    # Files behind this epoch may be of an older search in the same place.
     for number in experiment.epochs:
         if options.warmup_epochs < number <= epoch:
             try:
                 history.append(experiment.architecture(number))
             except ConfigError:
-                # A damaged file of an earlier epoch must not stop a search.
+                # A damaged file of an earlier epoch must not stop a search either.
                 continue
-    for doubt in new_doubts(history, plan):
-        logging.warning(doubt.text)
+    return history
