@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 from types import ModuleType
 
 import torch
+
+from espnet_stnas.spec import ConfigError
 
 # ESPnet 202511 has espnet.nets, later ones espnet2.legacy.nets.
 _NETS = ("espnet2.legacy.nets", "espnet.nets")
@@ -33,8 +36,21 @@ def conv2d_subsampling(stride: int, idim: int, odim: int) -> torch.nn.Module:
     return module(idim, odim, 0.0, torch.nn.Identity())
 
 
+@functools.cache
+def _too_short_class() -> type[Exception]:
+    error: type[Exception] = _subsampling().TooShortUttError
+    return type(error.__name__, (error, ConfigError), {})
+
+
 def too_short_error(operation: str, frames: int) -> Exception:
-    """ESPnet's TooShortUttError, which its inference turns into an empty result."""
-    return _subsampling().TooShortUttError(
-        f"{frames} frames are too few for the operation {operation}", frames, frames + 1
+    """ESPnet's TooShortUttError, which its inference turns into an empty result.
+
+    It is a ConfigError as well, since a training that meets it ends with one sentence.
+    """
+    return _too_short_class()(
+        f"{frames} frames are too few for the operation {operation}; accepted are "
+        "batches in which one utterance at least is longer (see min_wav_duration of "
+        "ESPnet's recipes)",
+        frames,
+        frames + 1,
     )

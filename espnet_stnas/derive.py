@@ -63,7 +63,8 @@ def write_training_config(
         "encoder_conf": architecture.space.to_conf(),
     }
     header = (
-        f"# {template} with the architecture of {source}.\n"
+        # Names of files may hold line breaks, or bytes that are no text.
+        f"# {repr(f'{template} with the architecture of {source}')[1:-1]}.\n"
         "# Needs espnet_stnas: python3 -m espnet_stnas.run -m espnet2.bin.asr_train\n"
     )
     write_text(path, header + dump_yaml(config))

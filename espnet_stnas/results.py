@@ -6,7 +6,7 @@ import random
 import re
 import statistics
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import torch
 from espnet2.tasks.asr import ASRTask
 
 from espnet_stnas.files import PathLike, read_yaml_mapping
+from espnet_stnas.messages import shown
 from espnet_stnas.spec import ConfigError
 
 
@@ -69,8 +70,8 @@ def collect(
         Result(
             name=path.name,
             parameters=sum(p.numel() for p in model.parameters()),
-            wer=score["wer"],
-            cer=score["cer"],
+            wer=_rate(path / score_file, score, "wer"),
+            cer=_rate(path / score_file, score, "cer"),
             train_seconds=_train_seconds(path),
             rtf=factor,
         )
@@ -80,15 +81,78 @@ def collect(
     ]
 
 
+def read_wavs(scp: Path, number: int) -> list[tuple[torch.Tensor, int]]:
+    """Read the first recordings of a wav.scp.
+
+    Args:
+        scp: Lines of an utterance id and the path of a sound file.
+        number: How many.
+
+    Returns:
+        Waveforms (samples,) and their sampling rates in Hz.
+
+    Raises:
+        ConfigError: If there is none, or one cannot be read.
+    """
+    import soundfile
+
+    if number < 1:
+        raise ConfigError(f"utterances is {number}; accepted is an integer from 1 on")
+    try:
+        lines = scp.read_text(encoding="utf-8").splitlines()[:number]
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{scp} does not exist; accepted is a data directory"
+        ) from None
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{scp} cannot be read: {error}") from None
+    if not lines:
+        raise ConfigError(f"{scp} is empty; accepted is at least one utterance")
+    wavs = []
+    for line in lines:
+        fields = line.split(maxsplit=1)
+        try:
+            samples, rate = soundfile.read(fields[1], dtype="float32")
+        except (IndexError, OSError, RuntimeError, TypeError, ValueError) as error:
+            raise ConfigError(
+                f"{scp}: {shown(line)} does not lead to a recording ({error}); "
+                "accepted are an utterance id and the path of a sound file"
+            ) from None
+        if samples.ndim != 1 or len(samples) == 0:
+            raise ConfigError(
+                f"{scp}: {shown(line)} leads to a recording of shape {samples.shape}; "
+                "accepted is one channel that is not empty"
+            )
+        wavs.append((torch.from_numpy(samples), rate))
+    return wavs
+
+
+def _rate(file: Path, score: Mapping[str, Any], name: str) -> float:
+    value: Any = score.get(name)
+    if type(value) not in (int, float) or not 0 <= value < 1e6:
+        raise ConfigError(
+            f"score file {file}: {name} is {shown(value)}; accepted is a number from "
+            "0 on, in percent"
+        )
+    return float(value)
+
+
 def _load(path: Path, model_file: str) -> Any:
     for name in ("config.yaml", model_file):
         if not (path / name).exists():
             raise ConfigError(
                 f"{path / name} does not exist; is the training complete?"
             )
-    model, _ = ASRTask.build_model_from_file(
-        str(path / "config.yaml"), str(path / model_file), "cpu"
-    )
+    read_yaml_mapping(path / "config.yaml", "training config")
+    try:
+        model, _ = ASRTask.build_model_from_file(
+            str(path / "config.yaml"), str(path / model_file), "cpu"
+        )
+    except Exception as error:  # whatever ESPnet and torch make of damaged files
+        raise ConfigError(
+            f"no model can be built from {path / 'config.yaml'} and {path / model_file}"
+            f" ({type(error).__name__}: {error})"
+        ) from error
     return model.eval()
 
 
@@ -97,7 +161,13 @@ def _train_seconds(path: Path) -> float:
     file = path / "train_seconds"
     if not file.exists():
         return float("nan")
-    return sum(map(float, file.read_text(encoding="utf-8").split()))
+    try:
+        return sum(map(float, file.read_text(encoding="utf-8").split()))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{file} cannot be read ({error}); accepted is a number of seconds on "
+            "each line"
+        ) from None
 
 
 @torch.no_grad()

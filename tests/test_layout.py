@@ -21,7 +21,7 @@ ALLOWED = {
     "files": {"messages", "spec"},
     "errors": {"files", "spec"},
     "lengths": set(),
-    "compat": set(),
+    "compat": {"spec"},
     "ops": {"ops", "spec", "lengths", "compat"},
     "estimators": {"estimators", "spec"},
     "network": {"ops", "lengths", "space", "spec", "supernet"},
@@ -40,7 +40,7 @@ ALLOWED = {
         "search.experiment",
     },
     "score": {"files", "spec"},
-    "results": {"files", "spec"},
+    "results": {"files", "messages", "spec"},
     "corpus": {"corpus"},
 }
 NO_TORCH = ("version", "registry", "spec", "space", "files", "errors", "architecture")

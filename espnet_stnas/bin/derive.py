@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Sequence
 from typing import Optional
 
@@ -66,7 +67,8 @@ def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
         return Architecture.read(args.arch), args.arch
     epoch = None
     if args.epoch != "latest":
-        if not args.epoch.isdigit():
+        # No epoch has more digits, and Python reads only so many.
+        if not re.fullmatch("[0-9]{1,9}", args.epoch):
             raise ConfigError(
                 f"epoch is '{args.epoch}'; accepted is a number or 'latest'"
             )

@@ -9,7 +9,6 @@ from typing import Optional
 
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.files import write_text
-from espnet_stnas.spec import ConfigError
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -30,19 +29,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(cmd)
     # ESPnet takes seconds to import; --help does not need it.
-    import soundfile
-    import torch
-
-    from espnet_stnas.results import collect, markdown
+    from espnet_stnas.results import collect, markdown, read_wavs
 
     with plain_errors():
-        scp = Path(args.data) / "wav.scp"
-        if not scp.exists():
-            raise ConfigError(f"{scp} does not exist; accepted is a data directory")
-        wavs = []
-        for line in scp.read_text(encoding="utf-8").splitlines()[: args.utterances]:
-            samples, rate = soundfile.read(line.split(maxsplit=1)[1], dtype="float32")
-            wavs.append((torch.from_numpy(samples), rate))
+        wavs = read_wavs(Path(args.data) / "wav.scp", args.utterances)
         table = markdown(
             collect(
                 args.experiments,
@@ -51,8 +41,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
                 score_file=args.score_file,
             )
         )
-    if args.output:
-        write_text(args.output, table)
+        if args.output:
+            write_text(args.output, table)
     print(table, end="")
 
 

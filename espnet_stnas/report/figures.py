@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_stnas.architecture import Architecture
-from espnet_stnas.files import PathLike
+from espnet_stnas.files import PathLike, writing
 from espnet_stnas.space import SearchSpace
 
 if TYPE_CHECKING:
@@ -202,12 +202,18 @@ def _new_figure(width: float, height: float) -> Figure:
 
 
 def _save(figure: Figure, path: PathLike) -> None:
-    path = Path(path)
+    with writing(path):
+        _save_whole(figure, Path(path))
+
+
+def _save_whole(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
     os.close(handle)
     try:
-        figure.savefig(temporary, dpi=150)
+        # matplotlib draws less than 2^16 pixels to a side.
+        dpi = min(150.0, 65_000 / max(figure.get_size_inches()))
+        figure.savefig(temporary, dpi=dpi)
         os.chmod(temporary, 0o644)
         os.replace(temporary, path)
     except BaseException:
