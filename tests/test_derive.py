@@ -60,9 +60,13 @@ def test_architecture_and_training_yaml(experiment, tmp_path, capsys):
         "encoder_conf": architecture.space.to_conf(),
     }
     out = capsys.readouterr().out
-    assert "1  tdnn-C2D2  probability 0.800, next 0.200" in out
-    assert "2  tdnn-C1S3D1\n" in out
-    assert "3  zero  probability 0.900, next 0.100" in out
+    assert out == (
+        f"Architecture of {experiment}, epoch 3:\n"
+        "     operation    probability  next best         margin  same for the last\n"
+        "  1  tdnn-C2D2          0.800  tdnn-C1D1  0.200   0.600  1 of 2 epochs\n"
+        "  2  tdnn-C1S3D1\n"
+        "  3  zero               0.900  tdnn-C1D1  0.100   0.800  1 of 2 epochs\n"
+    )
 
 
 def test_chosen_epoch(experiment, tmp_path):

@@ -1,4 +1,4 @@
-"""Draw a search: probabilities over the epochs, and the derived architecture."""
+"""Draw a search: probabilities, how sure they are, and the derived architecture."""
 
 from __future__ import annotations
 
@@ -9,7 +9,11 @@ from typing import Optional
 
 from espnet_stnas.architecture import Architecture
 from espnet_stnas.errors import plain_errors
-from espnet_stnas.report.figures import save_architecture, save_probabilities
+from espnet_stnas.report.figures import (
+    save_architecture,
+    save_certainty,
+    save_probabilities,
+)
 from espnet_stnas.search.experiment import SearchExperiment
 
 
@@ -30,11 +34,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         experiment = SearchExperiment.open(args.search_exp)
         last = experiment.architecture()
         architecture = Architecture.read(args.arch) if args.arch else last
+        space, history = experiment.space, experiment.history()
         for name, save in (
-            (
-                "probabilities",
-                lambda p: save_probabilities(experiment.space, experiment.history(), p),
-            ),
+            ("probabilities", lambda p: save_probabilities(space, history, p)),
+            ("certainty", lambda p: save_certainty(space, history, p)),
             ("architecture", lambda p: save_architecture(architecture, p)),
         ):
             path = Path(args.output_dir) / f"{name}.{args.format}"

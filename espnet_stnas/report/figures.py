@@ -1,4 +1,4 @@
-"""Figures of a search: probabilities over the epochs, and the architecture."""
+"""Figures of a search: probabilities, certainty, and the architecture."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from espnet_stnas.architecture import Architecture
+from espnet_stnas.certainty import COLLAPSED, UNMOVED, margin, relative_entropy
 from espnet_stnas.files import PathLike, writing
 from espnet_stnas.space import SearchSpace
 
@@ -64,7 +65,8 @@ def save_probabilities(
         axis.set_xlabel("epoch")
     for axis in axes[:, 0]:
         axis.set_ylabel("probability")
-    _add_legend(figure, list(axes.flat)[: len(choices)])
+    drawn = list(axes.flat)[: len(choices)]
+    _add_legend(figure, drawn, "candidate operations (grey: warm-up)")
     _save(figure, path)
 
 
@@ -75,12 +77,7 @@ def _draw_choice(
     index: int,
     history: Sequence[Architecture],
 ) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    epochs = [a.provenance["epoch"] for a in history]
-    warmup = [a.provenance["epoch"] for a in history if _is_warmup(a)]
-    if warmup:
-        axis.axvspan(min(epochs) - 0.5, max(warmup) + 0.5, color="0.9", zorder=0)
+    epochs = _draw_epochs(axis, history)
     for k, name in enumerate(names):
         axis.plot(
             epochs,
@@ -91,18 +88,72 @@ def _draw_choice(
             label=name,
         )
     axis.set_title(title, fontsize=10)
+
+
+def _draw_epochs(axis: Axes, history: Sequence[Architecture]) -> list[int]:
+    """Prepare an axis for values from 0 to 1 of these epochs, and return them."""
+    from matplotlib.ticker import MaxNLocator
+
+    epochs = [a.provenance["epoch"] for a in history]
+    warmup = [a.provenance["epoch"] for a in history if _is_warmup(a)]
+    if warmup:
+        axis.axvspan(min(epochs) - 0.5, max(warmup) + 0.5, color="0.9", zorder=0)
     axis.set_ylim(-0.03, 1.03)
     axis.set_xlim(min(epochs) - 0.5, max(epochs) + 0.5)
     axis.grid(color="0.85", linewidth=0.6)
     axis.xaxis.set_major_locator(MaxNLocator(integer=True))
+    return epochs
+
+
+def save_certainty(
+    space: SearchSpace, history: Sequence[Architecture], path: PathLike
+) -> None:
+    """Draw relative entropy and margin of every choice over the epochs.
+
+    Dotted lines are the limits of the warnings, see :mod:`espnet_stnas.certainty`.
+
+    Args:
+        space: The search space.
+        history: The architectures of all epochs, in order.
+        path: PNG or SVG file to write, whole or not at all.
+
+    Raises:
+        ValueError: If there is no epoch.
+    """
+    if not history:
+        raise ValueError("no epoch to draw")
+    figure = _new_figure(7.4, 4.0)
+    axes = figure.subplots(1, 2, sharex=True)
+    numbers = [n for n, layer in enumerate(space.layers, start=1) if layer.is_choice]
+    for axis, title, value in (
+        (axes[0], "relative entropy", relative_entropy),
+        (axes[1], "margin", margin),
+    ):
+        epochs = _draw_epochs(axis, history)
+        for index, number in enumerate(numbers):
+            axis.plot(
+                epochs,
+                [value(a.provenance["probabilities"][index].values()) for a in history],
+                color=_COLOURS[index % len(_COLOURS)],
+                # More layers than colours differ in their markers.
+                marker=_MARKERS[index // len(_COLOURS) % len(_MARKERS)],
+                markersize=4,
+                label=f"layer {number}",
+            )
+        axis.set_title(title, fontsize=10)
+        axis.set_xlabel("epoch")
+    for limit in (UNMOVED, COLLAPSED):
+        axes[0].axhline(limit, color="0.3", linestyle=":", zorder=1)
+    _add_legend(figure, axes, "choices (grey: warm-up)")
+    _save(figure, path)
 
 
 def _is_warmup(architecture: Architecture) -> bool:
     return architecture.provenance.get("phase") == "warm-up"
 
 
-def _add_legend(figure: Figure, axes: Sequence[Axes]) -> None:
-    """One legend above all panels, with every candidate once."""
+def _add_legend(figure: Figure, axes: Sequence[Axes], title: str) -> None:
+    """One legend above all panels, with every label once."""
     handles: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
@@ -113,7 +164,7 @@ def _add_legend(figure: Figure, axes: Sequence[Axes]) -> None:
         loc="outside upper center",
         ncols=min(len(handles), 4),
         frameon=False,
-        title="candidate operations (grey: warm-up)",
+        title=title,
     )
 
 

@@ -87,6 +87,20 @@ def test_layer_table_counts_receptive_fields():
     assert rows[6]["width"] == "width 5"
 
 
+@pytest.mark.parametrize("epochs", [1, 3])
+def test_certainty_shows_every_choice(tmp_path, monkeypatch, epochs):
+    import matplotlib
+
+    monkeypatch.setitem(matplotlib.rcParams, "svg.fonttype", "none")
+    figures.save_certainty(SPACE, history(epochs), tmp_path / "c.svg")
+    text = (tmp_path / "c.svg").read_text()
+    for label in ("relative entropy", "margin", "epoch"):
+        assert f">{label}<" in text
+    found = [n for n in range(1, 8) if f">layer {n}<" in text]
+    assert found == [2, 3, 5, 6]
+
+
 def test_nothing_to_draw(tmp_path):
-    with pytest.raises(ValueError, match="no epoch to draw"):
-        figures.save_probabilities(SPACE, [], tmp_path / "p.png")
+    for save in (figures.save_probabilities, figures.save_certainty):
+        with pytest.raises(ValueError, match="no epoch to draw"):
+            save(SPACE, [], tmp_path / "p.png")

@@ -12,6 +12,7 @@ import yaml
 
 from espnet_stnas.architecture import Architecture, search_provenance
 from espnet_stnas.bin import asr_search, derive
+from espnet_stnas.search.experiment import SearchExperiment
 from espnet_stnas.search.guards import warn
 from espnet_stnas.space import SearchSpace
 from tests.search.conftest import command, search_config
@@ -62,6 +63,11 @@ def test_search_that_decides_at_once(corpus, tmp_path, caplog, capsys):
     stats = torch.load(tmp_path / "exp" / "checkpoint.pth", weights_only=False)
     valid = stats["reporter"]["stats"][5]["valid"]
     assert valid["margin02"] > 0.9
+    last = SearchExperiment.open(tmp_path / "exp").architecture()
+    for number, pi in zip((2, 3), last.provenance["probabilities"], strict=True):
+        second, first = sorted(pi.values())[-2:]
+        margin = valid[f"margin{number:02d}"]
+        assert margin == pytest.approx(first - second, abs=2e-6)
     assert valid["margin"] == pytest.approx((valid["margin02"] + valid["margin03"]) / 2)
     arch = str(tmp_path / "arch.yaml")
     derive.main(["--search_exp", str(tmp_path / "exp"), "--output", arch])
