@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
@@ -209,3 +211,20 @@ def test_threshold_of_not_moved_is_above_what_noise_does():
     values = noise_walk(1000, 5.0e-3)
     assert (values > certainty.UNMOVED).float().mean() > 0.8
     assert (values > certainty.COLLAPSED).all()
+
+
+def test_guide_gives_the_thresholds():
+    """The table of docs/search_health.md is what the constants mean."""
+    path = Path(__file__).parents[1] / "docs" / "search_health.md"
+    text = path.read_text(encoding="utf-8")
+    rows = re.findall(r"^\| (\d+) \| ([\d.]+) \| ([\d.]+) \|$", text, re.MULTILINE)
+    assert [int(k) for k, *_ in rows] == [2, 4, 8]
+    for k, *largest in rows:
+        for value, limit in zip(
+            largest, (certainty.UNMOVED, certainty.COLLAPSED), strict=True
+        ):
+            rest = (1 - float(value)) / (int(k) - 1)
+            pi = [float(value)] + [rest] * (int(k) - 1)
+            assert certainty.relative_entropy(pi) == pytest.approx(limit, abs=4e-3)
+    assert f"above {certainty.UNMOVED}" in text
+    assert f"below {certainty.COLLAPSED}" in text
