@@ -56,15 +56,19 @@ class JointStep:
             handle.remove()
 
     def gates(
-        self, generator: torch.Generator, utterances: Sequence[str], *, first: bool
+        self,
+        generator: torch.Generator,
+        *,
+        first: bool,
+        utterances: Sequence[str] = (),
     ) -> Gates:
         """Draw the gates of the next forward.
 
         Args:
             generator: Source of all random draws.
-            utterances: The utterance ids of its batch.
             first: Whether an accumulation begins. What is left of one whose update was
                 skipped is dropped.
+            utterances: The utterance ids of its batch.
         """
         if first:
             self._pending = []

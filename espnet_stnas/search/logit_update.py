@@ -38,7 +38,7 @@ class LogitUpdate:
         optimizer: torch.optim.Optimizer,
         scheduler: Any,
         options: TrainerOptions,
-        skips: Skips,
+        skips: Optional[Skips] = None,
         draws_differ_on: Optional[str] = None,
     ) -> None:
         self.supernet = supernet
@@ -46,7 +46,7 @@ class LogitUpdate:
         self.optimizer = optimizer
         self.scheduler = scheduler
         self.options = options
-        self.skips = skips
+        self.skips = skips or Skips("architecture", optimizer)
         self.draws_differ_on = draws_differ_on
         self._touched: list[frozenset[int]] = [frozenset() for _ in supernet.logits]
         self._utterances: Sequence[str] = ()
@@ -55,7 +55,7 @@ class LogitUpdate:
         self,
         gradients: Sequence[torch.Tensor],
         gates: Sequence[Gate],
-        utterances: Sequence[str],
+        utterances: Sequence[str] = (),
     ) -> None:
         """Add gradients (K_1,), (K_2,), ... that gates and a batch led to."""
         self._utterances = utterances

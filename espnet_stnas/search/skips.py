@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, MutableMapping, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import torch
 
 from espnet_stnas.errors import TrainingError
+
+# As many skipped steps in a row are too many. A loss scaler that starts at 2^16 may
+# skip a dozen until it has found its scale.
+MAX_SKIPPED = 50
+
+# Goes on from epoch to epoch.
+_in_a_row: MutableMapping[torch.optim.Optimizer, int] = WeakKeyDictionary()
 
 
 class Skips:
@@ -17,15 +25,18 @@ class Skips:
 
     Args:
         kind: ``weight`` or ``architecture``, for messages.
-        limit: As many in a row are too many.
+        optimizer: The optimizer that makes the steps.
+        limit: As many skipped steps in a row are too many.
     """
 
-    def __init__(self, kind: str, limit: int) -> None:
+    def __init__(
+        self, kind: str, optimizer: torch.optim.Optimizer, limit: int = MAX_SKIPPED
+    ) -> None:
         self.kind = kind
+        self.optimizer = optimizer
         self.limit = limit
         self.steps = 0
         self.skipped = 0
-        self._in_a_row = 0
 
     def count(self, made: bool, utterances: Sequence[str]) -> None:
         """Count a step.
@@ -38,15 +49,14 @@ class Skips:
             TrainingError: If as many as the limit were skipped in a row.
         """
         self.steps += 1
-        self._in_a_row = 0 if made else self._in_a_row + 1
-        if made:
-            return
-        self.skipped += 1
-        if self._in_a_row >= self.limit:
+        count = 0 if made else _in_a_row.get(self.optimizer, 0) + 1
+        _in_a_row[self.optimizer] = count
+        self.skipped += not made
+        if count >= self.limit:
             shown = ", ".join(utterances[:8])
             more = f" and {len(utterances) - 8} more" if len(utterances) > 8 else ""
             raise TrainingError(
-                f"{self._in_a_row} {self.kind} steps in a row were skipped, since "
+                f"{count} {self.kind} steps in a row were skipped, since "
                 "their loss or gradient was not finite; the last one had the "
                 f"utterances {shown}{more}. Look at these, lower the learning rate or "
                 "grad_clip, or switch use_amp off; --max_skipped_steps sets how many "
@@ -54,20 +64,12 @@ class Skips:
             )
 
     def report(self, epoch: int) -> None:
-        """Log how many were skipped in an epoch, if any.
-
-        Raises:
-            TrainingError: If all were.
-        """
-        if not self.skipped:
-            return
-        message = (
-            f"{self.skipped} of {self.steps} {self.kind} steps of epoch {epoch} were "
-            "skipped, since their loss or gradient was not finite"
-        )
-        if self.skipped == self.steps:
-            raise TrainingError(message)
-        logging.warning(message)
+        """Log how many were skipped in an epoch, if any."""
+        if self.skipped:
+            logging.warning(
+                f"{self.skipped} of {self.steps} {self.kind} steps of epoch {epoch} "
+                "were skipped, since their loss or gradient was not finite"
+            )
 
 
 @contextmanager

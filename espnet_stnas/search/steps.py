@@ -95,11 +95,7 @@ class SearchSteps:
             self._running.close()
 
     def report_skips(self) -> None:
-        """Log how many steps of the epoch were skipped.
-
-        Raises:
-            TrainingError: If all weight or all architecture steps were.
-        """
+        """Log how many steps of the epoch were skipped, if any."""
         self.skips.report(self.batches.epoch)
         for step in (self.architecture_step, self.joint_step):
             if step is not None:
@@ -152,8 +148,8 @@ class SearchSteps:
             )
         return self.joint_step.gates(
             self._generator(step, "architecture"),
-            batch[0],
             first=(step - 1) % self.accum_grad == 0,
+            utterances=batch[0],
         )
 
     def _generator(self, step: int, role: str) -> torch.Generator:

@@ -6,7 +6,6 @@ import argparse
 import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, nullcontext
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -29,7 +28,7 @@ from espnet_stnas.search.joint_step import JointStep
 from espnet_stnas.search.logit_update import LogitUpdate
 from espnet_stnas.search.ranks import refuse_divergence
 from espnet_stnas.search.schedulers import after_warmup
-from espnet_stnas.search.skips import Skips, Updates, poisoned_losses
+from espnet_stnas.search.skips import MAX_SKIPPED, Skips, Updates, poisoned_losses
 from espnet_stnas.search.steps import SearchSteps
 from espnet_stnas.search.traffic import path_traffic
 from espnet_stnas.supernet import Supernet, find_supernet
@@ -89,7 +88,7 @@ class SearchTrainer(Trainer):
         group.add_argument(
             "--max_skipped_steps",
             type=int,
-            default=50,
+            default=MAX_SKIPPED,
             help="Stop when so many weight or architecture steps in a row are skipped, "
             "since their loss or gradient is not finite",
         )
@@ -188,14 +187,13 @@ class SearchTrainer(Trainer):
         distributed = distributed_option.distributed
         device = "cuda" if options.ngpu > 0 else "cpu"
         own_draws = distributed and options.path_draws == "per_rank"
-        skips = partial(Skips, limit=options.max_skipped_steps)
         update = LogitUpdate(
             supernet,
             estimator,
             optimizer=optimizers[1],
             scheduler=scheduler,
             options=options,
-            skips=skips("architecture"),
+            skips=Skips("architecture", optimizers[1], options.max_skipped_steps),
             draws_differ_on=device if own_draws else None,
         )
         common: dict[str, Any] = dict(
@@ -218,7 +216,7 @@ class SearchTrainer(Trainer):
             accum_grad=options.accum_grad,
             no_forward_run=options.no_forward_run,
             updates=Updates(optimizers[0]),
-            skips=skips("weight"),
+            skips=Skips("weight", optimizers[0], options.max_skipped_steps),
             device=device if distributed else None,
             traffic=path_traffic(model, supernet) if distributed else None,
             rank=distributed_option.dist_rank if own_draws else None,

@@ -389,7 +389,7 @@ def test_joint_steps_leave_the_weights_to_espnet(corpus, tmp_path):
                 patch.setattr(
                     JointStep,
                     "gates",
-                    lambda self, generator, first: tuple(
+                    lambda self, generator, first, utterances: tuple(
                         Gate(g.active)
                         for g in self.update.supernet.architecture_gates(
                             self.update.estimator, generator
