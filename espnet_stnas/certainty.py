@@ -209,7 +209,7 @@ def _unmoved(c: Certainty) -> Doubt:
     else:
         text = (
             f"layer {c.layer} has not moved from uniform: its relative entropy is "
-            f"{c.relative_entropy:.3f} after {c.searched} epochs of search, and 1 is "
+            f"{c.relative_entropy:.4f} after {c.searched} epochs of search, and 1 is "
             "uniform; search for more epochs, or with a larger lr in optim2_conf "
             f"({_HELP})"
         )

@@ -138,7 +138,7 @@ def test_not_moved_is_said_from_half_of_the_search_on():
     assert kinds(found) == [(2, "unmoved"), (3, "unmoved")]
     value = certainty.relative_entropy(near[0])
     assert found[0].text == (
-        f"layer 2 has not moved from uniform: its relative entropy is {value:.3f} "
+        f"layer 2 has not moved from uniform: its relative entropy is {value:.4f} "
         "after 5 epochs of search, and 1 is uniform; search for more epochs, or with "
         "a larger lr in optim2_conf (docs/search_health.md)"
     )
