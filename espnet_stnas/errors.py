@@ -10,6 +10,7 @@ from contextlib import contextmanager
 import yaml
 
 from espnet_stnas.files import WriteError
+from espnet_stnas.messages import one_line
 from espnet_stnas.spec import ConfigError
 
 
@@ -37,15 +38,11 @@ def plain_errors() -> Iterator[None]:
     try:
         yield
     except (ConfigError, TrainingError, WriteError) as error:
-        sys.exit(f"error: {_one_line(error)}")
+        sys.exit(f"error: {one_line(error)}")
     except yaml.YAMLError as error:
-        sys.exit(f"error: a YAML file is damaged: {_one_line(error)}")
+        sys.exit(f"error: a YAML file is damaged: {one_line(error)}")
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
         file = "a file" if error.filename is None else error.filename
-        sys.exit(f"error: {_one_line(file)} cannot be used: {error.strerror}")
-
-
-def _one_line(text: object) -> str:
-    return " ".join(str(text).split())
+        sys.exit(f"error: {one_line(file)} cannot be used: {error.strerror}")

@@ -11,7 +11,7 @@ from typing import Any, Optional, Union
 
 import yaml
 
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import one_line, shown
 from espnet_stnas.spec import ConfigError
 
 PathLike = Union[str, Path]
@@ -96,8 +96,9 @@ def read_yaml_mapping(path: PathLike, what: str) -> dict[str, Any]:
     try:
         data = _load_yaml(text)
     except yaml.YAMLError as error:
-        reason = " ".join(str(error).split())
-        raise ConfigError(f"{what} {path} is not valid YAML: {reason}") from None
+        raise ConfigError(
+            f"{what} {path} is not valid YAML: {one_line(error)}"
+        ) from None
     except RecursionError:
         raise ConfigError(
             f"{what} {path} is nested too deeply; accepted are {_DEEPEST} levels"

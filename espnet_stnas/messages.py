@@ -36,6 +36,14 @@ def shown(value: Any) -> str:
     return _SHORT.repr(value)
 
 
+def one_line(text: object) -> str:
+    """A text with its line breaks as spaces, and nothing that moves a cursor."""
+    line = " ".join(str(text).split())
+    if line.isprintable():
+        return line
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
 def format_keys(found: Iterable[Any]) -> str:
     """Name the keys of a mapping."""
     names = [shown(key) for key in itertools.islice(found, _MOST_KEYS + 1)]

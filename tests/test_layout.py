@@ -19,7 +19,7 @@ ALLOWED = {
     "spec": {"messages"},
     "space": {"messages", "spec"},
     "files": {"messages", "spec"},
-    "errors": {"files", "spec"},
+    "errors": {"files", "messages", "spec"},
     "lengths": set(),
     "compat": {"spec"},
     "ops": {"ops", "spec", "lengths", "compat"},

@@ -73,7 +73,7 @@ VALUES: list[Any] = [
         "tdnn-W100000",
         "conv2d-S8W100000",
         "stnas",
-        "x" * 10**5,
+        "x" * 3000,
     ),
     *(
         datetime.date(2024, 2, 29),
@@ -89,9 +89,9 @@ VALUES: list[Any] = [
         {"op": []},
         {"op": "tdnn", "width": 10**9},
     ),
-    *([["tdnn"] * 3000], {"layers": [1]}, {datetime.date(2024, 2, 29): {True: 1}}),
+    *([["tdnn"] * 1001], {"layers": [1]}, {datetime.date(2024, 2, 29): {True: 1}}),
     *({"repeat": 10**9, "layers": ["zero"]}, {"repeat": 1000, "layers": laughs(2)}),
-    *(itself(), deep(), [[f"tdnn-W{n}" for n in range(1, 6000)]]),
+    *(itself(), deep(), [[f"tdnn-W{n}" for n in range(1, 300)]]),
 ]
 # Integers of thousands of digits can be in memory, but not written by PyYAML.
 WRITABLE = [v for v in VALUES if type(v) is not int or v.bit_length() < 10_000]
@@ -135,9 +135,9 @@ TEXTS = [
         "a: 1\na: 2",
     ),
     *(
-        "[" * 5000,
-        "{a: " * 2000,
-        "- " * 3000,
+        "[" * 600,
+        "{a: " * 600,
+        "- " * 600,
         "a: " + "[" * 200 + "]" * 200,
         "%YAML 9.9",
     ),
