@@ -13,6 +13,7 @@ for several GPUs import it again by its name and so register the encoder as well
 
 from __future__ import annotations
 
+import atexit
 import importlib
 import importlib.util
 import runpy
@@ -99,3 +100,8 @@ def _run_script(arguments: list[str]) -> None:
 
 if __name__ == "__main__":
     main()
+elif __name__ == "__mp_main__":
+    # A worker that ESPnet has spawned for one of several GPUs: it does not call main().
+    _worker = _saving(Path(sys.argv[0]).stem)
+    _worker.__enter__()
+    atexit.register(_worker.__exit__, None, None, None)

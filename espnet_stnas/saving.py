@@ -70,6 +70,7 @@ class _WholeSaves:
                 _to_disk(temporary)
         except BaseException as error:
             temporary.unlink(missing_ok=True)
+            self.discard()
             if _is_of_the_disk(error):
                 raise WriteError(
                     errno.EIO,

@@ -1,6 +1,9 @@
 from __future__ import annotations
 
+import os
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -95,3 +98,29 @@ def test_trainings_save_whole_files(monkeypatch, tmp_path, name, protected, caps
         "_WholeSaves" if protected else "function"
     )
     assert torch.save is original
+
+
+@pytest.mark.parametrize(("name", "protected"), [("a_train", True), ("a_infer", False)])
+def test_workers_of_a_training_save_whole_files(tmp_path, name, protected):
+    """Processes that ESPnet spawns import the main module again, by another name."""
+    code = (
+        "import runpy, sys\n"
+        "runpy.run_module('espnet_stnas.run', run_name='__mp_main__')\n"
+        "import torch\n"
+        "torch.save({'epoch': 1}, sys.argv[1])\n"
+        "print(type(torch.save).__name__)\n"
+    )
+    script = tmp_path / f"{name}.py"
+    script.write_text(code)
+    checkpoint = tmp_path / "checkpoint.pth"
+    output = subprocess.run(
+        [sys.executable, str(script), str(checkpoint)],
+        check=True,
+        capture_output=True,
+        text=True,
+        cwd=Path(run.__file__).parents[1],
+        env={**os.environ, "PYTHONPATH": str(Path(run.__file__).parents[1])},
+    ).stdout
+    assert output.split()[-1] == ("_WholeSaves" if protected else "function")
+    assert checkpoint.exists()
+    assert [p.name for p in tmp_path.glob(".*")] == []
