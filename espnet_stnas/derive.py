@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from espnet_stnas.architecture import Architecture
 from espnet_stnas.certainty import Certainty, certainties, runner_up
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
+from espnet_stnas.messages import one_line
 from espnet_stnas.spec import ConfigError
 
 # Options of a search that ESPnet's own training does not have.
@@ -64,7 +65,7 @@ def write_training_config(
     }
     header = (
         # Names of files may hold line breaks, or bytes that are no text.
-        f"# {repr(f'{template} with the architecture of {source}')[1:-1]}.\n"
+        f"# {one_line(template)} with the architecture of {one_line(source)}.\n"
         "# Needs espnet_stnas: python3 -m espnet_stnas.run -m espnet2.bin.asr_train\n"
     )
     write_text(path, header + dump_yaml(config))

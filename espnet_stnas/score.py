@@ -59,6 +59,8 @@ def score(reference: PathLike, hypothesis: PathLike) -> Score:
                 f"{path} lacks {len(missing)} of {len(one)} utterances, such as "
                 f"'{missing[0]}'; was the decoding complete?"
             )
+    if not any(references.values()):
+        raise ConfigError(f"text file {reference} holds no word to compare with")
     ids = sorted(references)
     said, heard = [references[i] for i in ids], [hypotheses[i] for i in ids]
     words = jiwer.process_words(said, heard)

@@ -33,7 +33,7 @@ ALLOWED = {
     "encoder": {"network", "loading", "space"},
     "architecture": {"messages", "space", "spec", "files", "version"},
     "certainty": {"architecture"},
-    "derive": {"architecture", "certainty", "files", "spec"},
+    "derive": {"architecture", "certainty", "files", "messages", "spec"},
     "baselines": {"architecture", "messages", "space", "spec"},
     "report": {
         *("report", "architecture", "certainty", "space", "spec", "files"),

@@ -11,6 +11,7 @@ from espnet_stnas.architecture import Architecture
 from espnet_stnas.certainty import SearchPlan, doubts
 from espnet_stnas.derive import describe, write_training_config
 from espnet_stnas.errors import plain_errors
+from espnet_stnas.messages import one_line, shown
 from espnet_stnas.search.experiment import SearchExperiment
 from espnet_stnas.spec import ConfigError
 
@@ -64,17 +65,18 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 
 def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
     if args.arch is not None:
-        return Architecture.read(args.arch), args.arch
+        return Architecture.read(args.arch), one_line(args.arch)
     epoch = None
     if args.epoch != "latest":
         # No epoch has more digits, and Python reads only so many.
         if not re.fullmatch("[0-9]{1,9}", args.epoch):
             raise ConfigError(
-                f"epoch is '{args.epoch}'; accepted is a number or 'latest'"
+                f"epoch is {shown(args.epoch)}; accepted is a number or 'latest'"
             )
         epoch = int(args.epoch)
     architecture = SearchExperiment.open(args.search_exp).searched(epoch)
-    return architecture, f"{args.search_exp}, epoch {architecture.provenance['epoch']}"
+    name = one_line(args.search_exp)
+    return architecture, f"{name}, epoch {architecture.provenance['epoch']}"
 
 
 def _history(

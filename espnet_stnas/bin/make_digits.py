@@ -9,6 +9,7 @@ from pathlib import Path
 
 from espnet_stnas.corpus import DigitOptions, prepare
 from espnet_stnas.errors import plain_errors
+from espnet_stnas.messages import one_line
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -44,7 +45,7 @@ def main(cmd: Sequence[str] | None = None) -> None:
         with plain_errors():
             prepare(DigitOptions(**vars(args)))
     except (ValueError, ImportError, ConnectionError) as error:
-        parser.error(str(error))
+        parser.error(one_line(error))
 
 
 if __name__ == "__main__":

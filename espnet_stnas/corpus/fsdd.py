@@ -180,7 +180,10 @@ class FsddCorpus:
         self, speaker: str, digit: int, index: int, factor: Fraction
     ) -> np.ndarray:
         path = self._recordings / f"{digit}_{speaker}_{index}.wav"
-        samples, rate = soundfile.read(path, dtype="float64")
+        try:
+            samples, rate = soundfile.read(path, dtype="float64")
+        except soundfile.SoundFileError as error:
+            raise ValueError(f"{path} is no recording: {error}") from error
         if rate != SOURCE_RATE or samples.ndim != 1:
             raise ValueError(
                 f"--fsdd_dir must hold mono recordings at {SOURCE_RATE} Hz; {path} has "

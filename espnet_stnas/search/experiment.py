@@ -11,6 +11,7 @@ from typing import Any, Optional
 from espnet_stnas.architecture import Architecture
 from espnet_stnas.certainty import SearchPlan
 from espnet_stnas.files import PathLike, read_yaml_mapping
+from espnet_stnas.messages import shown
 from espnet_stnas.space import SearchSpace
 from espnet_stnas.spec import ConfigError
 
@@ -135,9 +136,13 @@ def _plan(config: Mapping[str, Any]) -> SearchPlan:
 def _check_provenance(space: SearchSpace, provenance: Mapping[str, Any]) -> None:
     """Check that a provenance says what a search of this space writes."""
     origin = provenance.get("space")
-    digest = origin.get("digest") if isinstance(origin, dict) else None
+    origin = origin if isinstance(origin, dict) else {}
+    digest = origin.get("digest")
     if digest != space.digest:
-        raise ConfigError(f"it comes from the space {digest}, not {space.digest}")
+        named = shown(digest).strip("'")
+        raise ConfigError(f"it comes from the space {named}, not {space.digest}")
+    if origin.get("layers") != space.to_conf()["layers"]:
+        raise ConfigError("the layers of the space in its provenance are others")
     expected = [{str(op) for op in layer.candidates} for layer in space.choices]
     found = provenance.get("probabilities")
     try:

@@ -1,0 +1,270 @@
+"""Commands do their work, or end with one sentence and leave nothing half-done."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from espnet_stnas.architecture import Architecture, search_provenance
+from espnet_stnas.bin import (
+    baselines,
+    check_features,
+    derive,
+    figures,
+    make_digits,
+    results,
+    score,
+)
+from espnet_stnas.files import read_yaml_mapping
+from espnet_stnas.space import SearchSpace
+from tests.fuzz.inputs import JUNK, damaged_bytes, fuzz, litter, refused
+
+SPACE = SearchSpace.from_conf(
+    {
+        "layers": [["tdnn-C1D1", "tdnn-C2D2"], "tdnn-C1S3D1", ["tdnn", "zero"]],
+        "width": 8,
+    }
+)
+TEMPLATE = {
+    "encoder": "conformer",
+    "encoder_conf": {"output_size": 4},
+    "frontend": "default",
+    "frontend_conf": {"n_mels": 40, "fs": "16k"},
+    "optim_conf": {"lr": 0.001},
+}
+SEARCH = {"encoder": "stnas", "encoder_conf": SPACE.to_conf(), "warmup_epochs": 1}
+SEARCH |= {"max_epoch": 3, "estimator": "st", "frontend": "default"}
+
+
+def write(path: Path, data: dict) -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(data))
+    return path
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory) -> Path:
+    """A search of 3 epochs, a template, and a place for output."""
+    root = tmp_path_factory.mktemp("programs")
+    write(root / "exp" / "config.yaml", SEARCH)
+    for epoch, p in ((1, 0.5), (2, 0.4), (3, 0.2)):
+        provenance = search_provenance(
+            SPACE, [[p, 1 - p]] * 2, epoch=epoch, seed=0, searching=epoch > 1
+        )
+        path = root / "exp" / "architectures" / f"{epoch}epoch.yaml"
+        Architecture(SPACE.resolve([int(epoch > 1)] * 2), provenance).write(path)
+    write(root / "template.yaml", TEMPLATE)
+    return root
+
+
+def check_output(output: Path, failed: bool) -> None:
+    """What is there is whole; temporary files are not."""
+    for file in output.rglob("*.yaml"):
+        data = read_yaml_mapping(file, "output")
+        assert data["encoder"] == "stnas"
+        assert SearchSpace.from_conf(data["encoder_conf"]).is_architecture
+    assert failed or any(output.iterdir())
+    assert litter(output) == []
+    shutil.rmtree(output, ignore_errors=True)
+    output.mkdir()
+
+
+# Which file is damaged.
+FILES = [
+    "exp/config.yaml",
+    "exp/architectures/3epoch.yaml",
+    "exp/architectures/2epoch.yaml",
+    "template.yaml",
+]
+
+
+@pytest.mark.parametrize("file", FILES)
+@fuzz(50)
+@given(draws=st.data())
+def test_derive(root, capsys, file, draws):
+    whole = (root / file).read_bytes()
+    (root / file).write_bytes(draws.draw(damaged_bytes(yaml.safe_load(whole))))
+    output = root / "derived"
+    output.mkdir(exist_ok=True)
+    options = ["--search_exp", str(root / "exp"), "--output", str(output / "a.yaml")]
+    options += ["--train_config", str(root / "template.yaml")]
+    options += ["--train_output", str(output / "train.yaml")]
+    try:
+        failed = refused(derive.main, options, capsys)
+    finally:
+        (root / file).write_bytes(whole)
+    check_output(output, failed)
+
+
+@fuzz(60)
+@given(draws=st.data())
+def test_derive_from_an_architecture_file(root, capsys, draws):
+    data = yaml.safe_load((root / "exp/architectures/3epoch.yaml").read_text())
+    (root / "arch.yaml").write_bytes(draws.draw(damaged_bytes(data)))
+    output = root / "derived"
+    output.mkdir(exist_ok=True)
+    options = ["--arch", str(root / "arch.yaml"), "--output", str(output / "a.yaml")]
+    check_output(output, refused(derive.main, options, capsys))
+
+
+@pytest.mark.parametrize("epoch", ["\u00b2", "-1", "3.0", "", "9" * 5000, "latest "])
+def test_epochs(root, tmp_path, capsys, epoch):
+    options = ["--search_exp", str(root / "exp"), f"--epoch={epoch}"]
+    assert refused(derive.main, [*options, "--output", str(tmp_path / "a")], capsys)
+
+
+def test_names_of_files_cannot_break_out_of_a_comment(root, tmp_path, capsys):
+    """Line breaks, and bytes that are no text, in the path of an architecture file."""
+    for name in ("a\nencoder: rnn\n#.yaml", "a\udcff.yaml"):
+        shutil.copy(root / "exp/architectures/3epoch.yaml", tmp_path / name)
+        options = ["--arch", str(tmp_path / name), "--train_config"]
+        options += [str(root / "template.yaml"), "--train_output"]
+        assert not refused(derive.main, [*options, str(tmp_path / "t.yaml")], capsys)
+        assert read_yaml_mapping(tmp_path / "t.yaml", "output")["encoder"] == "stnas"
+
+
+@fuzz(60)
+@given(draws=st.data())
+def test_baselines(root, capsys, draws):
+    (root / "search.yaml").write_bytes(draws.draw(damaged_bytes(SEARCH)))
+    output = root / "baselines"
+    output.mkdir(exist_ok=True)
+    operations = st.sampled_from(["tdnn", "tdnn,zero", "", "tdnn-C", ",", "x" * 999])
+    options = [f"--search_config={root}/search.yaml", f"--output_dir={output}"]
+    options += [f"--train_config={root}/template.yaml"]
+    options += [f"--by_hand=one={draws.draw(operations)}"]
+    options += [f"--random={draws.draw(st.sampled_from([0, 2, 4, 5, -1]))}"]
+    check_output(output, refused(baselines.main, options, capsys))
+
+
+@fuzz(60)
+@given(draws=st.data())
+def test_check_features(root, capsys, draws):
+    (root / "search.yaml").write_bytes(draws.draw(damaged_bytes(TEMPLATE)))
+    options = [f"--train_config={root}/search.yaml"]
+    if draws.draw(st.booleans()):
+        options += [f"--search_config={root}/search.yaml"]
+    if not refused(check_features.main, options, capsys):
+        assert set(json.loads(capsys.readouterr().out)) == set(check_features.KEYS)
+
+
+@fuzz(12)
+@given(draws=st.data())
+def test_figures(root, capsys, draws):
+    file = root / draws.draw(st.sampled_from(FILES[:3]))
+    whole = file.read_bytes()
+    file.write_bytes(draws.draw(damaged_bytes(yaml.safe_load(whole))))
+    output = root / "figures"
+    output.mkdir(exist_ok=True)
+    options = [f"--search_exp={root}/exp", f"--output_dir={output}"]
+    try:
+        failed = refused(figures.main, options, capsys)
+    finally:
+        file.write_bytes(whole)
+    check_output(output, failed)
+
+
+@fuzz(80)
+@given(st.binary(max_size=30), st.text(max_size=30), st.booleans())
+def test_score(root, capsys, one, other, same):
+    (root / "ref").write_bytes(b"utt1 a b\nutt2 c\n" + one)
+    text = b"utt1 a\nutt2\n" + (one if same else other.encode("utf-8", "replace"))
+    (root / "hyp").write_bytes(text)
+    output = root / "score.yaml"
+    output.unlink(missing_ok=True)
+    options = [f"--ref={root}/ref", f"--hyp={root}/hyp", f"--output={output}"]
+    failed = refused(score.main, options, capsys)
+    assert failed == (not output.exists())
+    assert failed or read_yaml_mapping(output, "score")["words"] >= 3
+
+
+@pytest.mark.parametrize("text", [b"utt1\n", b"utt1 \nutt2 \n"])
+def test_references_without_words(tmp_path, capsys, text):
+    (tmp_path / "ref").write_bytes(text)
+    options = [f"--ref={tmp_path}/ref", f"--hyp={tmp_path}/ref"]
+    with pytest.raises(SystemExit, match="error: text file .*ref holds no word"):
+        score.main(options)
+
+
+MANIFESTS = [b"", b"{}", b"[]", b'{"arguments": [[1, 2], ["a", 3]]}', b"[" * 99999]
+MANIFESTS += [b'{"arguments": {"seed": 1}}', b'{"arguments": {"se\\ned": "\\u0007"}}']
+
+
+@pytest.mark.parametrize("manifest", [*MANIFESTS, *JUNK])
+def test_make_digits_with_damaged_manifests(tmp_path, capsys, manifest):
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "corpus.json").write_bytes(manifest)
+    assert refused(make_digits.main, [f"--output={tmp_path}"], capsys)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["corpus.json", "train"]
+
+
+@pytest.mark.parametrize("option", ["seed", "sample_rate", "train_minutes", "corpus"])
+@pytest.mark.parametrize("value", ["-1", "nan", "1e999", "", "x\ny", "9" * 500, "0"])
+def test_make_digits_with_wrong_options(tmp_path, capsys, option, value):
+    if (option, value) in (("seed", "0"), ("seed", "9" * 500)):
+        return
+    assert refused(
+        make_digits.main, [f"--output={tmp_path}", f"--{option}={value}"], capsys
+    )
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_make_digits_with_damaged_recordings(tmp_path, capsys):
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    for name in ("george", "jackson", "lucas", "nicolas", "theo", "yweweler"):
+        for digit in range(10):
+            for index in range(50):
+                (recordings / f"{digit}_{name}_{index}.wav").write_bytes(b"junk")
+    options = ["--corpus=fsdd", f"--fsdd_dir={tmp_path}", f"--output={tmp_path}/data"]
+    assert refused(make_digits.main, options, capsys)
+    assert list((tmp_path / "data").iterdir()) == []
+
+
+@pytest.fixture
+def wavs(tmp_path) -> Path:
+    """A test set of a good recording, and others that are not."""
+    noise = 0.1 * np.random.default_rng(0).standard_normal(4000)
+    soundfile.write(tmp_path / "good.wav", noise, 8000)
+    soundfile.write(tmp_path / "stereo.wav", np.stack([noise, noise], axis=1), 8000)
+    soundfile.write(tmp_path / "empty.wav", noise[:0], 8000)
+    (tmp_path / "junk.wav").write_bytes(b"RIFF\x00\xffjunk")
+    (tmp_path / "wav.scp").write_text(f"a {tmp_path}/good.wav\n")
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "scp",
+    [
+        b"",
+        b"\n",
+        b"a\n",
+        b"\xff\xfe a b\n",
+        b"a nowhere.wav\n",
+        b"a {}/junk.wav\n",
+        b"a {}/stereo.wav\n",
+        b"a {}/empty.wav\n",
+        b"a {}\n",
+        b"a sox {}/good.wav -t wav - |\n",
+        b"a \x00\n",
+    ],
+)
+def test_results_of_damaged_data(wavs, capsys, scp):
+    (wavs / "wav.scp").write_bytes(scp.replace(b"{}", str(wavs).encode()))
+    options = [str(wavs), f"--data={wavs}", f"--output={wavs}/table.md"]
+    assert refused(results.main, options, capsys)
+    assert not (wavs / "table.md").exists()
+
+
+@pytest.mark.parametrize("number", ["0", "-1", "x"])
+def test_results_of_no_utterance(wavs, capsys, number):
+    options = [str(wavs), f"--data={wavs}", f"--utterances={number}"]
+    assert refused(results.main, options, capsys)
