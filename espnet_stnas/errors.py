@@ -18,8 +18,13 @@ class TrainingError(RuntimeError):
     """A training that cannot go on: steps that are not finite, ranks that disagree."""
 
 
-# What the disk or the owner of a file refuses is no fault of a program.
+# What the disk or the owner of a file refuses, or what is not there, is no fault of a
+# program.
 _REFUSALS = (
+    errno.ENOENT,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.EEXIST,
     errno.ENOSPC,
     errno.EDQUOT,
     errno.EFBIG,
@@ -33,7 +38,7 @@ _REFUSALS = (
 def plain_errors() -> Iterator[None]:
     """End the program with one sentence if what the user wrote is wrong.
 
-    The same if a file cannot be written, by us or by ESPnet.
+    The same if a file cannot be used, by us or by ESPnet.
     """
     try:
         yield

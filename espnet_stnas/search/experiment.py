@@ -50,7 +50,7 @@ class SearchExperiment:
         if config.get("encoder") != "stnas" or "warmup_epochs" not in config:
             raise ConfigError(
                 f"{path / 'config.yaml'} is not of a search (encoder "
-                f"'{config.get('encoder')}'); accepted is the output_dir of "
+                f"{shown(config.get('encoder'))}); accepted is the output_dir of "
                 "espnet_stnas.bin.asr_search"
             )
         try:
