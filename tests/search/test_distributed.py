@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Optional
 
@@ -212,47 +209,3 @@ def test_ranks_that_differ_end_with_a_sentence(corpus, tmp_path):
     assert last.startswith("error: the ranks of this search do not hold the same model")
     assert "after epoch 1: 'ctc.ctc_lo.bias' and 0 more of" in last
     assert not (tmp_path / "exp" / "checkpoint.pth").exists()
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("launcher", ["torchrun", "slurm"])
-def test_launchers(corpus, tmp_path, launcher):
-    """Ranks that are told by their environment who they are."""
-    exp = tmp_path / "exp"
-    options = command(corpus, exp, search_config(max_epoch=2))
-    options += ["--ngpu", "0", "--multiprocessing_distributed", "false"]
-    options += ["--dist_backend", "gloo"]
-    port = str(free_port())
-    program = [sys.executable, "-m", "espnet_stnas.run", "--search"]
-    program += ["-m", "espnet2.bin.asr_train", *options]
-    if launcher == "torchrun":
-        torchrun = [sys.executable, "-m", "torch.distributed.run", "--no-python"]
-        torchrun += ["--nproc_per_node", "2", "--master_port", port]
-        commands = [([*torchrun, *program], {})]
-    else:
-        program += ["--dist_launcher", "slurm", "--dist_master_port", port]
-        step = {"SLURM_NTASKS": "2", "SLURM_STEP_NUM_NODES": "2", "SLURM_LOCALID": "0"}
-        step["SLURM_STEP_NODELIST"] = "localhost"
-        rank_names = ("SLURM_PROCID", "SLURM_NODEID")
-        commands = [
-            (program, {**step, **dict.fromkeys(rank_names, str(rank))})
-            for rank in range(2)
-        ]
-    processes = [
-        subprocess.Popen(
-            arguments,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        )
-        for arguments, environment in commands
-    ]
-    try:
-        outputs = [process.communicate(timeout=200)[0] for process in processes]
-    finally:
-        for process in processes:
-            process.kill()
-    assert all(p.returncode == 0 for p in processes), "".join(outputs)[-3000:]
-    assert ":0/2]" in "".join(outputs)
-    assert (exp / "architectures" / "2epoch.yaml").exists()
