@@ -31,6 +31,7 @@ from espnet_stnas.search.schedulers import after_warmup
 from espnet_stnas.search.skips import MAX_SKIPPED, Skips, Updates, poisoned_losses
 from espnet_stnas.search.steps import SearchSteps
 from espnet_stnas.search.traffic import path_traffic
+from espnet_stnas.spec import ConfigError
 from espnet_stnas.supernet import Supernet, find_supernet
 
 
@@ -233,13 +234,20 @@ class SearchTrainer(Trainer):
     ) -> None:
         """Validate the arg-max architecture, report pi, write the architecture."""
         supernet = find_supernet(model)
-        super().validate_one_epoch(
-            model=model,
-            iterator=_reporting(iterator, reporter, probability_report(supernet)),
-            reporter=reporter,
-            options=options,
-            distributed_option=distributed_option,
-        )
+        try:
+            super().validate_one_epoch(
+                model=model,
+                iterator=_reporting(iterator, reporter, probability_report(supernet)),
+                reporter=reporter,
+                options=options,
+                distributed_option=distributed_option,
+            )
+        except ZeroDivisionError as error:
+            # ESPnet divides by the characters of a batch when it counts errors.
+            raise ConfigError(
+                "a batch of the validation set has only empty transcripts, in which no "
+                "errors can be counted; accepted are batches with some text"
+            ) from error
         if distributed_option.distributed:
             device = "cuda" if options.ngpu > 0 else "cpu"
             refuse_divergence(_plain(model), reporter.get_epoch(), device)
