@@ -209,3 +209,28 @@ def test_ranks_that_differ_end_with_a_sentence(corpus, tmp_path):
     assert last.startswith("error: the ranks of this search do not hold the same model")
     assert "after epoch 1: 'ctc.ctc_lo.bias' and 0 more of" in last
     assert not (tmp_path / "exp" / "checkpoint.pth").exists()
+
+
+@pytest.mark.slow
+def test_a_retraining_is_that_of_one_process(corpus, tmp_path):
+    """By ESPnet's own trainer; fixed encoders have nothing to say about it."""
+    config = search_config(**EXACT, batch_size=5)
+    layers = ["tdnn-C1S3D1", "tdnn-C2D1", "tdnn-C1D2"]
+    config["encoder_conf"] = {**config["encoder_conf"], "layers": layers}
+    for key in ("optim2", "optim2_conf", "warmup_epochs", "arch_fraction"):
+        del config[key]
+    models = []
+    for world_size in (1, 2):
+        exp, port = tmp_path / str(world_size), free_port()
+        options = ["-m", "espnet2.bin.asr_train", *command(corpus, exp, config)]
+        processes = []
+        for rank in range(world_size):
+            own = rank_options(rank, world_size, port) if world_size > 1 else []
+            log = tmp_path / f"{world_size}.{rank}.log"
+            function, module = "benchmarks.processes:run_main", "espnet_stnas.run"
+            processes.append((start(function, log, module, options + own), log))
+        for process, log in processes:
+            finish(process, log)
+        checkpoint = torch.load(exp / "checkpoint.pth", weights_only=True)
+        models.append(checkpoint["model"])
+    assert_same(*models, rtol=1e-9, atol=1e-11)
