@@ -18,6 +18,7 @@ from espnet2.train.distributed_utils import DistributedOption
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.search.experiment import SearchExperiment
 from espnet_stnas.search.iterators import SearchIterFactory
+from espnet_stnas.search.options import building, check_scheduler
 from espnet_stnas.search.split import write_split
 from espnet_stnas.search.trainer import SearchTrainer
 from espnet_stnas.space import SearchSpace
@@ -64,7 +65,8 @@ class SearchASRTask(ASRTask):
             # not wait for gradients of the others.
             logging.info("Setting unused_parameters to true, as a search needs")
             args.unused_parameters = True
-        return super().build_model(args)
+        with building("the model of these options"):
+            return super().build_model(args)
 
     @classmethod
     def build_optimizers(
@@ -81,10 +83,13 @@ class SearchASRTask(ASRTask):
                 f"optim2 is '{args.optim2}'; accepted are: {', '.join(optim_classes)}"
             )
         others = _Without(model, logits)
-        return [
-            *ASRTask.build_optimizers(args, model=others),
-            optim_classes[args.optim2](list(logits), **args.optim2_conf),
-        ]
+        with building(f"optim '{args.optim}' with its optim_conf"):
+            optimizers = list(ASRTask.build_optimizers(args, model=others))
+        with building(f"optim2 '{args.optim2}' with its optim2_conf"):
+            optimizers.append(optim_classes[args.optim2](logits, **args.optim2_conf))
+        for suffix in ("", "2"):
+            check_scheduler(args, suffix)
+        return optimizers
 
     @classmethod
     def build_iter_factory(
