@@ -15,7 +15,7 @@ from espnet_stnas.estimators import Gate
 from espnet_stnas.ops.norm import frozen_statistics
 from espnet_stnas.search.iterators import Batch
 from espnet_stnas.search.logit_update import LogitUpdate
-from espnet_stnas.search.ranks import average_over_ranks
+from espnet_stnas.search.ranks import mean_over_ranks, weighted_loss
 from espnet_stnas.supernet import Gates, Supernet, frozen_weights
 
 # Gradients of some parameters on one batch, with loss and weight of the batch.
@@ -107,6 +107,9 @@ class ArchitectureStep:
             ):
                 result = self.model(**data)
                 loss, weight = _loss_and_weight(result)
+            if self.distributed:
+                share = loss.new_ones(()) if weight is None else weight.sum()
+                loss, weight = weighted_loss(loss, share.to(loss.dtype))
             scale = 1.0 if self.scaler is None else float(self.scaler.get_scale())
             # Not every loss reaches all parameters.
             gradients = torch.autograd.grad(loss * scale, list(wrt), allow_unused=True)
@@ -116,9 +119,8 @@ class ArchitectureStep:
         ]
         if not self.distributed:
             return filled, loss, weight
-        share = loss.new_ones(()) if weight is None else weight.to(loss.dtype).sum()
         offsets = supernet.score_offsets
-        means, weight = average_over_ranks([*filled, loss, *offsets], share)
+        means = mean_over_ranks([*filled, loss, *offsets])
         for offset, mean in zip(offsets, means[len(filled) + 1 :], strict=True):
             offset.copy_(mean)
         return means[: len(filled)], means[len(filled)], weight

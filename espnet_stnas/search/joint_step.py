@@ -10,7 +10,7 @@ import torch
 from espnet2.train.reporter import SubReporter
 
 from espnet_stnas.search.logit_update import LogitUpdate
-from espnet_stnas.search.ranks import average_over_ranks
+from espnet_stnas.search.ranks import mean_over_ranks
 from espnet_stnas.supernet import Gates
 
 
@@ -99,8 +99,7 @@ class JointStep:
         """Average gradients, and in place what sub-graphs keep, over the ranks."""
         offsets = self.update.supernet.score_offsets
         # ESPnet's loss already holds the weights of the ranks.
-        one = offsets[0].new_ones(())
-        means, _total = average_over_ranks([*gradients, *offsets], one)
+        means = mean_over_ranks([*gradients, *offsets])
         for offset, mean in zip(offsets, means[len(gradients) :], strict=True):
             offset.copy_(mean)
         return means[: len(gradients)]

@@ -25,23 +25,25 @@ def check_config(parser: argparse.ArgumentParser, path: str) -> None:
     ESPnet checks options of the command line, but takes any value from a YAML.
 
     Args:
-        parser: Knows the options. Keys that are none are left to it.
+        parser: Knows the options.
         path: The YAML.
 
     Raises:
-        ConfigError: If the file is damaged, or a value is of another kind than its
-            option.
+        ConfigError: If the file is damaged, a key is no option, or a value is of
+            another kind than its option.
     """
     config = read_yaml_mapping(path, "search config")
-    for action in parser._actions:
-        if action.dest not in config:
-            continue
-        value = config[action.dest]
-        accepted = _accepted_instead(action, value)
+    options = {action.dest: action for action in parser._actions}
+    for key, value in config.items():
+        if key not in options:
+            raise ConfigError(
+                f"search config {path}: unknown key {shown(key)}; accepted are the "
+                "options that --help shows"
+            )
+        accepted = _accepted_instead(options[key], value)
         if accepted is not None:
             raise ConfigError(
-                f"search config {path}: {action.dest} is {shown(value)}; accepted is "
-                f"{accepted}"
+                f"search config {path}: {key} is {shown(value)}; accepted is {accepted}"
             )
     seed = config.get("seed", 0)
     if not 0 <= int(seed) < 2**32:
@@ -92,7 +94,7 @@ def building(what: str) -> Iterator[None]:
         logging.debug("%s cannot be built", what, exc_info=True)
         raise ConfigError(
             f"{what} cannot be built; ESPnet says: "
-            f"{type(error).__name__}: {one_line(error)}"
+            f"{type(error).__name__}: {one_line(error)[:500]}"
         ) from error
 
 

@@ -29,24 +29,37 @@ def stop_together(items: Iterable[Item], device: str) -> Iterator[Item]:
         yield item
 
 
-def average_over_ranks(
-    tensors: Sequence[torch.Tensor], share: torch.Tensor
-) -> tuple[list[torch.Tensor], torch.Tensor]:
-    """Average over ranks, weighted, in one reduction of a vector.
+def weighted_loss(
+    loss: torch.Tensor, weight: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Scale the loss of a rank so that the mean over ranks is that of all utterances.
+
+    As ESPnet does in weight steps. It must happen before the gradients are computed:
+    synchronised batch norms pass gradients of the losses of all ranks on.
+
+    Args:
+        loss: Mean loss () over the utterances of this rank.
+        weight: Their weight (), e.g. how many they are.
+
+    Returns:
+        The loss (), and the weight () of all ranks.
+    """
+    total = weight.detach().clone()
+    torch.distributed.all_reduce(total)
+    return loss * (weight / total * torch.distributed.get_world_size()), total
+
+
+def mean_over_ranks(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
+    """Average over ranks, in one reduction of a vector.
 
     Args:
         tensors: What to average, the same shapes on all ranks.
-        share: Weight () of this rank.
-
-    Returns:
-        The averages, and the sum () of the weights.
     """
     flat = torch.cat([t.detach().reshape(-1) for t in tensors])
-    flat = torch.cat([flat * share, share.reshape(1).to(flat.dtype)])
     torch.distributed.all_reduce(flat)
-    means, total = flat[:-1] / flat[-1], flat[-1]
+    means = flat / torch.distributed.get_world_size()
     parts = means.split([t.numel() for t in tensors])
-    return [p.reshape(t.shape) for p, t in zip(parts, tensors, strict=True)], total
+    return [p.reshape(t.shape) for p, t in zip(parts, tensors, strict=True)]
 
 
 def union_over_ranks(

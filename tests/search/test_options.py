@@ -40,6 +40,7 @@ def dry_run(corpus, tmp_path, **changes) -> None:
             "arch_data is 'test'; accepted is one of train",
         ),
         ({"estimator": ["st"]}, "estimator is .*accepted is one of st, reinmax"),
+        ({"warm_up": 3}, "unknown key 'warm_up'; accepted are the options that --help"),
         ({"seed": -1}, r"seed is -1; accepted is an integer from 0 to 2\^32 - 1"),
         ({"optim": "adm"}, "optim is 'adm'; accepted is one of adam"),
         (

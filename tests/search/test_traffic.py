@@ -11,9 +11,10 @@ from benchmarks.processes import finish, free_port, start
 from espnet_stnas.network import build_network
 from espnet_stnas.search import traffic
 from espnet_stnas.search.ranks import (
-    average_over_ranks,
+    mean_over_ranks,
     stop_together,
     union_over_ranks,
+    weighted_loss,
 )
 from espnet_stnas.search.traffic import path_traffic
 from tests.conftest import tiny_space
@@ -123,7 +124,12 @@ def exchanges(rank: int, port: int, out: Path) -> None:
     sets = ([frozenset({0}), frozenset()], [frozenset({2}), frozenset({1})])[rank]
     union = union_over_ranks(sets, [3, 2], "cpu")
     tensors = [torch.full((2,), float(rank)), torch.tensor(10.0 * rank)]
-    means, total = average_over_ranks(tensors, torch.tensor(1.0 + 2 * rank))
+    means = mean_over_ranks(tensors)
+    # Three utterances of loss 2 and one of loss 6.
+    loss, total = weighted_loss(
+        torch.tensor([2.0, 6.0][rank]), torch.tensor([3, 1][rank])
+    )
+    means.append(mean_over_ranks([loss])[0])
     items = list(stop_together(range(4 - rank), "cpu"))
     result = {"union": [sorted(s) for s in union], "means": means, "total": total}
     torch.save({**result, "items": items}, out)
@@ -134,7 +140,8 @@ def exchanges(rank: int, port: int, out: Path) -> None:
 def test_what_ranks_tell_each_other(tmp_path):
     for state in run_ranks(tmp_path, "exchanges"):
         assert state["union"] == [[0, 2], [1]]
-        assert torch.equal(state["means"][0], torch.tensor([0.75, 0.75]))
-        assert torch.equal(state["means"][1], torch.tensor(7.5))
-        assert state["total"] == 4.0
+        assert torch.equal(state["means"][0], torch.tensor([0.5, 0.5]))
+        assert torch.equal(state["means"][1], torch.tensor(5.0))
+        assert state["means"][2] == 3.0
+        assert state["total"] == 4
         assert state["items"] == [0, 1, 2]
