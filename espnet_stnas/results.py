@@ -15,7 +15,7 @@ import torch
 from espnet2.tasks.asr import ASRTask
 
 from espnet_stnas.files import PathLike, read_yaml_mapping
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import one_line, shown
 from espnet_stnas.spec import ConfigError
 
 
@@ -151,7 +151,7 @@ def _load(path: Path, model_file: str) -> Any:
     except Exception as error:  # whatever ESPnet and torch make of damaged files
         raise ConfigError(
             f"no model can be built from {path / 'config.yaml'} and {path / model_file}"
-            f" ({type(error).__name__}: {error})"
+            f" ({type(error).__name__}: {one_line(error)[:500]})"
         ) from error
     return model.eval()
 

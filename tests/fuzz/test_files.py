@@ -41,7 +41,7 @@ def path(tmp_path_factory) -> Path:
     return tmp_path_factory.mktemp("damaged") / "arch.yaml"
 
 
-@fuzz(150)
+@fuzz(100)
 @given(draws=st.data())
 def test_architecture_files(data, path, draws):
     path.write_bytes(draws.draw(damaged_bytes(data)))
@@ -58,7 +58,7 @@ def test_architecture_files(data, path, draws):
     assert time.perf_counter() - start < 10
 
 
-@fuzz(150)
+@fuzz(100)
 @given(draws=st.data())
 def test_yaml_files(path, draws):
     """What is read can be written, and is then the same."""

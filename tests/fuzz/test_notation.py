@@ -40,7 +40,7 @@ def sentence(error: ConfigError) -> str:
     return message
 
 
-@fuzz(600)
+@fuzz(400)
 @given(damaged(CONF))
 def test_spaces(conf):
     try:
@@ -53,7 +53,7 @@ def test_spaces(conf):
     assert again.digest == space.digest
 
 
-@fuzz(300)
+@fuzz(250)
 @given(
     st.sampled_from(VALUES)
     | st.text(max_size=12)

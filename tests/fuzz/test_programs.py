@@ -87,7 +87,7 @@ FILES = [
 
 
 @pytest.mark.parametrize("file", FILES)
-@fuzz(50)
+@fuzz(30)
 @given(draws=st.data())
 def test_derive(root, capsys, file, draws):
     whole = (root / file).read_bytes()
@@ -104,7 +104,7 @@ def test_derive(root, capsys, file, draws):
     check_output(output, failed)
 
 
-@fuzz(60)
+@fuzz(40)
 @given(draws=st.data())
 def test_derive_from_an_architecture_file(root, capsys, draws):
     data = yaml.safe_load((root / "exp/architectures/3epoch.yaml").read_text())
@@ -131,7 +131,7 @@ def test_names_of_files_cannot_break_out_of_a_comment(root, tmp_path, capsys):
         assert read_yaml_mapping(tmp_path / "t.yaml", "output")["encoder"] == "stnas"
 
 
-@fuzz(60)
+@fuzz(40)
 @given(draws=st.data())
 def test_baselines(root, capsys, draws):
     (root / "search.yaml").write_bytes(draws.draw(damaged_bytes(SEARCH)))
@@ -145,7 +145,7 @@ def test_baselines(root, capsys, draws):
     check_output(output, refused(baselines.main, options, capsys))
 
 
-@fuzz(60)
+@fuzz(40)
 @given(draws=st.data())
 def test_check_features(root, capsys, draws):
     (root / "search.yaml").write_bytes(draws.draw(damaged_bytes(TEMPLATE)))
@@ -156,7 +156,7 @@ def test_check_features(root, capsys, draws):
         assert set(json.loads(capsys.readouterr().out)) == set(check_features.KEYS)
 
 
-@fuzz(12)
+@fuzz(8)
 @given(draws=st.data())
 def test_figures(root, capsys, draws):
     file = root / draws.draw(st.sampled_from(FILES[:3]))
@@ -172,7 +172,7 @@ def test_figures(root, capsys, draws):
     check_output(output, failed)
 
 
-@fuzz(80)
+@fuzz(50)
 @given(st.binary(max_size=30), st.text(max_size=30), st.booleans())
 def test_score(root, capsys, one, other, same):
     (root / "ref").write_bytes(b"utt1 a b\nutt2 c\n" + one)
@@ -268,3 +268,48 @@ def test_results_of_damaged_data(wavs, capsys, scp):
 def test_results_of_no_utterance(wavs, capsys, number):
     options = [str(wavs), f"--data={wavs}", f"--utterances={number}"]
     assert refused(results.main, options, capsys)
+
+
+DAMAGED = [
+    ("model.pth", b"junk"),
+    ("model.pth", b""),
+    ("config.yaml", b"a: &a [*a]"),
+    ("config.yaml", b"encoder: x"),
+    ("config.yaml", b"\xff"),
+    ("score.yaml", b"wer: x\ncer: 1.0"),
+    ("score.yaml", b"wer: .nan\ncer: 1.0"),
+    ("score.yaml", b"cer: 1.0"),
+    ("train_seconds", b"60\nx\n"),
+]
+
+
+@pytest.mark.parametrize(("file", "content"), DAMAGED)
+def test_results_of_damaged_experiments(wavs, capsys, file, content):
+    exp = small_experiment(wavs / "exp")
+    options = [str(exp), f"--data={wavs}", "--model_file=model.pth"]
+    options += ["--score_file=score.yaml", f"--output={wavs}/table.md"]
+    (exp / file).write_bytes(content)
+    assert refused(results.main, options, capsys)
+    assert not (wavs / "table.md").exists()
+
+
+def small_experiment(exp: Path) -> Path:
+    """A trained experiment, as ESPnet leaves it."""
+    import torch
+    from espnet2.tasks.asr import ASRTask
+
+    exp.mkdir()
+    args = ASRTask.get_parser().parse_args(["--output_dir", str(exp)])
+    changes = {
+        "token_list": ["<blank>", "<unk>", "a", "<sos/eos>"],
+        "encoder": "stnas",
+        "encoder_conf": {"layers": ["tdnn-C1S3"], "width": 4},
+        "frontend_conf": {"fs": 8000, "n_fft": 128, "hop_length": 80, "n_mels": 8},
+        "normalize": "utterance_mvn",
+        "model_conf": {"ctc_weight": 1.0},
+    }
+    write(exp / "config.yaml", {**vars(args), **changes})
+    model, _ = ASRTask.build_model_from_file(str(exp / "config.yaml"))
+    torch.save(model.state_dict(), exp / "model.pth")
+    (exp / "score.yaml").write_text("{wer: 3.5, cer: 1.5}")
+    return exp
