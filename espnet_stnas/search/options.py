@@ -43,7 +43,7 @@ def check_config(parser: argparse.ArgumentParser, path: str) -> None:
         accepted = _accepted_instead(options[key], value)
         if accepted is not None:
             raise ConfigError(
-                f"search config {path}: {key} is {shown(value)}; accepted is {accepted}"
+                f"search config {path}: {key} is {shown(value)}; {accepted}"
             )
     seed = config.get("seed", 0)
     if not 0 <= int(seed) < 2**32:
@@ -54,10 +54,10 @@ def check_config(parser: argparse.ArgumentParser, path: str) -> None:
 
 
 def _accepted_instead(action: argparse.Action, value: Any) -> Optional[str]:
-    """What an option accepts, if it is not this value."""
+    """Says what an option accepts, if it is not this value."""
     if isinstance(action, NestedDictAction):
         fits = value is None or isinstance(value, dict)
-        return None if fits else "a mapping of keys"
+        return None if fits else "accepted is a mapping of keys"
     # Options that may be given several times, or take several values.
     if action.nargs is not None or isinstance(action.default, (list, tuple)):
         return None
@@ -68,9 +68,10 @@ def _accepted_instead(action: argparse.Action, value: Any) -> Optional[str]:
         try:
             value = kind("none" if value is None else str(value))
         except Exception:  # whatever a type of ESPnet raises
-            return _NAMES.get(getattr(kind, "__name__", ""), "another kind of value")
+            name = getattr(kind, "__name__", "")
+            return f"accepted is {_NAMES.get(name, 'another kind of value')}"
     if action.choices is not None and value not in list(action.choices):
-        return f"one of {', '.join(map(str, action.choices))}"
+        return f"accepted are: {', '.join(map(str, action.choices))}"
     return None
 
 

@@ -37,12 +37,12 @@ def dry_run(corpus, tmp_path, **changes) -> None:
         ({"arch_fraction": True}, "arch_fraction is True; accepted is a number"),
         (
             {"arch_data": "test"},
-            "arch_data is 'test'; accepted is one of train",
+            "arch_data is 'test'; accepted are: train",
         ),
-        ({"estimator": ["st"]}, "estimator is .*accepted is one of st, reinmax"),
+        ({"estimator": ["st"]}, "estimator is .*accepted are: st, reinmax"),
         ({"warm_up": 3}, "unknown key 'warm_up'; accepted are the options that --help"),
         ({"seed": -1}, r"seed is -1; accepted is an integer from 0 to 2\^32 - 1"),
-        ({"optim": "adm"}, "optim is 'adm'; accepted is one of adam"),
+        ({"optim": "adm"}, "optim is 'adm'; accepted are: adam"),
         (
             {"optim_conf": {"x": 1}},
             "optim 'adam' with its optim_conf cannot be built",
