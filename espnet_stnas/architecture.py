@@ -41,13 +41,18 @@ class Architecture:
 
         None for layers that were not searched, empty if the file does not tell.
         """
-        searched = self.provenance.get("space", {}).get("layers", ())
-        probabilities = iter(self.provenance.get("probabilities", ()))
-        found: list[Optional[dict[str, float]]] = [None] * len(self.space.layers)
-        for number, candidates in enumerate(searched[: len(found)]):
-            if isinstance(candidates, list):
-                found[number] = next(probabilities, {})
-        return found
+        origin = dict(self.provenance.get("space", {}))
+        origin.pop("digest", None)
+        try:
+            numbers = SearchSpace.from_conf(origin).choice_numbers
+        except ConfigError:
+            numbers = ()
+        if len(numbers) != len(self.space.layers):
+            return [None] * len(self.space.layers)
+        found = self.provenance.get("probabilities", ())
+        return [
+            None if n is None else (found[n] if n < len(found) else {}) for n in numbers
+        ]
 
     def write(self, path: PathLike) -> None:
         """Write the architecture file, whole or not at all."""

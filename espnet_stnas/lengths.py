@@ -38,6 +38,17 @@ def joined(xs_pad: torch.Tensor, lengths: list[int], gap: int) -> torch.Tensor:
     return frames.unsqueeze(0)
 
 
+def reversed_frames(xs_pad: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+    """Each utterance of a batch (B, T, D) from its last frame to its first.
+
+    Padding stays at the end.
+    """
+    frames = torch.arange(xs_pad.size(1), device=xs_pad.device)
+    mirrored = lengths.unsqueeze(1) - 1 - frames
+    index = torch.where(mirrored >= 0, mirrored, frames)
+    return xs_pad.gather(1, index.unsqueeze(2).expand_as(xs_pad))
+
+
 def zero_padding(xs_pad: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Set the padding frames of a batch (B, T, D) to zero."""
     mask = padding_mask(lengths, xs_pad.size(1))

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import torch
 
-from espnet_stnas.lengths import zero_padding
+from espnet_stnas.lengths import reversed_frames, zero_padding
 from espnet_stnas.ops import Operation, build_operation
 from espnet_stnas.space import Layer, LayerShape, SearchSpace
 from espnet_stnas.spec import ConfigError
+from espnet_stnas.topology import Bidirectional, Node, Residual
+
+# (index of a layer, frames (B, T, D), lengths (B,)) -> frames and lengths
+RunLayer = Callable[
+    [int, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]
+]
 
 # 4 GB; the paper's supernet has 45 million.
 MOST_PARAMETERS = 1_000_000_000
 
 
 class NetworkLayer(torch.nn.Module):
-    """One position of the chain: its operation, with a skip around it if wanted.
+    """One layer: its operation, with a skip around it if wanted.
 
     Operations are submodules named by their canonical short form, so that the keys
     of a state dict say which architecture its weights belong to.
@@ -35,7 +41,7 @@ class NetworkLayer(torch.nn.Module):
             self.add_module(
                 str(spec),
                 build_operation(
-                    spec, shape.input_width, space.width, space.dropout_rate
+                    spec, shape.input_width, shape.width, space.dropout_rate
                 ),
             )
 
@@ -57,20 +63,22 @@ class NetworkLayer(torch.nn.Module):
 
 
 class Network(torch.nn.Module):
-    """A chain of fixed layers.
+    """Fixed layers, wired as the nodes of their space say.
 
     Args:
         layers: The layers, from input to output.
+        space: The architecture.
     """
 
-    def __init__(self, layers: Iterable[NetworkLayer]) -> None:
+    def __init__(self, layers: Iterable[NetworkLayer], space: SearchSpace) -> None:
         super().__init__()
         self.layers = torch.nn.ModuleList(layers)
+        self.space = space
 
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the chain.
+        """Run the layers.
 
         Args:
             xs_pad: Frames (B, T, D); padding may hold anything.
@@ -80,8 +88,33 @@ class Network(torch.nn.Module):
             Frames (B, T', D'), zero where padded, and valid lengths (B,).
         """
         xs_pad = self.zero_input(xs_pad, ilens)
-        for layer in self.layers:
-            xs_pad, ilens = layer(xs_pad, ilens)
+        return self._follow(self.space.nodes, xs_pad, ilens, self._run_layer)
+
+    def _run_layer(
+        self, index: int, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.layers[index](xs_pad, ilens)
+
+    def _follow(
+        self,
+        nodes: Sequence[Node],
+        xs_pad: torch.Tensor,
+        ilens: torch.Tensor,
+        run: RunLayer,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pass frames (B, T, D) through nodes; ``run`` runs the layer of an index."""
+        for node in nodes:
+            if isinstance(node, Residual):
+                ys, olens = self._follow(node.body, xs_pad, ilens, run)
+                xs_pad, ilens = ys + run(node.shortcut, xs_pad, ilens)[0], olens
+            elif isinstance(node, Bidirectional):
+                mirror = reversed_frames(xs_pad, ilens)
+                ys, olens = self._follow(node.ahead, xs_pad, ilens, run)
+                backward = self._follow(node.back, mirror, ilens, run)[0]
+                xs_pad = torch.cat([ys, reversed_frames(backward, olens)], dim=2)
+                ilens = olens
+            else:
+                xs_pad, ilens = run(node, xs_pad, ilens)
         return xs_pad, ilens
 
     @staticmethod
@@ -134,10 +167,11 @@ def build_network(space: SearchSpace, input_size: int) -> Network:
     check_size(space, input_size)
     shapes = space.shapes(input_size)
     if space.is_architecture:
-        return Network(
+        layers = (
             NetworkLayer(layer, shape, space)
             for layer, shape in zip(space.layers, shapes, strict=True)
         )
+        return Network(layers, space)
     from espnet_stnas.supernet import build_supernet
 
     return build_supernet(space, shapes)

@@ -1,8 +1,8 @@
 """Search spaces and architectures: one notation, without torch.
 
-A search space is a chain of layers. A layer with several candidate operations is
-a choice, a layer with one is fixed. An architecture is a search space in which
-every layer is fixed, so both are a :class:`SearchSpace`.
+A search space is a chain of layers, some of them inside of blocks. A layer with several
+candidate operations is a choice, a layer with one is fixed. An architecture is a search
+space in which every layer is fixed, so both are a :class:`SearchSpace`.
 """
 
 from __future__ import annotations
@@ -10,61 +10,38 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Optional
 
 from espnet_stnas.messages import format_keys, shown
-from espnet_stnas.spec import LARGEST, ConfigError, OpSpec, parse_op
+from espnet_stnas.shapes import LayerShape, layer_shapes
+from espnet_stnas.spec import LARGEST, ConfigError
+from espnet_stnas.topology import Layer, Node, nodes_to_conf, parse_nodes
 
-# Lengths (frames) on which candidates of one choice must agree, besides those around
-# their strides.
-_PROBE_LENGTHS = range(1, 100)
-# More of either is a slip of the pen, or a YAML file that refers to itself.
-_MOST_LAYERS = 1000
-_MOST_OPERATIONS = 5000
-_DEEPEST_REPEAT = 10
+__all__ = ["Layer", "LayerShape", "SearchSpace"]
+
 _KEYS = ("layers", "width", "dropout_rate", "residual")
 
 
 @dataclass(frozen=True)
-class Layer:
-    """One position of the chain: its candidate operations, one if it is fixed."""
-
-    candidates: tuple[OpSpec, ...]
-
-    @property
-    def is_choice(self) -> bool:
-        """Whether the search decides this layer."""
-        return len(self.candidates) > 1
-
-
-@dataclass(frozen=True)
-class LayerShape:
-    """Sizes of one layer: its widths and whether a skip goes around it."""
-
-    input_width: int
-    output_width: int
-    skip: bool
-
-
-@dataclass(frozen=True)
 class SearchSpace:
-    """A chain of layers with the settings they share.
+    """Layers, how they are wired, and the settings they share.
 
     Args:
-        layers: The layers, from input to output.
+        layers: The layers, from input to output; those of a block one after the other.
         width: Output width of operations that do not give their own.
         dropout_rate: Dropout after each operation that has dropout.
         residual: Put a skip connection around every layer that keeps width and
             length: y = x + layer(x).
+        blocks: How data flow through the layers; None for a chain.
     """
 
     layers: tuple[Layer, ...]
     width: int = 640
     dropout_rate: float = 0.5
     residual: bool = False
+    blocks: Optional[tuple[Node, ...]] = None
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, Any]) -> SearchSpace:
@@ -91,11 +68,13 @@ class SearchSpace:
                 f"(found {format_keys(conf)}); it takes a list of operations and "
                 "choices, such as [[tdnn-C1D1, tdnn-C1D2], tdnn-C1S3D1]"
             )
+        nodes, layers = parse_nodes(conf["layers"], "encoder_conf: layers")
         space = cls(
-            layers=tuple(_parse_layers(conf["layers"], "encoder_conf: layers")),
+            layers=layers,
             width=conf.get("width", cls.width),
             dropout_rate=conf.get("dropout_rate", cls.dropout_rate),
             residual=conf.get("residual", cls.residual),
+            blocks=None if nodes == tuple(range(len(layers))) else nodes,
         )
         space._check_settings()
         return space
@@ -124,18 +103,43 @@ class SearchSpace:
             "width": self.width,
             "dropout_rate": self.dropout_rate,
             "residual": self.residual,
-            "layers": [
-                [str(op) for op in layer.candidates]
-                if layer.is_choice
-                else str(layer.candidates[0])
-                for layer in self.layers
-            ],
+            "layers": nodes_to_conf(self.nodes, self.layers),
         }
 
     @property
+    def nodes(self) -> tuple[Node, ...]:
+        """How data flow through the layers."""
+        return tuple(range(len(self.layers))) if self.blocks is None else self.blocks
+
+    @property
+    def choice_numbers(self) -> tuple[Optional[int], ...]:
+        """For each layer, the number of its choice from 0; None if it is fixed."""
+        numbers: list[Optional[int]] = []
+        groups: dict[str, int] = {}
+        count = 0
+        for layer in self.layers:
+            number: Optional[int] = None
+            if layer.is_choice:
+                number = (
+                    count if layer.group is None else groups.get(layer.group, count)
+                )
+                count = max(count, number + 1)
+                if layer.group is not None:
+                    groups[layer.group] = number
+            numbers.append(number)
+        return tuple(numbers)
+
+    @property
+    def choice_layers(self) -> tuple[int, ...]:
+        """For each choice, the index of its first layer."""
+        numbers = self.choice_numbers
+        count = 1 + max((n for n in numbers if n is not None), default=-1)
+        return tuple(numbers.index(choice) for choice in range(count))
+
+    @property
     def choices(self) -> tuple[Layer, ...]:
-        """The layers that the search decides."""
-        return tuple(layer for layer in self.layers if layer.is_choice)
+        """What the search decides: layers, one for each shared choice."""
+        return tuple(self.layers[index] for index in self.choice_layers)
 
     @property
     def is_architecture(self) -> bool:
@@ -145,7 +149,7 @@ class SearchSpace:
     @property
     def num_architectures(self) -> int:
         """How many architectures the space holds."""
-        return math.prod(len(layer.candidates) for layer in self.layers)
+        return math.prod(len(choice.candidates) for choice in self.choices)
 
     @property
     def digest(self) -> str:
@@ -162,14 +166,13 @@ class SearchSpace:
         Raises:
             ValueError: If their number is not that of the choices.
         """
-        chosen = iter(indices)
         if len(indices) != len(self.choices):
             raise ValueError(f"{len(indices)} indices for {len(self.choices)} choices")
         return replace(
             self,
             layers=tuple(
-                Layer((layer.candidates[next(chosen)],)) if layer.is_choice else layer
-                for layer in self.layers
+                layer if number is None else Layer((layer.candidates[indices[number]],))
+                for layer, number in zip(self.layers, self.choice_numbers, strict=True)
             ),
         )
 
@@ -179,6 +182,11 @@ class SearchSpace:
         Raises:
             ConfigError: If it is not one of this space.
         """
+        if architecture.blocks != self.blocks:
+            raise ConfigError(
+                "the architecture has other blocks than the search space, or its "
+                "layers in other places"
+            )
         if replace(architecture, layers=()) != replace(self, layers=()):
             raise ConfigError(
                 "the architecture has other settings than the search space: "
@@ -189,9 +197,10 @@ class SearchSpace:
                 f"the architecture has {len(architecture.layers)} layers, "
                 f"the search space {len(self.layers)}"
             )
-        indices = []
-        for number, (own, other) in enumerate(
-            zip(self.layers, architecture.layers, strict=True), start=1
+        indices: dict[int, int] = {}
+        choices = self.choice_numbers
+        for number, (own, other, choice) in enumerate(
+            zip(self.layers, architecture.layers, choices, strict=True), start=1
         ):
             op = other.candidates[0]
             if other.is_choice or op not in own.candidates:
@@ -200,128 +209,34 @@ class SearchSpace:
                     f"{' | '.join(map(str, other.candidates))}; the search space "
                     f"accepts {', '.join(map(str, own.candidates))}"
                 )
-            if own.is_choice:
-                indices.append(own.candidates.index(op))
-        return tuple(indices)
+            if choice is None:
+                continue
+            index = own.candidates.index(op)
+            if indices.setdefault(choice, index) != index:
+                raise ConfigError(
+                    f"layer {number} of the architecture is {op}; in the search space "
+                    f"it shares the choice '{own.group}' with a layer that is "
+                    f"{own.candidates[indices[choice]]}"
+                )
+        return tuple(indices[choice] for choice in range(len(indices)))
 
     def shapes(self, input_size: int) -> tuple[LayerShape, ...]:
         """The sizes of all layers for an input of ``input_size`` dimensions.
 
         Raises:
-            ConfigError: If the candidates of a choice differ in width or length, or
-                an operation that keeps its width is asked to change it.
+            ConfigError: If the candidates of a choice, or the branches of a block, do
+                not fit together.
         """
         if type(input_size) is not int or not 1 <= input_size <= LARGEST:
             raise ConfigError(
                 f"input_size is {shown(input_size)}; accepted is an integer from 1 to "
                 f"{LARGEST}"
             )
-        shapes = []
-        for number, layer in enumerate(self.layers, start=1):
-            shape = _layer_shape(layer, number, input_size, self.width, self.residual)
-            shapes.append(shape)
-            input_size = shape.output_width
-        return tuple(shapes)
+        return layer_shapes(
+            self.nodes, self.layers, input_size, self.width, self.residual
+        )
 
 
 def _settings(space: SearchSpace) -> str:
     conf = space.to_conf()
     return ", ".join(f"{k}={v}" for k, v in conf.items() if k != "layers")
-
-
-def _parse_layers(value: Any, where: str, depth: int = 0) -> list[Layer]:
-    if not isinstance(value, (list, tuple)) or len(value) == 0:
-        raise ConfigError(
-            f"{where} is {shown(value)}; accepted is a list of at least one layer"
-        )
-    layers: list[Layer] = []
-    for number, item in enumerate(value, start=1):
-        place = f"{where}[{number}]"
-        if isinstance(item, Mapping) and "repeat" in item:
-            layers.extend(_parse_repeat(item, place, depth))
-        else:
-            layers.append(_parse_layer(item, place))
-        if len(layers) > _MOST_LAYERS:
-            raise ConfigError(f"{place}: accepted are at most {_MOST_LAYERS} layers")
-        if sum(len(layer.candidates) for layer in layers) > _MOST_OPERATIONS:
-            raise ConfigError(
-                f"{place}: accepted are at most {_MOST_OPERATIONS} operations in all "
-                "layers"
-            )
-    return layers
-
-
-def _parse_repeat(item: Mapping[str, Any], where: str, depth: int) -> list[Layer]:
-    if set(item) != {"repeat", "layers"}:
-        raise ConfigError(
-            f"{where}: found the keys {format_keys(item)}; a repetition has "
-            "exactly the keys 'repeat' and 'layers'"
-        )
-    times = item["repeat"]
-    if type(times) is not int or not 1 <= times <= _MOST_LAYERS:
-        raise ConfigError(
-            f"{where}: repeat is {shown(times)}; accepted is an integer from 1 to "
-            f"{_MOST_LAYERS}"
-        )
-    if depth == _DEEPEST_REPEAT:
-        raise ConfigError(
-            f"{where}: accepted are at most {_DEEPEST_REPEAT} repetitions inside each "
-            "other"
-        )
-    return _parse_layers(item["layers"], f"{where}: layers", depth + 1) * times
-
-
-def _parse_layer(item: Any, where: str) -> Layer:
-    if not isinstance(item, (list, tuple)):
-        return Layer((parse_op(item, where),))
-    if len(item) == 0:
-        raise ConfigError(f"{where}: a choice needs at least one candidate operation")
-    candidates = tuple(
-        parse_op(op, f"{where}[{n}]") for n, op in enumerate(item, start=1)
-    )
-    for op, count in Counter(candidates).items():
-        if count > 1:
-            raise ConfigError(
-                f"{where}: the candidate operation '{op}' stands {count} times in one "
-                "choice; once is accepted"
-            )
-    return Layer(candidates)
-
-
-def _layer_shape(
-    layer: Layer, number: int, input_width: int, width: int, residual: bool
-) -> LayerShape:
-    where = f"encoder_conf: layer {number}"
-    widths = {op: op.output_width(input_width, width) for op in layer.candidates}
-    first = layer.candidates[0]
-    for op in layer.candidates:
-        if widths[op] != widths[first]:
-            raise ConfigError(
-                f"{where}: candidate '{op}' turns width {input_width} into "
-                f"{widths[op]}, candidate '{first}' into {widths[first]}; all "
-                "candidates of a choice must give the same width"
-            )
-        differing = _differing_length(first, op)
-        if differing is not None:
-            raise ConfigError(
-                f"{where}: of {differing} frames, candidate '{op}' makes "
-                f"{op.output_length(differing)} and candidate '{first}' "
-                f"{first.output_length(differing)}; all candidates of a choice must "
-                "give the same length (use a stride in a fixed layer)"
-            )
-    if widths[first] > LARGEST:
-        raise ConfigError(
-            f"{where}: '{first}' turns width {input_width} into {widths[first]}; "
-            f"accepted are at most {LARGEST}"
-        )
-    keeps_length = all(first.output_length(n) == n for n in _PROBE_LENGTHS)
-    skip = residual and keeps_length and widths[first] == input_width
-    return LayerShape(input_width, widths[first], skip)
-
-
-def _differing_length(one: OpSpec, other: OpSpec) -> Optional[int]:
-    lengths = (*_PROBE_LENGTHS, one.stride + 1, other.stride + 1)
-    return next(
-        (n for n in lengths if one.output_length(n) != other.output_length(n)),
-        None,
-    )

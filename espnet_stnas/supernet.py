@@ -1,4 +1,4 @@
-"""The supernet: a chain in which some layers are choices."""
+"""The supernet: a network in which some layers are choices."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Gates = tuple[Gate, ...]
 
 
 class Supernet(Network):
-    """A chain of choice layers and fixed layers.
+    """Choice layers and fixed layers.
 
     Which candidates run is decided from outside, by :meth:`routed`. Without it, an
     evaluation runs the arg-max architecture and training is refused.
@@ -29,23 +29,40 @@ class Supernet(Network):
     """
 
     def __init__(self, layers: Sequence[NetworkLayer], space: SearchSpace) -> None:
-        super().__init__(layers)
-        self.space = space
+        super().__init__(layers, space)
         self._gates: Optional[Gates] = None
 
     @property
     def choice_layers(self) -> tuple[ChoiceLayer, ...]:
-        """The layers that are choices, in order."""
+        """The layers that are choices, in order; several may share a choice."""
         return tuple(la for la in self.layers if isinstance(la, ChoiceLayer))
+
+    @property
+    def layers_of_choices(self) -> tuple[tuple[ChoiceLayer, ...], ...]:
+        """For each choice, in order, the layers that share it."""
+        numbers = self.space.choice_numbers
+        return tuple(
+            tuple(
+                layer  # type: ignore[misc]
+                for layer, number in zip(self.layers, numbers, strict=True)
+                if number == choice
+            )
+            for choice in range(len(self.space.choices))
+        )
 
     @property
     def logits(self) -> tuple[torch.nn.Parameter, ...]:
         """The architecture logits of all choices, in order: (K_1,), (K_2,), ..."""
-        return tuple(layer.logits for layer in self.choice_layers)
+        return tuple(self._logits_of(index) for index in self.space.choice_layers)
+
+    def _logits_of(self, index: int) -> torch.nn.Parameter:
+        layer = self.layers[index]
+        assert isinstance(layer, ChoiceLayer)
+        return layer.logits
 
     @property
     def score_offsets(self) -> tuple[torch.Tensor, ...]:
-        """Running means (2,) that sub-graphs keep, one per choice, in order."""
+        """Running means (2,) that sub-graphs keep, one per choice layer, in order."""
         return tuple(layer.score_offset for layer in self.choice_layers)
 
     def probabilities(self) -> tuple[torch.Tensor, ...]:
@@ -99,19 +116,24 @@ class Supernet(Network):
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the chain, each choice as its gate says; see :class:`Network`.
+        """Run the layers, each choice as its gate says; see :class:`Network`.
 
         Raises:
             RuntimeError: If it is in training mode and nothing draws paths.
         """
-        gates = iter(self._gates_or_best())
+        gates = self._gates_or_best()
+        numbers = self.space.choice_numbers
+
+        def run(
+            index: int, xs_pad: torch.Tensor, ilens: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            number = numbers[index]
+            if number is None:
+                return self.layers[index](xs_pad, ilens)
+            return self.layers[index](xs_pad, ilens, gates[number])
+
         xs_pad = self.zero_input(xs_pad, ilens)
-        for layer in self.layers:
-            if isinstance(layer, ChoiceLayer):
-                xs_pad, ilens = layer(xs_pad, ilens, next(gates))
-            else:
-                xs_pad, ilens = layer(xs_pad, ilens)
-        return xs_pad, ilens
+        return self._follow(self.space.nodes, xs_pad, ilens, run)
 
     def _gates_or_best(self) -> Gates:
         if self._gates is not None:
@@ -155,6 +177,11 @@ def build_supernet(space: SearchSpace, shapes: Sequence[LayerShape]) -> Supernet
         (ChoiceLayer if layer.is_choice else NetworkLayer)(layer, shape, space)
         for layer, shape in zip(space.layers, shapes, strict=True)
     ]
+    first = space.choice_layers
+    for layer, number in zip(layers, space.choice_numbers, strict=True):
+        if isinstance(layer, ChoiceLayer) and number is not None:
+            # Layers that share a choice share the parameter.
+            layer.logits = layers[first[number]].logits  # type: ignore[assignment]
     return Supernet(layers, space)
 
 

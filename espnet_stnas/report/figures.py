@@ -47,11 +47,7 @@ def save_probabilities(
     """
     if not history:
         raise ValueError("no epoch to draw")
-    choices = [
-        (number, layer)
-        for number, layer in enumerate(space.layers, start=1)
-        if layer.is_choice
-    ]
+    choices = [(index + 1, space.layers[index]) for index in space.choice_layers]
     rows = -(-len(choices) // _COLUMNS)
     columns = min(_COLUMNS, len(choices))
     figure = _new_figure(3.4 * columns, 2.3 * rows + 0.8)
@@ -124,7 +120,7 @@ def save_certainty(
         raise ValueError("no epoch to draw")
     figure = _new_figure(7.4, 4.0)
     axes = figure.subplots(1, 2, sharex=True)
-    numbers = [n for n, layer in enumerate(space.layers, start=1) if layer.is_choice]
+    numbers = [index + 1 for index in space.choice_layers]
     for axis, title, value in (
         (axes[0], "relative entropy", relative_entropy),
         (axes[1], "margin", margin),

@@ -260,12 +260,12 @@ def probability_report(supernet: Supernet) -> dict[str, float]:
     """Of every choice, probabilities, entropy in nats and margin, by layer number."""
     report = {}
     entropies, margins = [], []
-    layers = supernet.space.layers
-    numbers = [n for n, layer in enumerate(layers, start=1) if layer.is_choice]
-    for number, layer, pi in zip(
-        numbers, supernet.choice_layers, supernet.probabilities(), strict=True
+    space = supernet.space
+    for index, choice, pi in zip(
+        space.choice_layers, space.choices, supernet.probabilities(), strict=True
     ):
-        for op, p in zip(layer.layer.candidates, pi.tolist(), strict=True):
+        number = index + 1
+        for op, p in zip(choice.candidates, pi.tolist(), strict=True):
             report[f"prob{number:02d}_{op}"] = p
         entropies.append(float(torch.special.entr(pi).sum()))
         report[f"entropy{number:02d}"] = entropies[-1]
