@@ -37,7 +37,7 @@ def test_random_ones_differ_and_repeat():
     [
         (["tdnn-C1"] * 3, "3 operations are given; accepted is 1 for all choices or 2"),
         (["zero"], "choice 1: 'zero' is not a candidate; accepted are: tdnn-C1D1, tdn"),
-        (["lstm"], "choice 1: unknown operation 'lstm'"),
+        (["qrnn"], "choice 1: unknown operation 'qrnn'"),
     ],
 )
 def test_wrong_operations(operations, message):

@@ -54,7 +54,7 @@ def test_supernet_trains_only_with_paths():
     [
         ({}, "the key 'layers' is missing"),
         ({"layers": ["tdnn"], "output_size": 3}, "unknown key 'output_size'"),
-        ({"layers": ["conformer"]}, "unknown operation 'conformer'"),
+        ({"layers": ["squeezeformer"]}, "unknown operation 'squeezeformer'"),
     ],
 )
 def test_errors_name_the_key(conf, message):

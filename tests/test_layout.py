@@ -19,22 +19,20 @@ ALLOWED = {
     "family": {"messages"},
     "families": {"family"},
     "spec": {"families", "family", "messages"},
-    "topology": {"messages", "spec"},
-    "shapes": {"messages", "spec", "topology"},
-    "space": {"messages", "shapes", "spec", "topology"},
+    "space": {"messages", "spec"},
     "files": {"messages", "spec"},
     "errors": {"files", "messages", "spec"},
     "lengths": set(),
     "compat": {"spec"},
     "ops": {"ops", "spec", "lengths", "compat"},
     "estimators": {"estimators", "spec"},
-    "network": {"ops", "lengths", "space", "spec", "supernet", "topology"},
+    "network": {"ops", "lengths", "space", "spec", "supernet"},
     "scoring": {"estimators", "lengths", "ops"},
     "choice": {"network", "scoring", "estimators", "lengths", "space"},
     "supernet": {"choice", "network", "estimators", "space"},
     "loading": set(),
     "saving": {"files"},
-    "encoder": {"network", "loading", "space", "spec"},
+    "encoder": {"network", "loading", "space"},
     "architecture": {"messages", "space", "spec", "files", "version"},
     "certainty": {"architecture"},
     "derive": {"architecture", "certainty", "files", "messages", "spec"},
@@ -50,9 +48,9 @@ ALLOWED = {
 NO_TORCH = ("version", "registry", "spec", "space", "files", "errors", "architecture")
 NO_TORCH += ("derive", "baselines", "report", "score", "corpus", "search/experiment")
 NO_TORCH += ("messages", "family", "families")
-NO_TORCH += ("certainty", "shapes", "topology")
+NO_TORCH += ("certainty",)
 NO_ESPNET = ("ops", "estimators", "network", "choice", "supernet", "loading", "lengths")
-NO_ESPNET += ("scoring",)
+NO_ESPNET += ("saving", "scoring")
 
 
 def files(name: str) -> list[Path]:

@@ -75,6 +75,20 @@ class MaskedBatchNorm(torch.nn.BatchNorm1d):
         return centred * (squares / total + self.eps).rsqrt() * self.weight + self.bias
 
 
+def frame_norm(kind: str, width: int) -> torch.nn.Module:
+    """The layer norm (``ln``) or masked batch norm (``bn``) of frames of a width."""
+    return torch.nn.LayerNorm(width) if kind == "ln" else MaskedBatchNorm(width)
+
+
+def normalised(
+    norm: torch.nn.Module, xs_pad: torch.Tensor, lengths: torch.Tensor
+) -> torch.Tensor:
+    """Frames (B, T, D) after either of them, with lengths (B,)."""
+    if isinstance(norm, MaskedBatchNorm):
+        return norm(xs_pad, lengths)
+    return norm(xs_pad)
+
+
 @contextmanager
 def synchronised_statistics(model: torch.nn.Module) -> Iterator[None]:
     """Let all masked batch norms of a model take their statistics over the ranks.

@@ -8,12 +8,12 @@ import torch
 import torch.nn.functional as F
 
 from espnet_stnas.ops.base import Operation
-from espnet_stnas.ops.norm import MaskedBatchNorm
+from espnet_stnas.ops.norm import frame_norm, normalised
 from espnet_stnas.spec import OpSpec
 
 
 class FrameConv(torch.nn.Module):
-    """1-D convolution over frames (B, T, D), with weights (D', kernel, D).
+    """1-D convolution over frames (B, T, D), with weights (D', kernel, D / groups).
 
     Computed as a 2-D convolution over images of height 1 with the channels last, which
     is how frames and these weights lie in memory: `torch.nn.Conv1d` would copy to
@@ -27,6 +27,8 @@ class FrameConv(torch.nn.Module):
         stride: Input frames per output frame.
         padding: Zero frames added on each side.
         dilation: Distance of the kernel's frames.
+        groups: How many parts of the input width are convolved by themselves.
+        bias: Whether it has one.
     """
 
     def __init__(
@@ -37,14 +39,20 @@ class FrameConv(torch.nn.Module):
         stride: int,
         padding: int,
         dilation: int,
+        groups: int = 1,
+        bias: bool = True,
     ) -> None:
         super().__init__()
         self.stride, self.padding, self.dilation = stride, padding, dilation
-        like = torch.nn.Conv1d(input_width, output_width, kernel)
-        assert like.bias is not None
+        self.groups = groups
+        like = torch.nn.Conv1d(
+            input_width, output_width, kernel, groups=groups, bias=bias
+        )
         weight = like.weight.detach().transpose(1, 2).contiguous()
         self.weight = torch.nn.Parameter(weight)
-        self.bias = torch.nn.Parameter(like.bias.detach())
+        self.bias = (
+            None if like.bias is None else torch.nn.Parameter(like.bias.detach())
+        )
 
     def forward(self, xs_pad: torch.Tensor) -> torch.Tensor:
         """Transform (B, T, D) to (B, T', D')."""
@@ -55,6 +63,7 @@ class FrameConv(torch.nn.Module):
             stride=(1, self.stride),
             padding=(0, self.padding),
             dilation=(1, self.dilation),
+            groups=self.groups,
         )
         return images.squeeze(2).transpose(1, 2)
 
@@ -83,11 +92,7 @@ class TDNN(Operation):
             padding=context * dilation,
             dilation=dilation,
         )
-        self.norm: torch.nn.Module = (
-            torch.nn.LayerNorm(self.output_width)
-            if options["norm"] == "ln"
-            else MaskedBatchNorm(self.output_width)
-        )
+        self.norm = frame_norm(options["norm"], self.output_width)
         self.dropout = torch.nn.Dropout(self.dropout_rate)
         self.frame_local = options["stride"] == 1 and options["norm"] == "ln"
 
@@ -97,8 +102,4 @@ class TDNN(Operation):
         """Transform (B, T, D) to (B, T', D'); see :class:`Operation`."""
         olens = self.spec.output_length(ilens)
         ys = F.relu(self.conv(xs_pad), inplace=True)
-        if isinstance(self.norm, MaskedBatchNorm):
-            ys = self.norm(ys, olens)
-        else:
-            ys = self.norm(ys)
-        return self.dropout(ys), olens
+        return self.dropout(normalised(self.norm, ys, olens)), olens

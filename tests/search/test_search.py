@@ -474,7 +474,7 @@ def with_layers(*layers, **conf):
     [
         ({"encoder": "rnn", "encoder_conf": {}}, "encoder is 'rnn'; a search needs"),
         (with_layers("tdnn"), "layers holds no choice, so there is nothing to search"),
-        (with_layers(["tdnn", "lstm"]), "unknown operation 'lstm'"),
+        (with_layers(["tdnn", "qrnn"]), "unknown operation 'qrnn'"),
         (with_layers(["tdnn", "tdnn-C1"]), "'tdnn-C1D1' stands 2 times in one choice"),
         (with_layers(["tdnn", "identity"]), "'identity' turns width 8 into 8"),
         (with_layers(["tdnn", "tdnn-S2"]), "must give the same length"),

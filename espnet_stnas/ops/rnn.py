@@ -1,0 +1,52 @@
+"""Recurrent layers with projection."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
+
+from espnet_stnas.ops.base import Operation
+from espnet_stnas.spec import OpSpec
+
+
+class Recurrent(Operation):
+    """LSTM or GRU -> linear projection -> tanh -> dropout.
+
+    As a layer of ESPnet's RNN encoders (``vgg_rnn``, ``rnn``), over each utterance's
+    own frames only: the backward direction of `blstm` and `bgru` starts at the last
+    valid one.
+
+    Args:
+        spec: `lstm`, `blstm`, `gru` or `bgru`, with options units (per direction; if
+            left out, as many as output dimensions, or half of that in each of two
+            directions) and width.
+        sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
+    """
+
+    def __init__(self, spec: OpSpec, **sizes: Any) -> None:
+        super().__init__(spec, **sizes)
+        directions = 2 if spec.op.startswith("b") else 1
+        default = (self.output_width + directions - 1) // directions
+        units = int(spec.options["units"] or default)
+        rnn = torch.nn.LSTM if spec.op.endswith("lstm") else torch.nn.GRU
+        self.rnn = rnn(
+            self.input_width, units, batch_first=True, bidirectional=directions == 2
+        )
+        self.projection = torch.nn.Linear(directions * units, self.output_width)
+        self.dropout = torch.nn.Dropout(self.dropout_rate)
+
+    def forward(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Transform (B, T, D) to (B, T, D'); see :class:`Operation`."""
+        # Nothing packs utterances without frames; of theirs, the network zeroes all.
+        lengths = ilens.clamp(min=1).cpu()
+        packed = pack_padded_sequence(
+            xs_pad, lengths, batch_first=True, enforce_sorted=False
+        )
+        states, _ = pad_packed_sequence(
+            self.rnn(packed)[0], batch_first=True, total_length=xs_pad.size(1)
+        )
+        return self.dropout(torch.tanh(self.projection(states))), ilens

@@ -1,0 +1,53 @@
+"""Factorised time-delay layers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+
+from espnet_stnas.ops.base import Operation
+from espnet_stnas.ops.norm import frame_norm, normalised
+from espnet_stnas.ops.tdnn import FrameConv
+from espnet_stnas.spec import OpSpec
+
+
+class FactorisedTDNN(Operation):
+    """Convolution to a bottleneck -> linear -> ReLU -> norm -> dropout.
+
+    A time-delay layer whose weights are a product of two smaller matrices, after TDNN-F
+    (Povey et al. 2018); without its semi-orthogonal constraint on the first one.
+
+    Args:
+        spec: Options context, dilation, bottleneck (its width, else an eighth of the
+            output width), norm (``ln`` or ``bn``), width.
+        sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
+    """
+
+    def __init__(self, spec: OpSpec, **sizes: Any) -> None:
+        super().__init__(spec, **sizes)
+        options: dict[str, Any] = spec.options
+        context, dilation = options["context"], options["dilation"]
+        bottleneck = options["bottleneck"] or max(1, self.output_width // 8)
+        # No bias: that of the linear layer says as much.
+        self.conv = FrameConv(
+            self.input_width,
+            bottleneck,
+            kernel=2 * context + 1,
+            stride=1,
+            padding=context * dilation,
+            dilation=dilation,
+            bias=False,
+        )
+        self.linear = torch.nn.Linear(bottleneck, self.output_width)
+        self.norm = frame_norm(options["norm"], self.output_width)
+        self.dropout = torch.nn.Dropout(self.dropout_rate)
+        self.frame_local = options["norm"] == "ln"
+
+    def forward(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Transform (B, T, D) to (B, T, D'); see :class:`Operation`."""
+        ys = F.relu(self.linear(self.conv(xs_pad)))
+        return self.dropout(normalised(self.norm, ys, ilens)), ilens
