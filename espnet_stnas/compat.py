@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import functools
 import importlib
+import importlib.metadata
 from types import ModuleType
+from typing import Any
 
 import torch
 
@@ -23,6 +25,72 @@ def _nets_module(name: str) -> ModuleType:
             if error.name is None or not f"{root}.{name}".startswith(error.name):
                 raise
     raise ModuleNotFoundError(f"ESPnet has none of {_NETS}", name=name)
+
+
+# What operations are built of, and the modules that have it: below `nets`, or not.
+_PARTS = {
+    "LayerNorm": ".pytorch_backend.transformer.layer_norm:LayerNorm",
+    "PositionwiseFeedForward": (
+        ".pytorch_backend.transformer.positionwise_feed_forward:PositionwiseFeedForward"
+    ),
+    "Swish": ".pytorch_backend.conformer.swish:Swish",
+    "PositionalEncoding": ".pytorch_backend.transformer.embedding:PositionalEncoding",
+    "RelPositionalEncoding": (
+        ".pytorch_backend.transformer.embedding:RelPositionalEncoding"
+    ),
+    "MultiHeadedAttention": (
+        ".pytorch_backend.transformer.attention:MultiHeadedAttention"
+    ),
+    "RelPositionMultiHeadedAttention": (
+        ".pytorch_backend.transformer.attention:RelPositionMultiHeadedAttention"
+    ),
+    "TransformerLayer": ".pytorch_backend.transformer.encoder_layer:EncoderLayer",
+    "ConformerLayer": ".pytorch_backend.conformer.encoder_layer:EncoderLayer",
+    "ConvolutionModule": ".pytorch_backend.conformer.convolution:ConvolutionModule",
+    "ConvolutionalGatingMLP": "espnet2.asr.layers.cgmlp:ConvolutionalGatingMLP",
+    "EBranchformerLayer": (
+        "espnet2.asr.encoder.e_branchformer_encoder:EBranchformerEncoderLayer"
+    ),
+}
+
+
+def espnet_version() -> str:
+    """The version of the installed ESPnet, as far as it is known."""
+    try:
+        return importlib.metadata.version("espnet")
+    except importlib.metadata.PackageNotFoundError:
+        return "of unknown version"
+
+
+def espnet_part(name: str, operation: str) -> Any:
+    """A class of ESPnet that an operation is built of.
+
+    Args:
+        name: Its name here, which two versions may not share.
+        operation: Who needs it, for the message.
+
+    Raises:
+        ConfigError: If the installed ESPnet has no such class.
+    """
+    place, _, class_name = _PARTS[name].partition(":")
+    try:
+        # Sizes are checked on the meta device; a module that makes tensors when it is
+        # imported must not make them there.
+        with torch.device("cpu"):
+            if place.startswith("."):
+                module = _nets_module(place[1:])
+            else:
+                module = importlib.import_module(place)
+        return getattr(module, class_name)
+    except (ModuleNotFoundError, AttributeError) as error:
+        ours = (error.name or "").startswith(("espnet", "pytorch_backend"))
+        if isinstance(error, ModuleNotFoundError) and not ours:
+            raise  # what ESPnet itself needs is not installed
+        raise ConfigError(
+            f"operation '{operation}' needs {class_name} of {place.lstrip('.')}, which "
+            f"the installed ESPnet {espnet_version()} lacks; accepted are versions "
+            "that have it, such as 202511"
+        ) from error
 
 
 def _subsampling() -> ModuleType:

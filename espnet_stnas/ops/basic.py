@@ -1,10 +1,14 @@
-"""Operations without parameters."""
+"""The simplest operations."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 
+from espnet_stnas.compat import espnet_part
 from espnet_stnas.ops.base import Operation
+from espnet_stnas.spec import OpSpec
 
 
 class Identity(Operation):
@@ -29,3 +33,19 @@ class Zero(Operation):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Return zeros of the input's shape; see :class:`Operation`."""
         return torch.zeros_like(xs_pad), ilens
+
+
+class Norm(Operation):
+    """ESPnet's layer norm, which ends its encoders of pre-norm layers."""
+
+    frame_local = True
+
+    def __init__(self, spec: OpSpec, **sizes: Any) -> None:
+        super().__init__(spec, **sizes)
+        self.norm = espnet_part("LayerNorm", str(spec))(self.output_width)
+
+    def forward(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Normalise each frame; see :class:`Operation`."""
+        return self.norm(xs_pad), ilens
