@@ -19,20 +19,22 @@ ALLOWED = {
     "family": {"messages"},
     "families": {"family"},
     "spec": {"families", "family", "messages"},
-    "space": {"messages", "spec"},
+    "topology": {"messages", "spec"},
+    "shapes": {"messages", "spec", "topology"},
+    "space": {"messages", "shapes", "spec", "topology"},
     "files": {"messages", "spec"},
     "errors": {"files", "messages", "spec"},
     "lengths": set(),
     "compat": {"spec"},
     "ops": {"ops", "spec", "lengths", "compat"},
     "estimators": {"estimators", "spec"},
-    "network": {"ops", "lengths", "space", "spec", "supernet"},
+    "network": {"ops", "lengths", "space", "spec", "supernet", "topology"},
     "scoring": {"estimators", "lengths", "ops"},
     "choice": {"network", "scoring", "estimators", "lengths", "space"},
     "supernet": {"choice", "network", "estimators", "space"},
     "loading": set(),
     "saving": {"files"},
-    "encoder": {"network", "loading", "space"},
+    "encoder": {"network", "loading", "space", "spec"},
     "architecture": {"messages", "space", "spec", "files", "version"},
     "certainty": {"architecture"},
     "derive": {"architecture", "certainty", "files", "messages", "spec"},
@@ -48,9 +50,9 @@ ALLOWED = {
 NO_TORCH = ("version", "registry", "spec", "space", "files", "errors", "architecture")
 NO_TORCH += ("derive", "baselines", "report", "score", "corpus", "search/experiment")
 NO_TORCH += ("messages", "family", "families")
-NO_TORCH += ("certainty",)
+NO_TORCH += ("certainty", "shapes", "topology")
 NO_ESPNET = ("ops", "estimators", "network", "choice", "supernet", "loading", "lengths")
-NO_ESPNET += ("saving", "scoring")
+NO_ESPNET += ("scoring",)
 
 
 def files(name: str) -> list[Path]:
