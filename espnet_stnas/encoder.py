@@ -10,6 +10,7 @@ from espnet2.asr.encoder.abs_encoder import AbsEncoder
 from espnet_stnas.loading import refuse_other_architecture
 from espnet_stnas.network import build_network
 from espnet_stnas.space import SearchSpace
+from espnet_stnas.spec import ConfigError
 
 
 class STNASEncoder(AbsEncoder):
@@ -63,6 +64,9 @@ class STNASEncoder(AbsEncoder):
         xs_pad: torch.Tensor,
         ilens: torch.Tensor,
         prev_states: Optional[torch.Tensor] = None,
+        return_all_hs: bool = False,
+        prefix_embeds: Optional[torch.Tensor] = None,
+        **_: Any,
     ) -> tuple[torch.Tensor, torch.Tensor, None]:
         """Encode a batch.
 
@@ -70,9 +74,27 @@ class STNASEncoder(AbsEncoder):
             xs_pad: Input frames (B, T, D).
             ilens: Valid input frames (B,).
             prev_states: Not used.
+            return_all_hs: For task s2st; only False is accepted.
+            prefix_embeds: For task s2t_ctc: embedded language and task (B, P, D').
+                They stand before the output frames, as the task's model expects, and
+                their mean is added to each frame.
+            _: What task s2t_ctc gives besides, for layers that are not here: the CTC
+                (intermediate losses) and the prompt text (cross-attention).
 
         Returns:
             Output frames (B, T', D'), their lengths (B,), and None (no states).
+
+        Raises:
+            ConfigError: If outputs of all layers are asked for.
         """
+        if return_all_hs:
+            raise ConfigError(
+                "return_all_hs is true; encoder 'stnas' accepts only false, since its "
+                "layers may differ in frame rate"
+            )
         ys_pad, olens = self.network(xs_pad, ilens)
+        if prefix_embeds is not None:
+            ys_pad = ys_pad + prefix_embeds.mean(dim=1, keepdim=True)
+            ys_pad = torch.cat([prefix_embeds, ys_pad], dim=1)
+            olens = olens + prefix_embeds.size(1)
         return ys_pad, olens, None

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
     from typing import Any, Optional
 
 _TASKS = "espnet2.tasks."
-_CHOICES = "encoder_choices"
+# The encoders of speech, in task modules; enh_s2t and gan_tok hold copies of others'.
+_CHOICES = (
+    *("encoder_choices", "asr_encoder_choices"),
+    *("st_encoder_choices", "diar_encoder_choices"),
+)
+# Tasks that call their encoder without lengths, or with masks or targets.
+_OTHER_CALLS = tuple(
+    f"{_TASKS}{task}" for task in ("beats", "hubert", "lid", "spk", "ssl")
+)
 _ABS_ENCODER = "espnet2.asr.encoder.abs_encoder"
 NAME = "stnas"
 
@@ -33,15 +41,18 @@ def register() -> None:
 
 
 def _add_encoder(task: ModuleType) -> None:
-    """Add the encoder to a task's registry, if it has one for speech encoders."""
-    choices = getattr(task, _CHOICES, None)
+    """Add the encoder to a task's registries, if it has any for speech encoders."""
     abs_encoder = getattr(sys.modules.get(_ABS_ENCODER), "AbsEncoder", None)
-    if choices is None or abs_encoder is None or choices.base_type is not abs_encoder:
+    if abs_encoder is None or task.__name__ in _OTHER_CALLS:
         return
-    if NAME not in choices.classes:
-        from espnet_stnas.encoder import STNASEncoder
+    for name in _CHOICES:
+        choices = getattr(task, name, None)
+        if choices is None or choices.base_type is not abs_encoder:
+            continue
+        if NAME not in choices.classes:
+            from espnet_stnas.encoder import STNASEncoder
 
-        choices.classes[NAME] = STNASEncoder
+            choices.classes[NAME] = STNASEncoder
 
 
 class _TaskFinder:
