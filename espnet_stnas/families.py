@@ -83,7 +83,12 @@ FAMILIES: dict[str, OpFamily] = {
             reach=_tdnn_reach,
         ),
         OpFamily("identity", "espnet_stnas.ops.basic:Identity"),
-        OpFamily("zero", "espnet_stnas.ops.basic:Zero"),
+        OpFamily(
+            "zero",
+            "espnet_stnas.ops.basic:Zero",
+            (_WIDTH,),
+            output_width=lambda o, i, w: int(o["width"] or i),
+        ),
         OpFamily(
             "deltas",
             "espnet_stnas.ops.deltas:Deltas",

@@ -44,13 +44,14 @@ ALLOWED = {
         "search.experiment",
     },
     "score": {"files", "spec"},
+    "reference": {"files", "messages", "space", "spec"},
     "results": {"files", "messages", "spec"},
     "corpus": {"corpus"},
 }
 NO_TORCH = ("version", "registry", "spec", "space", "files", "errors", "architecture")
 NO_TORCH += ("derive", "baselines", "report", "score", "corpus", "search/experiment")
 NO_TORCH += ("messages", "family", "families")
-NO_TORCH += ("certainty", "shapes", "topology")
+NO_TORCH += ("certainty", "shapes", "topology", "reference")
 NO_ESPNET = ("ops", "estimators", "network", "choice", "supernet", "loading", "lengths")
 NO_ESPNET += ("scoring",)
 

@@ -31,8 +31,8 @@ class Zero(Operation):
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return zeros of the input's shape; see :class:`Operation`."""
-        return torch.zeros_like(xs_pad), ilens
+        """Return zeros (B, T, D'); see :class:`Operation`."""
+        return xs_pad.new_zeros(*xs_pad.shape[:2], self.output_width), ilens
 
 
 class Norm(Operation):

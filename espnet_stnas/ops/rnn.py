@@ -1,4 +1,4 @@
-"""Recurrent layers with projection."""
+"""Recurrent layers, with or without projection."""
 
 from __future__ import annotations
 
@@ -8,33 +8,45 @@ import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from espnet_stnas.ops.base import Operation
-from espnet_stnas.spec import OpSpec
+from espnet_stnas.spec import ConfigError, OpSpec
 
 
 class Recurrent(Operation):
-    """LSTM or GRU -> linear projection -> tanh -> dropout.
+    """LSTM or GRU (-> linear projection -> tanh) -> dropout.
 
-    As a layer of ESPnet's RNN encoders (``vgg_rnn``, ``rnn``), over each utterance's
-    own frames only: the backward direction of `blstm` and `bgru` starts at the last
-    valid one.
+    With the option units, a layer of ESPnet's RNN encoders (``vgg_rnn``, ``rnn``);
+    without it, that of the ST-NAS code: as many units as output dimensions, half of
+    them in each of two directions, and no projection. Over each utterance's own frames
+    only: the backward direction of `blstm` and `bgru` starts at the last valid one.
 
     Args:
-        spec: `lstm`, `blstm`, `gru` or `bgru`, with options units (per direction; if
-            left out, as many as output dimensions, or half of that in each of two
-            directions) and width.
+        spec: `lstm`, `blstm`, `gru` or `bgru`, with options units (per direction) and
+            width.
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
+
+    Raises:
+        ConfigError: If two directions without projection are to make an odd width.
     """
 
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:
         super().__init__(spec, **sizes)
         directions = 2 if spec.op.startswith("b") else 1
-        default = (self.output_width + directions - 1) // directions
-        units = int(spec.options["units"] or default)
+        given = spec.options["units"]
+        if given is None and self.output_width % directions:
+            raise ConfigError(
+                f"operation '{spec}' makes width {self.output_width} of two directions; "
+                "accepted is an even width, or the option units (U)"
+            )
+        units = int(given or self.output_width // directions)
         rnn = torch.nn.LSTM if spec.op.endswith("lstm") else torch.nn.GRU
         self.rnn = rnn(
             self.input_width, units, batch_first=True, bidirectional=directions == 2
         )
-        self.projection = torch.nn.Linear(directions * units, self.output_width)
+        self.projection = (
+            None
+            if given is None
+            else torch.nn.Linear(directions * units, self.output_width)
+        )
         self.dropout = torch.nn.Dropout(self.dropout_rate)
 
     def forward(
@@ -49,4 +61,6 @@ class Recurrent(Operation):
         states, _ = pad_packed_sequence(
             self.rnn(packed)[0], batch_first=True, total_length=xs_pad.size(1)
         )
-        return self.dropout(torch.tanh(self.projection(states))), ilens
+        if self.projection is not None:
+            states = torch.tanh(self.projection(states))
+        return self.dropout(states), ilens
