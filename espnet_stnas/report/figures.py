@@ -12,6 +12,7 @@ from espnet_stnas.architecture import Architecture
 from espnet_stnas.certainty import COLLAPSED, UNMOVED, margin, relative_entropy
 from espnet_stnas.files import PathLike, writing
 from espnet_stnas.space import SearchSpace
+from espnet_stnas.spec import LARGEST
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -206,9 +207,7 @@ def _draw_layer(axis: Axes, y: float, row: dict[str, Any]) -> None:
         arrowprops={"arrowstyle": "->", "color": "0.2"},
     )
     axis.text(0.17, y, row["op"], ha="center", va="center", fontsize=11)
-    details = (
-        f"{row['width']}  |  1 frame in {row['rate']}  |  sees {row['field']} frames"
-    )
+    details = f"{row['width']}  |  1 frame in {row['rate']}  |  sees {row['seen']}"
     if row["searched"] and row["probability"] is not None:
         details += f"  |  probability {row['probability']:.2f}"
     axis.text(0.36, y, details, va="center", fontsize=9, color="0.15")
@@ -234,11 +233,21 @@ def layer_table(architecture: Architecture) -> list[dict[str, Any]]:
                 "width": f"width {own_width}" if own_width > 0 else "keeps its width",
                 "rate": rate,
                 "field": left + right + 1,
+                "seen": _seen(left, right),
                 "searched": pi is not None,
                 "probability": (pi or {}).get(str(op)),
             }
         )
     return rows
+
+
+def _seen(left: int, right: int) -> str:
+    """The receptive field in words, with frames to the left and right of a frame."""
+    if max(left, right) < LARGEST:
+        return f"{left + right + 1} frames"
+    if right < LARGEST:
+        return f"all frames before and {right} after"
+    return "the whole utterance"
 
 
 def _new_figure(width: float, height: float) -> Figure:

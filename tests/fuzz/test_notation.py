@@ -24,6 +24,7 @@ CONF = {
         "deltas-O1",
         [{"op": "tdnn", "context": 2, "norm": "bn"}, "tdnn-C1D2", "tdnn-C0"],
         {"repeat": 2, "layers": [["tdnn", "zero"], "identity"]},
+        [{"op": "conformer", "heads": 2, "kernel_size": 3}, "blstm-U3", "ff-F5"],
         "conv2d-S2",
         "tdnn-C1S3D1W5",
     ],
@@ -57,7 +58,10 @@ def test_spaces(conf):
 @given(
     st.sampled_from(VALUES)
     | st.text(max_size=12)
-    | st.from_regex(r"(tdnn|conv2d|deltas)-([A-Z][0-9a-z]{1,6}){0,4}", fullmatch=True)
+    | st.from_regex(
+        r"(tdnn|conv2d|deltas|blstm|conformer)-([A-Z][0-9a-z]{1,6}){0,4}",
+        fullmatch=True,
+    )
     | damaged({"op": "tdnn", "context": 1, "stride": 2, "width": 3})
 )
 def test_operations(value):

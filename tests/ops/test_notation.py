@@ -120,7 +120,7 @@ def test_impossible_sizes_are_refused_before_anything_is_built(
         STNASEncoder(3, layers=layers, width=4)
 
 
-@pytest.mark.parametrize("operation", ["transformer-H1", "lstm", "blstm", "ff"])
+@pytest.mark.parametrize("operation", ["transformer-H1", "lstm", "blstm-U3", "ff"])
 def test_odd_widths(operation):
     encoder = STNASEncoder(3, layers=["tdnn-C0", operation], width=7)
     ys, _, _ = encoder(torch.randn(2, 5, 3), torch.tensor([5, 3]))

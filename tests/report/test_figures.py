@@ -63,6 +63,20 @@ def test_svg_shows_every_choice_and_candidate(tmp_path, monkeypatch):
         assert str(layer.candidates[0]) in text
 
 
+@pytest.mark.parametrize(
+    ("layers", "seen"),
+    [
+        (["tdnn-C2D1", "tdnn-C1S3"], "7 frames"),
+        (["tdnn-C2D1", "lstm", "tdnn-C1D3"], "all frames before and 5 after"),
+        (["lstm", "conformer", "tdnn"], "the whole utterance"),
+    ],
+)
+def test_layer_table_says_what_whole_utterance_layers_see(layers, seen):
+    space = SearchSpace.from_conf({"layers": layers, "width": 4})
+    architecture = Architecture(space)
+    assert figures.layer_table(architecture)[-1]["seen"] == seen
+
+
 def test_layer_table_counts_receptive_fields():
     """By hand: deltas see 4 + 4; C2D2 4 + 4; C1D1 1 + 1; the stride-3 layer 1 + 1.
 
