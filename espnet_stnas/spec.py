@@ -2,12 +2,14 @@
 
 An operation is written in a short form, as in the code of the ST-NAS paper
 (``tdnn-C2D1Nln``), or in a long form (``{op: tdnn, context: 2, dilation: 1}``).
-Both give the same :class:`OpSpec`, whose string is the canonical short form.
+Both give the same :class:`OpSpec`, whose string is the canonical short form. Several
+joined by ``+`` are a chain, which counts as one operation.
 """
 
 from __future__ import annotations
 
 import difflib
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,7 +19,15 @@ from espnet_stnas.families import FAMILIES
 from espnet_stnas.family import LARGEST, ConfigError, OpFamily, Options, OptionValue
 from espnet_stnas.messages import shown
 
-__all__ = ["FAMILIES", "LARGEST", "ConfigError", "OpSpec", "Options", "parse_op"]
+__all__ = [
+    "FAMILIES",
+    "LARGEST",
+    "ChainSpec",
+    "ConfigError",
+    "OpSpec",
+    "Options",
+    "parse_op",
+]
 
 # An int, or anything with integer arithmetic: a LongTensor of lengths (B,).
 Length = TypeVar("Length")
@@ -74,16 +84,75 @@ class OpSpec:
         return self.family.reach(self.options)
 
 
-def parse_op(value: Any, where: str) -> OpSpec:
-    """Read an operation in short or long form.
+@dataclass(frozen=True)
+class ChainSpec(OpSpec):
+    """Operations one after the other, as one candidate: ``tdnn-C1S3D1+tdnn-C1D1``.
+
+    So candidates of a choice can differ in inner widths, or in where they subsample.
 
     Args:
-        value: ``"tdnn-C1D2"`` or ``{"op": "tdnn", "dilation": 2}``.
+        op: ``chain``.
+        values: None.
+        parts: The operations.
+    """
+
+    op: str = "chain"
+    parts: tuple[OpSpec, ...] = ()
+
+    @property
+    def family(self) -> OpFamily:
+        """That of chains, which have no options."""
+        return _CHAIN
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.parts))
+
+    def output_width(self, input_width: int, width: int) -> int:
+        """Width of the output of the last operation."""
+        for part in self.parts:
+            input_width = part.output_width(input_width, width)
+        return input_width
+
+    def output_length(self, length: Length) -> Length:
+        """Frames that come out of the last operation."""
+        for part in self.parts:
+            length = part.output_length(length)
+        return length
+
+    @property
+    def stride(self) -> int:
+        """Input frames per output frame."""
+        return math.prod(part.stride for part in self.parts)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Input frames seen to the left and to the right of a frame."""
+        left, right, step = 0, 0, 1
+        for part in self.parts:
+            left, right = left + step * part.reach[0], right + step * part.reach[1]
+            step *= part.stride
+        return min(left, LARGEST), min(right, LARGEST)
+
+
+_CHAIN = OpFamily("chain", "espnet_stnas.ops.chain:Chain")
+_LONGEST_CHAIN = 10
+
+
+def parse_op(value: Any, where: str) -> OpSpec:
+    """Read an operation, or a chain of some, in short or long form.
+
+    Args:
+        value: ``"tdnn-C1D2"`` or ``{"op": "tdnn", "dilation": 2}``; of chains,
+            ``"tdnn-C1D1+tdnn-C1D2"`` or ``{"chain": [...]}``.
         where: Place in the configuration, named in errors.
 
     Raises:
         ConfigError: If the operation, an option or a value is not known.
     """
+    if isinstance(value, str) and "+" in value:
+        return _parse_chain(value.split("+", _LONGEST_CHAIN + 1), where)
+    if isinstance(value, Mapping) and set(value) == {"chain"}:
+        return _parse_chain(value["chain"], where)
     if isinstance(value, str):
         name, _, codes = value.partition("-")
         family = _family(name, where)
@@ -111,6 +180,21 @@ def parse_op(value: Any, where: str) -> OpSpec:
             f"{LARGEST}"
         )
     return spec
+
+
+def _parse_chain(parts: Any, where: str) -> ChainSpec:
+    if not isinstance(parts, (list, tuple)) or not 2 <= len(parts) <= _LONGEST_CHAIN:
+        raise ConfigError(
+            f"{where}: the chain {shown(parts)} is not accepted; accepted are 2 to "
+            f"{_LONGEST_CHAIN} operations"
+        )
+    specs: list[OpSpec] = []
+    for number, part in enumerate(parts, start=1):
+        place = f"{where}: operation {number} of the chain"
+        if isinstance(part, Mapping) and "chain" in part:
+            raise ConfigError(f"{place} is a chain; accepted is a single operation")
+        specs.append(parse_op(part, place))
+    return ChainSpec(parts=tuple(specs))
 
 
 def _family(name: Any, where: str) -> OpFamily:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 
 from espnet_stnas.ops.base import Operation
-from espnet_stnas.spec import OpSpec
+from espnet_stnas.spec import ChainSpec, OpSpec
 
 __all__ = ["Operation", "build_operation"]
 
@@ -23,6 +23,13 @@ def build_operation(
     """
     module, _, name = spec.family.module.partition(":")
     operation = getattr(importlib.import_module(module), name)
+    if isinstance(spec, ChainSpec):
+        parts = []
+        sizes = input_width
+        for part in spec.parts:
+            parts.append(build_operation(part, sizes, width, dropout_rate))
+            sizes = parts[-1].output_width
+        return operation(spec, parts)
     return operation(
         spec,
         input_width=input_width,

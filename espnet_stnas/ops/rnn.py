@@ -34,8 +34,8 @@ class Recurrent(Operation):
         given = spec.options["units"]
         if given is None and self.output_width % directions:
             raise ConfigError(
-                f"operation '{spec}' makes width {self.output_width} of two directions; "
-                "accepted is an even width, or the option units (U)"
+                f"operation '{spec}' makes width {self.output_width} of two "
+                "directions; accepted is an even width, or the option units (U)"
             )
         units = int(given or self.output_width // directions)
         rnn = torch.nn.LSTM if spec.op.endswith("lstm") else torch.nn.GRU

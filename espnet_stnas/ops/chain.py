@@ -1,0 +1,37 @@
+"""Several operations as one candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+
+from espnet_stnas.lengths import zero_padding
+from espnet_stnas.ops.base import Operation
+from espnet_stnas.spec import ChainSpec
+
+
+class Chain(Operation):
+    """Operations one after the other.
+
+    Args:
+        spec: The chain.
+        parts: Its operations, built.
+    """
+
+    def __init__(self, spec: ChainSpec, parts: Sequence[Operation]) -> None:
+        super().__init__(
+            spec,
+            input_width=parts[0].input_width,
+            output_width=parts[-1].output_width,
+            dropout_rate=parts[0].dropout_rate,
+        )
+        self.parts = torch.nn.ModuleList(parts)
+
+    def forward(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Transform (B, T, D) to (B, T', D'); see :class:`Operation`."""
+        for part in self.parts:
+            xs_pad, ilens = part(zero_padding(xs_pad, ilens), ilens)
+        return xs_pad, ilens
