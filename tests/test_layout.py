@@ -32,6 +32,10 @@ ALLOWED = {
     "scoring": {"estimators", "lengths", "ops"},
     "choice": {"network", "scoring", "estimators", "lengths", "space"},
     "supernet": {"choice", "network", "estimators", "space"},
+    "cost": {
+        *("cost", "architecture", "estimators", "files", "messages", "network"),
+        *("ops", "space", "spec", "topology", "version"),
+    },
     "loading": set(),
     "saving": {"files"},
     "encoder": {"network", "loading", "space", "spec"},
@@ -53,7 +57,7 @@ NO_TORCH += ("derive", "baselines", "report", "score", "corpus", "search/experim
 NO_TORCH += ("messages", "family", "families")
 NO_TORCH += ("certainty", "shapes", "topology", "reference")
 NO_ESPNET = ("ops", "estimators", "network", "choice", "supernet", "loading", "lengths")
-NO_ESPNET += ("scoring",)
+NO_ESPNET += ("scoring", "cost")
 
 
 def files(name: str) -> list[Path]:

@@ -1,0 +1,1 @@
+"""What architectures cost: parameters, multiply-accumulates, latency."""

@@ -1,0 +1,162 @@
+"""Costs that are counted: parameters and multiply-accumulates."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import torch
+from torch.utils.flop_counter import FlopCounterMode
+
+from espnet_stnas.cost.table import CostTable
+from espnet_stnas.network import NetworkLayer, check_size
+from espnet_stnas.ops import build_operation
+from espnet_stnas.space import Layer, LayerShape, SearchSpace
+from espnet_stnas.spec import LARGEST, ConfigError, OpSpec
+from espnet_stnas.topology import Bidirectional, Node, Residual
+
+# Some kernels of recurrent layers are not known to torch's counter.
+_RECURRENT = (torch.nn.LSTM, torch.nn.GRU)
+
+
+@lru_cache(maxsize=16)
+def parameter_table(space: SearchSpace, input_size: int) -> CostTable:
+    """The parameters of all architectures of a space: of the encoder alone.
+
+    Args:
+        space: The search space, or an architecture.
+        input_size: Dimensions of an input frame.
+
+    Raises:
+        ConfigError: If sizes do not fit together, or are too large.
+    """
+    check_size(space, input_size)
+    costs = []
+    with torch.device("meta"):
+        for layer, shape in zip(space.layers, space.shapes(input_size), strict=True):
+            built = NetworkLayer(layer, shape, space)
+            costs.append(
+                [sum(p.numel() for p in op.parameters()) for op in built.operations]
+            )
+    return CostTable.from_layers("params", space, costs)
+
+
+@lru_cache(maxsize=16)
+def macs_table(space: SearchSpace, input_size: int, frames: int) -> CostTable:
+    """The multiply-accumulates of all architectures for one utterance.
+
+    Every operation runs once, on an utterance of the length that reaches its layer.
+    Counted are the products of matrices and convolutions, as torch's FlopCounterMode
+    does, by two operations each. Norms, activations, sums and masks are not.
+
+    Args:
+        space: The search space, or an architecture.
+        input_size: Dimensions of an input frame.
+        frames: Length of the utterance, in frames.
+
+    Raises:
+        ConfigError: If sizes do not fit together, or the utterance is too short.
+    """
+    check_size(space, input_size)
+    lengths = layer_lengths(space, frames)
+    known: dict[tuple[OpSpec, int, int, int], int] = {}
+
+    def macs(op: OpSpec, shape: LayerShape, length: int) -> int:
+        key = (op, shape.input_width, shape.width, length)
+        if key not in known:
+            built = build_operation(op, shape.input_width, shape.width, 0.0).eval()
+            known[key] = count_macs(built, shape.input_width, length)
+        return known[key]
+
+    # A search draws the same random numbers whether its cost is counted or not.
+    with torch.random.fork_rng(devices=[]):
+        costs = [
+            [macs(op, shape, length) for op in layer.candidates]
+            for layer, shape, length in zip(
+                space.layers, space.shapes(input_size), lengths, strict=True
+            )
+        ]
+    return CostTable.from_layers("macs", space, costs)
+
+
+@torch.no_grad()
+def count_macs(module: torch.nn.Module, input_width: int, frames: int) -> int:
+    """The multiply-accumulates of an operation, or a network, for one utterance.
+
+    Recurrent layers count by formula: each of their weight matrices once per frame.
+
+    Args:
+        module: Takes frames (1, T, D) and lengths (1,).
+        input_width: D.
+        frames: T.
+    """
+    counter = FlopCounterMode(display=False)
+    before: list[int] = []
+    corrections: list[int] = []
+
+    def enter(*_: Any) -> None:
+        before.append(counter.get_total_flops())
+
+    def leave(rnn: torch.nn.RNNBase, inputs: tuple[Any, ...], _: Any) -> None:
+        seen = counter.get_total_flops() - before.pop()
+        packed = inputs[0]
+        values = packed.data if hasattr(packed, "batch_sizes") else packed
+        weights = sum(p.numel() for p in rnn.parameters() if p.dim() == 2)
+        own = 2 * weights * (values.numel() // values.size(-1))
+        corrections.append(own - seen)
+
+    handles = []
+    for part in module.modules():
+        if isinstance(part, _RECURRENT):
+            handles.append(part.register_forward_pre_hook(enter))
+            handles.append(part.register_forward_hook(leave))
+    try:
+        with counter:
+            module(torch.zeros(1, frames, input_width), torch.tensor([frames]))
+    finally:
+        for handle in handles:
+            handle.remove()
+    return (counter.get_total_flops() + sum(corrections)) // 2
+
+
+def layer_lengths(space: SearchSpace, frames: int) -> tuple[int, ...]:
+    """For each layer, the frames that go into it.
+
+    Args:
+        space: The search space, or an architecture.
+        frames: Length of an utterance, in frames.
+
+    Raises:
+        ConfigError: If it is out of range, or so short that nothing reaches a layer.
+    """
+    if type(frames) is not int or not 1 <= frames <= LARGEST:
+        raise ConfigError(
+            f"frames is {frames!r}; accepted is an integer from 1 to {LARGEST}"
+        )
+    found: dict[int, int] = {}
+    _follow(space.nodes, space.layers, frames, found)
+    return tuple(found[index] for index in range(len(space.layers)))
+
+
+def _follow(
+    nodes: Sequence[Node], layers: Sequence[Layer], frames: int, found: dict[int, int]
+) -> int:
+    """Note the lengths that reach layers; returns the length after the last one."""
+    for node in nodes:
+        if isinstance(node, Residual):
+            found[node.shortcut] = frames
+            frames = _follow(node.body, layers, frames, found)
+        elif isinstance(node, Bidirectional):
+            _follow(node.back, layers, frames, found)
+            frames = _follow(node.ahead, layers, frames, found)
+        else:
+            found[node] = frames
+            # All candidates of a choice agree on it.
+            frames = layers[node].candidates[0].output_length(frames)
+            if frames < 1:
+                raise ConfigError(
+                    f"layer {node + 1} leaves nothing of {found[node]} frames; give "
+                    "frames, the length of the utterance whose cost counts, as more"
+                )
+    return frames

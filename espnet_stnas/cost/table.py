@@ -1,0 +1,115 @@
+"""Costs that add up: a fixed part and a number for every candidate of every choice."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from espnet_stnas.space import SearchSpace
+from espnet_stnas.spec import ConfigError
+
+# Kinds of cost and their units.
+UNITS = {
+    "params": "parameters",
+    "macs": "multiply-accumulates",
+    "latency": "microseconds",
+}
+
+
+@dataclass(frozen=True)
+class CostTable:
+    """One kind of cost of all architectures of a space.
+
+    Args:
+        kind: ``params``, ``macs`` or ``latency``.
+        fixed: The cost of all fixed layers.
+        choices: Of every choice, the cost of each candidate, summed over the layers
+            that share the choice: (c_11, ..., c_1K), (c_21, ...), ...
+    """
+
+    kind: str
+    fixed: float
+    choices: tuple[tuple[float, ...], ...]
+
+    @classmethod
+    def from_layers(
+        cls, kind: str, space: SearchSpace, costs: Sequence[Sequence[float]]
+    ) -> CostTable:
+        """Add up the costs of layers.
+
+        Args:
+            kind: ``params``, ``macs`` or ``latency``.
+            space: The search space, or an architecture.
+            costs: Of every layer, the cost of each candidate.
+        """
+        fixed = 0.0
+        sums = [[0.0] * len(choice.candidates) for choice in space.choices]
+        for number, layer in zip(space.choice_numbers, costs, strict=True):
+            if number is None:
+                fixed += layer[0]
+            else:
+                for k, cost in enumerate(layer):
+                    sums[number][k] += cost
+        return cls(kind, fixed, tuple(map(tuple, sums)))
+
+    def of(self, indices: Sequence[int]) -> float:
+        """The cost of the architecture with these candidates, one index per choice."""
+        chosen = zip(self.choices, indices, strict=True)
+        return self.fixed + sum(costs[k] for costs, k in chosen)
+
+    def expected(self, pi: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The expected cost (), fixed + sum_l sum_k pi_lk c_lk, in float64.
+
+        Args:
+            pi: The probabilities of all choices, in order: (K_1,), (K_2,), ...
+        """
+        total = torch.tensor(self.fixed, dtype=torch.float64)
+        for costs, p in zip(self.choices, pi, strict=True):
+            c = torch.tensor(costs, dtype=torch.float64, device=p.device)
+            total = total.to(p.device) + (p.double() * c).sum()
+        return total
+
+    @property
+    def cheapest(self) -> tuple[int, ...]:
+        """The candidates of a cheapest architecture, the first of equals."""
+        return tuple(costs.index(min(costs)) for costs in self.choices)
+
+    @property
+    def minimum(self) -> float:
+        """The cost of the cheapest architecture."""
+        return self.of(self.cheapest)
+
+    @property
+    def maximum(self) -> float:
+        """The cost of the most expensive architecture."""
+        return self.fixed + sum(max(costs) for costs in self.choices)
+
+
+def with_unit(kind: str, cost: float) -> str:
+    """A cost in words, such as ``8,000,000 parameters``."""
+    digits = 1 if kind == "latency" else 0
+    return f"{cost:,.{digits}f} {UNITS[kind]}"
+
+
+def everywhere(space: SearchSpace, op: str) -> tuple[int, ...]:
+    """The indices of the architecture that has one operation in every choice.
+
+    Args:
+        space: The search space.
+        op: Short form of the operation, as it stands in the space's canonical form.
+
+    Raises:
+        ConfigError: If it is no candidate of one of the choices.
+    """
+    indices = []
+    for number, choice in zip(space.choice_layers, space.choices, strict=True):
+        names = [str(candidate) for candidate in choice.candidates]
+        if op not in names:
+            raise ConfigError(
+                f"'{op}' is no candidate of layer {number + 1}; accepted is one that "
+                f"every choice has (layer {number + 1}: {', '.join(names)})"
+            )
+        indices.append(names.index(op))
+    return tuple(indices)
