@@ -5,7 +5,8 @@
 
 With ESPnet's recipes: ``asr.sh --python "python3 -m espnet_stnas.run"``. With
 ``--search`` before ``-m``, ``espnet2.bin.asr_train`` is ``espnet_stnas.bin.asr_search``
-instead, so that asr.sh gives a search its data, launcher and logs.
+instead, so that asr.sh gives a search its data, launcher and logs. So it is with the
+trainings of other tasks that can be searched (st, slu, s2t, cls and more).
 
 This is a plain module, not a package's ``__main__``, since processes that are spawned
 for several GPUs import it again by its name and so register the encoder as well.
@@ -23,13 +24,15 @@ from pathlib import Path
 
 import espnet_stnas  # noqa: F401  (registers the encoder, here and in spawned workers)
 from espnet_stnas.errors import plain_errors
+from espnet_stnas.search.names import TASKS
 
 _USAGE = (
     "usage: python3 -m espnet_stnas.run [--search] (-m MODULE | SCRIPT) "
     "[ARGUMENT ...]\n"
     "Runs a module such as espnet2.bin.asr_train, or a script, with the encoder "
     "'stnas' registered in ESPnet.\n"
-    "--search runs espnet_stnas.bin.asr_search where espnet2.bin.asr_train is named."
+    "--search runs espnet_stnas.bin.search --task TASK where espnet2.bin.TASK_train is "
+    f"named, for the tasks {', '.join(TASKS)}."
 )
 
 
@@ -45,7 +48,8 @@ def main(argv: list[str] | None = None) -> None:
         sys.exit(f"error: --search needs a module or a script\n{_USAGE}")
     with plain_errors():
         if arguments[0] == "-m":
-            _run_module(_search_instead(arguments[1:]) if searches else arguments[1:])
+            module = arguments[1:]
+            _run_module(_search_instead(module) if searches and module else module)
         elif arguments[0].startswith("-"):
             sys.exit(f"error: unknown option '{arguments[0]}'\n{_USAGE}")
         else:
@@ -53,9 +57,12 @@ def main(argv: list[str] | None = None) -> None:
 
 
 def _search_instead(arguments: list[str]) -> list[str]:
-    if arguments[:1] == ["espnet2.bin.asr_train"]:
+    task = arguments[0].removeprefix("espnet2.bin.").removesuffix("_train")
+    if arguments[0] != f"espnet2.bin.{task}_train" or task not in TASKS:
+        return arguments
+    if task == "asr":
         return ["espnet_stnas.bin.asr_search", *arguments[1:]]
-    return arguments
+    return ["espnet_stnas.bin.search", "--task", task, *arguments[1:]]
 
 
 def _run_module(arguments: list[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import importlib.util
 import sys
@@ -262,9 +263,11 @@ def task_class(name: str) -> Any:
     return getattr(importlib.import_module(f"espnet2.tasks.{module}"), cls)
 
 
-def build(case: Case, tmp_path: Path) -> torch.nn.Module:
+def build(
+    case: Case, tmp_path: Path, task: Any = None
+) -> tuple[torch.nn.Module, argparse.Namespace]:
     """The model of a case, through the task's own parser and from a YAML."""
-    task = task_class(case.task)
+    task = task or task_class(case.task)
     parser = task.get_parser()
     prefix = case.encoder[0]
     shared = {
@@ -280,11 +283,10 @@ def build(case: Case, tmp_path: Path) -> torch.nn.Module:
         **case.options,
     }
     (tmp_path / "train.yaml").write_text(yaml.safe_dump(options))
-    return task.build_model(
-        parser.parse_args(
-            ["--config", str(tmp_path / "train.yaml"), "--output_dir", str(tmp_path)]
-        )
+    args = parser.parse_args(
+        ["--config", str(tmp_path / "train.yaml"), "--output_dir", str(tmp_path)]
     )
+    return task.build_model(args), args
 
 
 @pytest.mark.usefixtures("transducer_loss")
@@ -293,7 +295,7 @@ def test_task_builds_and_steps(name, tmp_path):
     case = CASES[name]
     if name == "cls":
         pytest.importorskip("torcheval", reason="ESPnet's cls needs torcheval")
-    model = build(case, tmp_path).train()
+    model = build(case, tmp_path)[0].train()
     encoder = model.get_submodule(case.encoder[1])
     assert isinstance(encoder, STNASEncoder)
     batch = {**(frames() if case.features else {}), **case.batch}

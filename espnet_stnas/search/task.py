@@ -1,4 +1,4 @@
-"""ESPnet's ASR task with an architecture search."""
+"""ESPnet's tasks with an architecture search."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any, Optional
 
 import torch
-from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
-from espnet2.tasks.abs_task import optim_classes
+from espnet2.tasks.abs_task import AbsTask, optim_classes
 from espnet2.tasks.asr import ASRTask
+from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.distributed_utils import DistributedOption
 
 from espnet_stnas.estimators import build_estimator
@@ -26,8 +26,11 @@ from espnet_stnas.spec import ConfigError
 from espnet_stnas.supernet import find_supernet
 
 
-class SearchASRTask(ASRTask):
-    """ASR with a supernet encoder, two optimizers and two streams of batches."""
+class SearchTask(AbsTask):
+    """A supernet encoder, two optimizers and two streams of batches.
+
+    To be inherited from before a task of ESPnet, whose option ``encoder`` it needs.
+    """
 
     num_optimizers = 2
     trainer = SearchTrainer
@@ -53,7 +56,7 @@ class SearchASRTask(ASRTask):
         )
 
     @classmethod
-    def build_model(cls, args: argparse.Namespace) -> ESPnetASRModel:
+    def build_model(cls, args: argparse.Namespace) -> AbsESPnetModel:
         """Build the model, after checking everything about the search.
 
         Raises:
@@ -84,7 +87,9 @@ class SearchASRTask(ASRTask):
             )
         others = _Without(model, logits)
         with building(f"optim '{args.optim}' with its optim_conf"):
-            optimizers = list(ASRTask.build_optimizers(args, model=others))
+            # ESPnet's refuses to build the first of two.
+            task: Any = cls.__mro__[cls.__mro__.index(SearchTask) + 1]
+            optimizers = list(task.build_optimizers(args, model=others))
         with building(f"optim2 '{args.optim2}' with its optim2_conf"):
             optimizers.append(optim_classes[args.optim2](logits, **args.optim2_conf))
         for suffix in ("", "2"):
@@ -117,6 +122,10 @@ class SearchASRTask(ASRTask):
                     f" {error}"
                 ) from error
         return SearchIterFactory(factories["weights"], factories.get("architecture"))
+
+
+class SearchASRTask(SearchTask, ASRTask):
+    """ASR with an architecture search."""
 
 
 def check_search(args: argparse.Namespace) -> None:

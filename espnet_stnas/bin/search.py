@@ -1,0 +1,44 @@
+"""Search an architecture: a training of an ESPnet task with a supernet."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import Optional, Sequence
+
+import espnet_stnas  # noqa: F401  (registers the encoder, here and in spawned workers)
+from espnet_stnas.errors import plain_errors
+from espnet_stnas.search.names import TASKS
+from espnet_stnas.search.options import check_config
+from espnet_stnas.search.tasks import search_task
+
+
+def main(cmd: Optional[Sequence[str]] = None, task: Optional[str] = None) -> None:
+    """Train a supernet and its architecture logits.
+
+    Args:
+        cmd: Command line, by default that of the process.
+        task: The task, instead of the option ``--task``.
+
+    Example:
+        % python3 -m espnet_stnas.bin.search --task st --print_config > search.yaml
+        % python3 -m espnet_stnas.bin.search --task st --config search.yaml
+    """
+    options = list(sys.argv[1:] if cmd is None else cmd)
+    with plain_errors():
+        if task is None:
+            chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+            chooser.add_argument("--task", default="asr", help=", ".join(TASKS))
+            known, options = chooser.parse_known_args(options)
+            task = known.task
+        search = search_task(task)
+        given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        given.add_argument("--config")
+        config = given.parse_known_args(options)[0].config
+        if config is not None:
+            check_config(search.get_parser(), config)
+        search.main(cmd=options)
+
+
+if __name__ == "__main__":
+    main()

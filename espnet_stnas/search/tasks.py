@@ -1,0 +1,45 @@
+"""Search tasks by their name, made when they are asked for.
+
+ESPnet hands the class to the processes it spawns for several GPUs as a name in a
+module. So classes are attributes of this module, though only those in use are made:
+importing a task takes seconds.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+
+from espnet_stnas.search.names import TASKS
+from espnet_stnas.search.task import SearchASRTask, SearchTask
+from espnet_stnas.spec import ConfigError
+
+
+@functools.cache
+def search_task(name: str) -> type[SearchTask]:
+    """The task with an architecture search.
+
+    Args:
+        name: As in ``espnet2.bin.<name>_train``.
+
+    Raises:
+        ConfigError: If there is no such task, or not in this version of ESPnet.
+    """
+    if name not in TASKS:
+        raise ConfigError(f"task is '{name}'; accepted are: {', '.join(TASKS)}")
+    if name == "asr":
+        return SearchASRTask
+    module, task = TASKS[name]
+    try:
+        base = getattr(importlib.import_module(f"espnet2.tasks.{module}"), task)
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            f"task is '{name}', which needs {error.name}; that is not installed"
+        ) from error
+    return type(name, (SearchTask, base), {"__module__": __name__})
+
+
+def __getattr__(name: str) -> type[SearchTask]:
+    if name in TASKS:
+        return search_task(name)
+    raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
