@@ -1,0 +1,260 @@
+"""Latency: measured once on a device, kept in a file, and read back."""
+
+from __future__ import annotations
+
+import math
+import platform
+import random
+import statistics
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from espnet_stnas.cost.counts import layer_lengths
+from espnet_stnas.cost.table import CostTable
+from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
+from espnet_stnas.messages import shown
+from espnet_stnas.network import NetworkLayer, check_size
+from espnet_stnas.space import Layer, SearchSpace
+from espnet_stnas.spec import ConfigError
+
+FORMAT = 1
+_WARM_UP = 3
+_HEADER = """\
+# Latency of every candidate of every layer in microseconds, by
+# python3 -m espnet_stnas.bin.measure_latency: medians over one utterance at a time.
+"""
+_REMEDY = "measure it with python3 -m espnet_stnas.bin.measure_latency"
+
+
+@dataclass(frozen=True)
+class LatencyTable:
+    """What was measured, on what.
+
+    Args:
+        space: Digest of the search space.
+        input_size: Dimensions of an input frame.
+        frames: Length of the utterance, in frames.
+        device: Name of the device.
+        threads: CPU threads of torch.
+        repeat: Measurements, of which the median is taken.
+        torch: Version.
+        layers: Of every layer, microseconds by candidate.
+    """
+
+    space: str
+    input_size: int
+    frames: int
+    device: str
+    threads: int
+    repeat: int
+    torch: str
+    layers: tuple[Mapping[str, float], ...]
+
+    def write(self, path: PathLike) -> None:
+        """Write the file, whole or not at all."""
+        data = {"format": FORMAT, **asdict(self)}
+        data["layers"] = [dict(layer) for layer in self.layers]
+        write_text(path, _HEADER + dump_yaml(data))
+
+    @classmethod
+    def read(cls, path: PathLike) -> LatencyTable:
+        """Read a file.
+
+        Raises:
+            ConfigError: If it is missing or damaged.
+        """
+        data = read_yaml_mapping(path, "latency table")
+        kinds: dict[str, type] = {
+            "space": str,
+            "device": str,
+            "torch": str,
+            "layers": list,
+        }
+        kinds |= dict.fromkeys(("format", "input_size", "frames"), int)
+        kinds |= dict.fromkeys(("threads", "repeat"), int)
+        for key, kind in kinds.items():
+            if type(data.get(key)) is not kind:
+                raise ConfigError(
+                    f"latency table {path}: {key} is {shown(data.get(key))}, and "
+                    f"should be of type {kind.__name__}; {_REMEDY}"
+                )
+        if data["format"] != FORMAT:
+            raise ConfigError(
+                f"latency table {path} has format {data['format']}; accepted is "
+                f"{FORMAT}: {_REMEDY}"
+            )
+        for number, layer in enumerate(data["layers"], start=1):
+            if not isinstance(layer, dict) or not all(map(_is_time, layer.values())):
+                raise ConfigError(
+                    f"latency table {path}: layer {number} is {shown(layer)}; accepted "
+                    f"is a mapping from candidates to microseconds: {_REMEDY}"
+                )
+        fields = {key: data[key] for key in kinds if key not in ("format", "layers")}
+        return cls(**fields, layers=tuple(data["layers"]))
+
+    def costs(self, space: SearchSpace, input_size: int, name: PathLike) -> CostTable:
+        """The costs of a space, in microseconds.
+
+        Args:
+            space: The search space.
+            input_size: Dimensions of an input frame.
+            name: The file, for errors.
+
+        Raises:
+            ConfigError: If it was measured for another space, or lacks a candidate.
+        """
+        if self.space != space.digest:
+            raise ConfigError(
+                f"latency table {name} is of another search space ({shown(self.space)},"
+                f" and this one is '{space.digest}'); {_REMEDY}"
+            )
+        if self.input_size != input_size:
+            raise ConfigError(
+                f"latency table {name} is for input_size {self.input_size}, and here "
+                f"it is {input_size}; {_REMEDY}"
+            )
+        costs = []
+        for index, layer in enumerate(space.layers):
+            found = self.layers[index] if index < len(self.layers) else {}
+            names = [str(op) for op in layer.candidates]
+            missing = [op for op in names if op not in found]
+            if missing:
+                raise ConfigError(
+                    f"latency table {name} lacks candidate '{missing[0]}' of layer "
+                    f"{index + 1}; {_REMEDY}"
+                )
+            costs.append([found[op] for op in names])
+        return CostTable.from_layers("latency", space, costs)
+
+
+def _is_time(value: Any) -> bool:
+    good = type(value) in (int, float) and 0 <= value < 1e15
+    return good and math.isfinite(value)
+
+
+@torch.no_grad()
+def measure_latency(
+    space: SearchSpace,
+    input_size: int,
+    frames: int,
+    *,
+    device: str = "cpu",
+    threads: int = 1,
+    repeat: int = 20,
+    progress: Callable[[str], None] = lambda text: None,
+) -> LatencyTable:
+    """Measure every candidate of every layer, on one utterance.
+
+    A candidate is timed with the skip of its layer and the zeroing of padding. Equal
+    candidates of layers with equal sizes are measured once. All take their turns, in
+    another order in every round, so that a slow moment of the machine hits all alike.
+
+    Args:
+        space: The search space.
+        input_size: Dimensions of an input frame.
+        frames: Length of the utterance, in frames.
+        device: ``cpu`` or ``cuda``.
+        threads: CPU threads of torch.
+        repeat: Rounds, after some that are not timed.
+        progress: Is told about every round.
+
+    Raises:
+        ConfigError: If an argument cannot be honoured.
+    """
+    _check(device, threads, repeat)
+    check_size(space, input_size)
+    lengths = layer_lengths(space, frames)
+    on = torch.device(device)
+    tasks: dict[Any, Callable[[], object]] = {}
+    places = []
+    with torch.random.fork_rng(devices=[]):
+        for layer, shape, length in zip(
+            space.layers, space.shapes(input_size), lengths, strict=True
+        ):
+            places.append({str(op): (op, shape, length) for op in layer.candidates})
+            for key in places[-1].values():
+                if key not in tasks:
+                    module = NetworkLayer(Layer((key[0],)), shape, space)
+                    tasks[key] = _Task(module, shape.input_width, length, on)
+    times: dict[Any, list[float]] = {key: [] for key in tasks}
+    with _threads(threads):
+        for number in range(_WARM_UP + repeat):
+            order = list(tasks)
+            random.Random(number).shuffle(order)
+            for key in order:
+                elapsed = _seconds(tasks[key], on)
+                if number >= _WARM_UP:
+                    times[key].append(elapsed)
+            progress(f"round {number + 1} of {_WARM_UP + repeat}")
+    medians = {key: round(1e6 * statistics.median(t), 2) for key, t in times.items()}
+    return LatencyTable(
+        space=space.digest,
+        input_size=input_size,
+        frames=frames,
+        device=_device_name(on),
+        threads=threads,
+        repeat=repeat,
+        torch=str(torch.__version__),
+        layers=tuple({op: medians[key] for op, key in p.items()} for p in places),
+    )
+
+
+class _Task:
+    """Runs a layer on one utterance of noise."""
+
+    def __init__(
+        self, layer: NetworkLayer, width: int, frames: int, device: torch.device
+    ) -> None:
+        self.layer = layer.eval().to(device)
+        self.xs = torch.randn(1, frames, width, device=device)
+        self.lengths = torch.tensor([frames], device=device)
+
+    def __call__(self) -> None:
+        self.layer(self.xs, self.lengths)
+
+
+def _check(device: str, threads: int, repeat: int) -> None:
+    if device not in ("cpu", "cuda"):
+        raise ConfigError(f"device is {shown(device)}; accepted are: cpu, cuda")
+    if device == "cuda" and not torch.cuda.is_available():
+        raise ConfigError("device is 'cuda', but torch finds no CUDA device here")
+    for name, value in (("threads", threads), ("repeat", repeat)):
+        if not 1 <= value <= 10_000:
+            raise ConfigError(
+                f"{name} is {value}; accepted is an integer from 1 to 10000"
+            )
+
+
+def _seconds(task: Callable[[], object], device: torch.device) -> float:
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    start = time.perf_counter()
+    task()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return time.perf_counter() - start
+
+
+@contextmanager
+def _threads(number: int) -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    cpuinfo = Path("/proc/cpuinfo")
+    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
+    names = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
+    return names[0].strip() if names else platform.processor() or platform.machine()
