@@ -25,11 +25,15 @@ Options (default):
   --nj                        decoding processes (2)
   --baselines                 true: train other encoders with the same budget (false)
   --num_random                random architectures among the baselines (3)
-  --search_config             (conf/search.yaml)
-  --train_config              (conf/retrain.yaml)
+  --space                     search space: tdnn, tdnn_wide, conformer, ebranchformer or
+                              hybrid (tdnn)
+  --search_config             (that of the space: conf/search.yaml or
+                              conf/tuning/search_<space>.yaml)
+  --train_config              (conf/retrain.yaml or conf/tuning/retrain_<space>.yaml)
   --decode_config             (conf/decode.yaml)
   --search_args, --train_args more options for the search and for each training ("")
-  --data, --exp               directories (data_<corpus>_<variant>, exp_...)
+  --data, --exp               directories (data_<corpus>_<variant>,
+                              exp_<corpus>_<variant>, for other spaces than tdnn ..._<space>)
   --python                    Python interpreter (python3)
 USAGE
 )
@@ -47,8 +51,9 @@ ngpu=0
 nj=2
 baselines=false
 num_random=3
-search_config=conf/search.yaml
-train_config=conf/retrain.yaml
+space=tdnn
+search_config=
+train_config=
 decode_config=conf/decode.yaml
 search_args=
 train_args=
@@ -66,7 +71,7 @@ die() {
 }
 
 options="stage stop_stage corpus variant fsdd_dir train_minutes dev_minutes \
-test_minutes seed ngpu nj baselines num_random search_config train_config \
+test_minutes seed ngpu nj baselines num_random space search_config train_config \
 decode_config search_args train_args data exp python"
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -107,7 +112,18 @@ cd "$(dirname "$0")"
 . ./path.sh
 
 data=${data:-data_${corpus}_${variant}}
-exp=${exp:-exp_${corpus}_${variant}}
+if [ "${space}" = tdnn ]; then
+    search_config=${search_config:-conf/search.yaml}
+    train_config=${train_config:-conf/retrain.yaml}
+    exp=${exp:-exp_${corpus}_${variant}}
+elif [ -e "conf/tuning/search_${space}.yaml" ]; then
+    search_config=${search_config:-conf/tuning/search_${space}.yaml}
+    train_config=${train_config:-conf/tuning/retrain_${space}.yaml}
+    exp=${exp:-exp_${corpus}_${variant}_${space}}
+else
+    die "--space is '${space}'; accepted are tdnn, tdnn_wide, conformer, \
+ebranchformer, hybrid"
+fi
 stats=${exp}/stats
 tokens=${exp}/tokens.txt
 SECONDS=0
