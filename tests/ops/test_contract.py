@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
@@ -254,3 +255,16 @@ def test_conformers_batch_norm_uses_valid_frames_only():
     torch.testing.assert_close(norms[0].running_var, 0.9 + 0.1 * frames.var(0))
     with synchronised_statistics(operation):
         assert norms[0].synchronised
+
+
+@pytest.mark.parametrize("text", ["conformer-H2K3", "ebranchformer-H2K3"])
+def test_threads_do_not_mix_their_lengths(text):
+    """As torch.nn.DataParallel runs the replicas of one operation."""
+    operation = build(text).eval()
+    batches = [padded((9, 2 + n)) for n in range(4)]
+    expected = [operation(*b)[0] for b in batches]
+    with ThreadPoolExecutor(4) as pool:
+        for _ in range(5):
+            found = pool.map(lambda b: operation(*b)[0].detach(), batches)
+            for one, other in zip(found, expected, strict=True):
+                torch.testing.assert_close(one, other)
