@@ -49,6 +49,8 @@ setup(
             "types-PyYAML",
             # ESPnet's task cls imports it.
             "torcheval",
+            # ESPnet-EZ imports it.
+            "six",
         ],
     },
 )

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from types import ModuleType
     from typing import Any, Optional
 
-_TASKS = "espnet2.tasks."
+_TASKS = ("espnet2.tasks.", "espnet3.systems.")
 # The encoders of speech, in task modules; enh_s2t and gan_tok hold copies of others'.
 _CHOICES = (
     *("encoder_choices", "asr_encoder_choices"),
@@ -25,7 +25,7 @@ _CHOICES = (
 )
 # Tasks that call their encoder without lengths, or with masks or targets.
 _OTHER_CALLS = tuple(
-    f"{_TASKS}{task}" for task in ("beats", "hubert", "lid", "spk", "ssl")
+    f"espnet2.tasks.{task}" for task in ("beats", "hubert", "lid", "spk", "ssl")
 )
 _ABS_ENCODER = "espnet2.asr.encoder.abs_encoder"
 NAME = "stnas"
