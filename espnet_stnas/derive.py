@@ -15,6 +15,7 @@ SEARCH_OPTIONS = (
     "warmup_epochs",
     "estimator",
     "estimator_conf",
+    "cost_conf",
     "arch_data",
     "arch_fraction",
     "path_draws",

@@ -10,6 +10,7 @@ import torch
 from espnet2.schedulers.abs_scheduler import AbsBatchStepScheduler
 from espnet2.train.trainer import TrainerOptions
 
+from espnet_stnas.cost.goal import CostTerm
 from espnet_stnas.estimators import Estimator, Gate
 from espnet_stnas.search.ranks import union_over_ranks
 from espnet_stnas.search.skips import Skips
@@ -28,6 +29,7 @@ class LogitUpdate:
         skips: Counts the updates that are skipped.
         draws_differ_on: Where to ask the other ranks which candidates their gates
             touched, if each rank draws its own; else None.
+        cost: What cost adds to the loss, if it does.
     """
 
     def __init__(
@@ -40,6 +42,7 @@ class LogitUpdate:
         options: TrainerOptions,
         skips: Optional[Skips] = None,
         draws_differ_on: Optional[str] = None,
+        cost: Optional[CostTerm] = None,
     ) -> None:
         self.supernet = supernet
         self.estimator = estimator
@@ -48,6 +51,7 @@ class LogitUpdate:
         self.options = options
         self.skips = skips or Skips("architecture", optimizer)
         self.draws_differ_on = draws_differ_on
+        self.cost = cost
         self._touched: list[frozenset[int]] = [frozenset() for _ in supernet.logits]
         self._utterances: Sequence[str] = ()
 
@@ -82,6 +86,7 @@ class LogitUpdate:
                     self._touched, [len(p) for p in logits], self.draws_differ_on
                 )
             )
+        statistics = self._add_cost()
         norm = torch.nn.utils.clip_grad_norm_(
             logits,
             max_norm=self.options.grad_clip,
@@ -107,8 +112,26 @@ class LogitUpdate:
             "arch_grad_norm": float(norm),
             "arch_skipped": 0.0 if finite else 1.0,
             "optim1_lr0": self.optimizer.param_groups[0]["lr"],
+            **statistics,
             **self.estimator.report(),
         }
+
+    def _add_cost(self) -> dict[str, float]:
+        """Add the gradient of the cost, which depends on no batch, once per update.
+
+        Before clipping, which then keeps the direction of the loss as a whole: after
+        it, cost would weigh the more, the more of the rest is clipped.
+        """
+        if self.cost is None:
+            return {}
+        logits = self.supernet.logits
+        loss, gradients = self.cost.gradients(logits)
+        for number, (p, gradient) in enumerate(zip(logits, gradients, strict=True)):
+            if gradient.any():
+                p.grad = gradient if p.grad is None else p.grad + gradient
+                # Cost moves all candidates of a choice, also those no gate touched.
+                self._touched[number] = frozenset(range(len(p)))
+        return {"arch_cost_loss": loss}
 
     def clear(self) -> None:
         """Forget what has been accumulated."""

@@ -16,6 +16,7 @@ from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.distributed_utils import DistributedOption
 
 from espnet_stnas.estimators import build_estimator
+from espnet_stnas.search.cost import check_cost, check_cost_options
 from espnet_stnas.search.experiment import SearchExperiment
 from espnet_stnas.search.iterators import SearchIterFactory
 from espnet_stnas.search.options import building, check_scheduler
@@ -69,7 +70,9 @@ class SearchTask(AbsTask):
             logging.info("Setting unused_parameters to true, as a search needs")
             args.unused_parameters = True
         with building("the model of these options"):
-            return super().build_model(args)
+            model = super().build_model(args)
+        check_cost(find_supernet(model), args.cost_conf)
+        return model
 
     @classmethod
     def build_optimizers(
@@ -146,6 +149,7 @@ def check_search(args: argparse.Namespace) -> None:
         )
     estimator = build_estimator(args.estimator, args.estimator_conf)
     estimator.check([len(choice.candidates) for choice in space.choices])
+    check_cost_options(args.cost_conf, estimator)
     if estimator.needs_weight_batch and args.arch_data == "joint":
         raise ConfigError(
             f"arch_data is 'joint', but estimator '{args.estimator}' with these "

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import closing, nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -16,23 +15,23 @@ from espnet2.train.trainer import Trainer, TrainerOptions
 from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
 
-from espnet_stnas.architecture import Architecture, search_provenance
-from espnet_stnas.certainty import margin
 from espnet_stnas.estimators import ESTIMATORS, Estimator, build_estimator
 from espnet_stnas.ops.norm import synchronised_statistics
 from espnet_stnas.saving import whole_saves
 from espnet_stnas.search.architecture_step import ArchitectureStep
+from espnet_stnas.search.cost import cost_term
 from espnet_stnas.search.guards import warn
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.joint_step import JointStep
 from espnet_stnas.search.logit_update import LogitUpdate
 from espnet_stnas.search.ranks import refuse_divergence
+from espnet_stnas.search.reports import epoch_report, reporting, write_epoch
 from espnet_stnas.search.schedulers import after_warmup
 from espnet_stnas.search.skips import MAX_SKIPPED, Skips, Updates, poisoned_losses
 from espnet_stnas.search.steps import SearchSteps
 from espnet_stnas.search.traffic import path_traffic
 from espnet_stnas.spec import ConfigError
-from espnet_stnas.supernet import Supernet, find_supernet
+from espnet_stnas.supernet import find_supernet
 
 
 @dataclasses.dataclass
@@ -42,6 +41,7 @@ class SearchTrainerOptions(TrainerOptions):
     warmup_epochs: int
     estimator: str
     estimator_conf: dict
+    cost_conf: dict
     arch_data: str
     path_draws: str
     max_skipped_steps: int
@@ -77,6 +77,13 @@ class SearchTrainer(Trainer):
             action=NestedDictAction,
             default={},
             help="The keyword arguments for the estimator",
+        )
+        group.add_argument(
+            "--cost_conf",
+            action=NestedDictAction,
+            default={},
+            help="The cost of architectures in the loss of the logits: kind (params, "
+            "macs or latency), weight, target and others, see docs/cost.md",
         )
         group.add_argument(
             "--path_draws",
@@ -196,6 +203,7 @@ class SearchTrainer(Trainer):
             options=options,
             skips=Skips("architecture", optimizers[1], options.max_skipped_steps),
             draws_differ_on=device if own_draws else None,
+            cost=cost_term(supernet, options.cost_conf),
         )
         common: dict[str, Any] = dict(
             weight_optimizer=optimizers[0], scaler=scaler, distributed=distributed
@@ -234,10 +242,11 @@ class SearchTrainer(Trainer):
     ) -> None:
         """Validate the arg-max architecture, report pi, write the architecture."""
         supernet = find_supernet(model)
+        cost = cost_term(supernet, options.cost_conf)
         try:
             super().validate_one_epoch(
                 model=model,
-                iterator=_reporting(iterator, reporter, probability_report(supernet)),
+                iterator=reporting(iterator, reporter, epoch_report(supernet, cost)),
                 reporter=reporter,
                 options=options,
                 distributed_option=distributed_option,
@@ -252,54 +261,15 @@ class SearchTrainer(Trainer):
             device = "cuda" if options.ngpu > 0 else "cpu"
             refuse_divergence(_plain(model), reporter.get_epoch(), device)
         if not distributed_option.distributed or distributed_option.dist_rank == 0:
-            write_epoch(supernet, reporter, options)
+            write_epoch(
+                supernet,
+                cost,
+                epoch=reporter.get_epoch(),
+                seed=options.seed,
+                searching=_is_searching(reporter, options),
+                output_dir=options.output_dir,
+            )
             warn(supernet.space, reporter.get_epoch(), options)
-
-
-def probability_report(supernet: Supernet) -> dict[str, float]:
-    """Of every choice, probabilities, entropy in nats and margin, by layer number."""
-    report = {}
-    entropies, margins = [], []
-    space = supernet.space
-    for index, choice, pi in zip(
-        space.choice_layers, space.choices, supernet.probabilities(), strict=True
-    ):
-        number = index + 1
-        for op, p in zip(choice.candidates, pi.tolist(), strict=True):
-            report[f"prob{number:02d}_{op}"] = p
-        entropies.append(float(torch.special.entr(pi).sum()))
-        report[f"entropy{number:02d}"] = entropies[-1]
-        margins.append(margin(pi.tolist()))
-        report[f"margin{number:02d}"] = margins[-1]
-    report["entropy"] = sum(entropies) / len(entropies)
-    report["margin"] = sum(margins) / len(margins)
-    return report
-
-
-def write_epoch(
-    supernet: Supernet, reporter: SubReporter, options: SearchTrainerOptions
-) -> None:
-    """Write ``architectures/<epoch>epoch.yaml``, the arg-max architecture so far."""
-    epoch = reporter.get_epoch()
-    provenance = search_provenance(
-        supernet.space,
-        [pi.tolist() for pi in supernet.probabilities()],
-        epoch=epoch,
-        seed=options.seed,
-        searching=_is_searching(reporter, options),
-    )
-    Architecture(supernet.architecture(), provenance).write(
-        Path(options.output_dir) / "architectures" / f"{epoch}epoch.yaml"
-    )
-
-
-def _reporting(
-    iterator: Iterable[Batch], reporter: SubReporter, report: dict[str, float]
-) -> Iterator[Batch]:
-    """Register the same report with each batch, so that its mean is its value."""
-    for batch in iterator:
-        reporter.register(report)
-        yield batch
 
 
 def _plain(model: torch.nn.Module) -> torch.nn.Module:

@@ -1,0 +1,240 @@
+"""What a search is asked to do about cost: a weight, and perhaps a target."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Optional, Union
+
+import torch
+
+from espnet_stnas.cost.counts import macs_table, parameter_table
+from espnet_stnas.cost.latency import LatencyTable
+from espnet_stnas.cost.table import UNITS, CostTable, everywhere, with_unit
+from espnet_stnas.estimators.base import probabilities
+from espnet_stnas.messages import format_keys, shown
+from espnet_stnas.space import SearchSpace
+from espnet_stnas.spec import LARGEST, ConfigError
+
+FRAMES = 1000
+_OWN_KEYS = {"params": (), "macs": ("frames",), "latency": ("table",)}
+_FACTORS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
+_NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE][+]?[0-9]{1,2})?)"
+
+
+@dataclass(frozen=True)
+class CostOptions:
+    """The option ``cost_conf`` of a search, as far as it can be checked by itself.
+
+    Args:
+        kind: ``params``, ``macs`` or ``latency``.
+        weight: Weight of the cost in the architecture loss; 0: it is only reported.
+        target: What the expected cost shall not exceed: a number in units of the kind,
+            ``8M``, ``60%`` of the most expensive architecture, or ``60% of tdnn-C2D2``,
+            the architecture that has this candidate in every choice. None: as little
+            as the weight makes worthwhile.
+        frames: Length of the utterance whose multiply-accumulates count, in frames.
+        table: File of the latencies.
+    """
+
+    kind: str
+    weight: float
+    target: Union[float, str, None] = None
+    frames: int = FRAMES
+    table: Optional[str] = None
+
+    @classmethod
+    def from_conf(cls, conf: Any) -> CostOptions:
+        """Read and check ``cost_conf``.
+
+        Raises:
+            ConfigError: If something in it is wrong.
+        """
+        if not isinstance(conf, Mapping):
+            raise ConfigError(
+                f"cost_conf is {shown(conf)}; accepted is a mapping of kind, weight "
+                "and others"
+            )
+        kind = conf.get("kind")
+        if not isinstance(kind, str) or kind not in UNITS:
+            raise ConfigError(
+                f"cost_conf: kind is {shown(kind)}; accepted are: {', '.join(UNITS)}"
+            )
+        accepted = ("kind", "weight", "target", *_OWN_KEYS[kind])
+        unknown = [key for key in conf if key not in accepted]
+        if unknown:
+            raise ConfigError(
+                f"cost_conf: unknown key {shown(unknown[0])} (found "
+                f"{format_keys(conf)}); with kind '{kind}', accepted are: "
+                f"{', '.join(accepted)}"
+            )
+        options = cls(**conf) if "weight" in conf else cls(**conf, weight=math.nan)
+        options._check()
+        return options
+
+    def _check(self) -> None:
+        weight = self.weight
+        if type(weight) not in (int, float) or not 0 <= weight < math.inf:
+            given = "missing" if weight != weight else shown(weight)
+            raise ConfigError(
+                f"cost_conf: weight is {given}; accepted is a number of 0 or more (0: "
+                "the cost is reported, and steers nothing)"
+            )
+        if type(self.frames) is not int or not 1 <= self.frames <= LARGEST:
+            raise ConfigError(
+                f"cost_conf: frames is {shown(self.frames)}; accepted is an integer "
+                f"from 1 to {LARGEST}"
+            )
+        if self.kind == "latency" and not isinstance(self.table, str):
+            raise ConfigError(
+                f"cost_conf: table is {shown(self.table)}; kind 'latency' needs the "
+                "file that python3 -m espnet_stnas.bin.measure_latency wrote"
+            )
+        if self.target is not None:
+            parse_target(self.target)
+
+
+@dataclass(frozen=True)
+class Target:
+    """A target as it is written.
+
+    Args:
+        value: A cost, or a share of one.
+        of: Operation in every choice of the architecture whose share it is; empty: the
+            most expensive architecture; None: ``value`` is a cost.
+    """
+
+    value: float
+    of: Optional[str] = None
+
+    def resolve(self, space: SearchSpace, table: CostTable) -> float:
+        """The target in units of the table.
+
+        Raises:
+            ConfigError: If an operation is no candidate.
+        """
+        if self.of is None:
+            return self.value
+        whole = table.of(everywhere(space, self.of)) if self.of else table.maximum
+        return self.value * whole
+
+
+def parse_target(value: Any, where: str = "cost_conf: target") -> Target:
+    """Read a target: a number, ``8M``, ``60%`` or ``60% of tdnn-C2D2``.
+
+    Raises:
+        ConfigError: If it is none of these, or not above 0.
+    """
+    target = None
+    if type(value) in (int, float):
+        target = Target(float(value))
+    elif isinstance(value, str):
+        if cost := re.fullmatch(rf"{_NUMBER} ?([kMG]?)", value):
+            target = Target(float(cost[1]) * _FACTORS[cost[2]])
+        elif share := re.fullmatch(rf"{_NUMBER} ?%(?: of (\S+))?", value):
+            target = Target(float(share[1]) / 100, share[2] or "")
+    if target is None or not 0 < target.value < math.inf:
+        raise ConfigError(
+            f"{where} is {shown(value)}; accepted is a number above 0, also with k, M "
+            "or G ('8M'), a share of the most expensive architecture ('60%'), or of "
+            "the one with one candidate in every choice ('60% of tdnn-C2D2')"
+        )
+    return target
+
+
+@dataclass(frozen=True)
+class CostTerm:
+    """The part of the architecture loss that is cost.
+
+    With a weight lambda and no target, lambda E[c] / c_max, where c_max is the cost of
+    the most expensive architecture. With a target T, lambda max(0, E[c] / T - 1).
+
+    Args:
+        table: The costs.
+        weight: lambda.
+        target: T, in units of the table.
+        frames: Length of the utterance, in frames; None where cost has none.
+    """
+
+    table: CostTable
+    weight: float
+    target: Optional[float] = None
+    frames: Optional[int] = None
+
+    def loss(self, pi: Sequence[torch.Tensor]) -> torch.Tensor:
+        """The loss ().
+
+        Args:
+            pi: The probabilities of all choices, in order: (K_1,), (K_2,), ...
+        """
+        expected = self.table.expected(pi)
+        if self.target is None:
+            # A network without any cost has nothing to save.
+            return self.weight * expected / max(self.table.maximum, 1e-9)
+        return self.weight * (expected / self.target - 1).clamp(min=0)
+
+    def gradients(
+        self, logits: Sequence[torch.Tensor]
+    ) -> tuple[float, list[torch.Tensor]]:
+        """The loss, and its gradients with respect to logits (K_1,), (K_2,), ...
+
+        Computed on the CPU in float64: alike on all ranks, whose logits are.
+        """
+        copies = [a.detach().double().cpu().requires_grad_() for a in logits]
+        with torch.enable_grad():
+            loss = self.loss([probabilities(a) for a in copies])
+        gradients = torch.autograd.grad(loss, copies)
+        return float(loss.detach()), [
+            g.to(a.device, a.dtype) for g, a in zip(gradients, logits, strict=True)
+        ]
+
+
+def build_term(space: SearchSpace, input_size: int, options: CostOptions) -> CostTerm:
+    """The cost term of a search.
+
+    Args:
+        space: The search space.
+        input_size: Dimensions of an input frame.
+        options: What the search was asked to do.
+
+    Raises:
+        ConfigError: If there are no costs, or no architecture meets the target.
+    """
+    frames: Optional[int] = None
+    if options.kind == "params":
+        table = parameter_table(space, input_size)
+    elif options.kind == "macs":
+        frames = options.frames
+        try:
+            table = macs_table(space, input_size, frames)
+        except ConfigError as error:
+            raise ConfigError(f"cost_conf: {error}") from None
+    else:
+        assert options.table is not None
+        measured = LatencyTable.read(options.table)
+        frames = measured.frames
+        table = measured.costs(space, input_size, options.table)
+    target: Optional[float] = None
+    if options.target is not None:
+        try:
+            target = parse_target(options.target).resolve(space, table)
+        except ConfigError as error:
+            raise ConfigError(f"cost_conf: target: {error}") from None
+        refuse_unreachable(table, target, "cost_conf: target")
+    return CostTerm(table, float(options.weight), target, frames)
+
+
+def refuse_unreachable(table: CostTable, target: float, where: str) -> None:
+    """Refuse a target that no architecture meets.
+
+    Raises:
+        ConfigError: If there is none.
+    """
+    if table.minimum > target:
+        raise ConfigError(
+            f"{where}: no architecture of this space has at most "
+            f"{with_unit(table.kind, target)}; the cheapest has "
+            f"{with_unit(table.kind, table.minimum)}"
+        )

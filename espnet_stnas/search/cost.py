@@ -1,0 +1,126 @@
+"""The cost of a search: its options, checked, and what is reported of it."""
+
+from __future__ import annotations
+
+import logging
+from functools import lru_cache
+from typing import Any, Optional
+
+from espnet_stnas.cost.goal import CostOptions, CostTerm, build_term
+from espnet_stnas.cost.table import UNITS, with_unit
+from espnet_stnas.estimators import Estimator
+from espnet_stnas.space import SearchSpace
+from espnet_stnas.spec import ConfigError
+from espnet_stnas.supernet import Supernet
+
+
+def check_cost_options(conf: Any, estimator: Estimator) -> None:
+    """Check ``cost_conf``, before anything is built.
+
+    Args:
+        conf: The option; empty if cost is of no interest.
+        estimator: That of the search.
+
+    Raises:
+        ConfigError: If it cannot be honoured.
+    """
+    if not conf:
+        return
+    options = CostOptions.from_conf(conf)
+    if options.weight > 0 and not estimator.learns:
+        raise ConfigError(
+            f"cost_conf: weight is {options.weight}, but the estimator of this search "
+            "does not train the logits; with it, only 0 is accepted"
+        )
+
+
+def check_cost(supernet: Supernet, conf: Any) -> None:
+    """Count or read all costs, before the training.
+
+    Args:
+        supernet: The supernet.
+        conf: The option ``cost_conf``; empty if cost is of no interest.
+
+    Raises:
+        ConfigError: If that fails, or no architecture meets the target.
+    """
+    # A table that was measured again since is read again.
+    _term.cache_clear()
+    term = cost_term(supernet, conf)
+    if term is None:
+        return
+    table = term.table
+    logging.info(
+        f"Cost of the architectures of this space: {UNITS[table.kind]} from "
+        f"{table.minimum:,.0f} to {table.maximum:,.0f}; target: "
+        + ("none" if term.target is None else f"{term.target:,.0f}")
+    )
+    if term.target is not None and term.target >= table.maximum:
+        logging.warning(
+            f"cost_conf: target: all architectures of this space have at most "
+            f"{with_unit(table.kind, table.maximum)}, so the cost steers nothing"
+        )
+
+
+def cost_term(supernet: Supernet, conf: Any) -> Optional[CostTerm]:
+    """The cost term of a search; None if cost is of no interest.
+
+    Args:
+        supernet: The supernet.
+        conf: The option ``cost_conf``.
+    """
+    if not conf:
+        return None
+    options = CostOptions.from_conf(conf)
+    return _term(supernet.space, input_size(supernet), options)
+
+
+@lru_cache(maxsize=4)
+def _term(space: SearchSpace, size: int, options: CostOptions) -> CostTerm:
+    # Once per search, which goes on if the table of latencies goes away.
+    return build_term(space, size, options)
+
+
+def input_size(supernet: Supernet) -> int:
+    """Dimensions of a frame that goes into a supernet, which its first layer gets."""
+    return supernet.layers[0].operations[0].input_width  # type: ignore[union-attr, index]
+
+
+def cost_report(supernet: Supernet, term: Optional[CostTerm]) -> dict[str, float]:
+    """Expected cost and cost of the most probable architecture, in units of the kind.
+
+    Args:
+        supernet: The supernet.
+        term: The cost term, or None.
+    """
+    if term is None:
+        return {}
+    pi = supernet.probabilities()
+    return {
+        "cost": float(term.table.expected(pi)),
+        "cost_argmax": term.table.of([int(p.argmax()) for p in pi]),
+    }
+
+
+def cost_provenance(supernet: Supernet, term: Optional[CostTerm]) -> dict[str, Any]:
+    """What an architecture file says about cost.
+
+    Args:
+        supernet: The supernet.
+        term: The cost term, or None.
+    """
+    size = {"input_size": input_size(supernet)}
+    if term is None:
+        return size
+    report = cost_report(supernet, term)
+    cost: dict[str, Any] = {
+        "kind": term.table.kind,
+        "value": report["cost_argmax"],
+        "expected": round(report["cost"], 3),
+        "weight": term.weight,
+    }
+    if term.target is not None:
+        cost["target"] = term.target
+    if term.frames is not None:
+        cost["frames"] = term.frames
+    return {**size, "cost": cost}

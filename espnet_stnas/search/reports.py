@@ -1,0 +1,84 @@
+"""What a search reports of its logits after each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Optional
+
+import torch
+from espnet2.train.reporter import SubReporter
+
+from espnet_stnas.architecture import Architecture, search_provenance
+from espnet_stnas.certainty import margin
+from espnet_stnas.cost.goal import CostTerm
+from espnet_stnas.files import PathLike
+from espnet_stnas.search.cost import cost_provenance, cost_report
+from espnet_stnas.search.iterators import Batch
+from espnet_stnas.supernet import Supernet
+
+
+def epoch_report(supernet: Supernet, cost: Optional[CostTerm]) -> dict[str, float]:
+    """Of every choice, probabilities, entropy in nats and margin, by layer number.
+
+    Args:
+        supernet: The supernet.
+        cost: The cost term, if costs are to be reported, too.
+    """
+    report = {}
+    entropies, margins = [], []
+    space = supernet.space
+    for index, choice, pi in zip(
+        space.choice_layers, space.choices, supernet.probabilities(), strict=True
+    ):
+        number = index + 1
+        for op, p in zip(choice.candidates, pi.tolist(), strict=True):
+            report[f"prob{number:02d}_{op}"] = p
+        entropies.append(float(torch.special.entr(pi).sum()))
+        report[f"entropy{number:02d}"] = entropies[-1]
+        margins.append(margin(pi.tolist()))
+        report[f"margin{number:02d}"] = margins[-1]
+    report["entropy"] = sum(entropies) / len(entropies)
+    report["margin"] = sum(margins) / len(margins)
+    return {**report, **cost_report(supernet, cost)}
+
+
+def write_epoch(
+    supernet: Supernet,
+    cost: Optional[CostTerm],
+    *,
+    epoch: int,
+    seed: int,
+    searching: bool,
+    output_dir: PathLike,
+) -> None:
+    """Write ``architectures/<epoch>epoch.yaml``, the arg-max architecture so far.
+
+    Args:
+        supernet: The supernet.
+        cost: The cost term, if there is one.
+        epoch: Finished epochs.
+        seed: Seed of the search.
+        searching: Whether the logits were trained in this epoch.
+        output_dir: That of the search.
+    """
+    provenance = search_provenance(
+        supernet.space,
+        [pi.tolist() for pi in supernet.probabilities()],
+        epoch=epoch,
+        seed=seed,
+        searching=searching,
+    )
+    provenance.update(cost_provenance(supernet, cost))
+    Architecture(supernet.architecture(), provenance).write(
+        Path(output_dir) / "architectures" / f"{epoch}epoch.yaml"
+    )
+
+
+def reporting(
+    iterator: Iterable[Batch], reporter: SubReporter, report: dict[str, float]
+) -> Iterator[Batch]:
+    """Register the same report with each batch, so that its mean is its value."""
+    for batch in iterator:
+        reporter.register(report)
+        yield batch
