@@ -42,6 +42,7 @@ ALLOWED = {
     "architecture": {"messages", "space", "spec", "files", "version"},
     "certainty": {"architecture"},
     "derive": {"architecture", "certainty", "files", "messages", "spec"},
+    "streaming": {"space", "spec", "topology"},
     "baselines": {"architecture", "messages", "space", "spec"},
     "report": {
         *("report", "architecture", "certainty", "space", "spec", "files"),
@@ -56,6 +57,7 @@ NO_TORCH = ("version", "registry", "spec", "space", "files", "errors", "architec
 NO_TORCH += ("derive", "baselines", "report", "score", "corpus", "search/experiment")
 NO_TORCH += ("messages", "family", "families")
 NO_TORCH += ("certainty", "shapes", "topology", "reference")
+NO_TORCH += ("streaming",)
 NO_ESPNET = ("ops", "estimators", "network", "choice", "supernet", "loading", "lengths")
 NO_ESPNET += ("scoring", "cost")
 
