@@ -58,11 +58,13 @@ class MaskedBatchNorm(torch.nn.BatchNorm1d):
 
         `torch.nn.SyncBatchNorm` does this on GPUs only.
         """
-        total = float(all_reduce(frames.new_tensor(float(len(frames)))))
+        # Sums of float16 overflow.
+        values = frames.to(torch.promote_types(frames.dtype, torch.float32))
+        total = float(all_reduce(values.new_tensor(float(len(values)))))
         if total < 2:
             return self._by_running_statistics(frames)
-        mean = all_reduce(frames.sum(dim=0)) / total
-        centred = frames - mean
+        mean = all_reduce(values.sum(dim=0)) / total
+        centred = values - mean
         squares = all_reduce(centred.square().sum(dim=0))
         if self.track_running_stats:
             with torch.no_grad():
@@ -72,7 +74,8 @@ class MaskedBatchNorm(torch.nn.BatchNorm1d):
                 self.num_batches_tracked += 1
                 self.running_mean.lerp_(mean, self.momentum)
                 self.running_var.lerp_(squares / (total - 1), self.momentum)
-        return centred * (squares / total + self.eps).rsqrt() * self.weight + self.bias
+        scale = (squares / total + self.eps).rsqrt() * self.weight
+        return (centred * scale + self.bias).to(frames.dtype)
 
 
 def frame_norm(kind: str, width: int) -> torch.nn.Module:
