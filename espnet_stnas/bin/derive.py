@@ -36,6 +36,30 @@ def get_parser() -> argparse.ArgumentParser:
         "--train_output",
         help="Training YAML to write: train_config with the architecture inside",
     )
+    group = parser.add_argument_group("Cost of the architecture")
+    group.add_argument(
+        "--input_size",
+        type=int,
+        help="Dimensions of an input frame (default: as the search says)",
+    )
+    group.add_argument(
+        "--frames", type=int, help="Count multiply-accumulates for so many frames"
+    )
+    group.add_argument(
+        "--latency_table", help="File that espnet_stnas.bin.measure_latency wrote"
+    )
+    group.add_argument(
+        "--max_cost",
+        action="append",
+        default=[],
+        help="The most it may cost besides the target of the search: params=8M, "
+        "macs=2G or latency=50000 (microseconds); may be given several times",
+    )
+    group.add_argument(
+        "--strict",
+        action="store_true",
+        help="Write nothing if it costs more, instead of warning",
+    )
     return parser
 
 
@@ -50,6 +74,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     with plain_errors():
         architecture, source = _find(args)
         history, plan, notes = _history(args, architecture)
+        costs, excesses = _costs(args, architecture)
+        if excesses and args.strict:
+            raise ConfigError(f"{excesses[0]}; with --strict, nothing is written")
         if args.output is not None:
             architecture.write(args.output)
         if args.train_output is not None:
@@ -57,10 +84,14 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
                 architecture, args.train_config, args.train_output, source
             )
     print(describe(architecture, source, history))
+    for cost in costs:
+        print(f"cost: {cost}")
     for note in notes:
         print(f"note: {note}")
     for doubt in doubts(history, plan, ended=True):
         print(f"warning: {doubt.text}")
+    for text in excesses:
+        print(f"warning: {text}")
 
 
 def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
@@ -77,6 +108,30 @@ def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
     architecture = SearchExperiment.open(args.search_exp).searched(epoch)
     name = one_line(args.search_exp)
     return architecture, f"{name}, epoch {architecture.provenance['epoch']}"
+
+
+def _costs(
+    args: argparse.Namespace, architecture: Architecture
+) -> tuple[list[str], list[str]]:
+    """Lines about the cost of an architecture, and about budgets that it exceeds."""
+    known = architecture.provenance.keys() & {"input_size", "cost"}
+    asked = args.input_size, args.frames, args.latency_table, *args.max_cost
+    if not known and not any(value is not None for value in asked):
+        return [], []
+    # Counting builds the operations; torch takes seconds to import.
+    from espnet_stnas.cost import budget
+
+    costs = budget.costs_of(
+        architecture,
+        input_size=args.input_size,
+        frames=args.frames,
+        table=args.latency_table,
+    )
+    budgets = [budget.parse_budget(text) for text in args.max_cost]
+    target = budget.target_of_search(architecture)
+    if target is not None:
+        budgets.append(target)
+    return [str(cost) for cost in costs], budget.excesses(costs, budgets)
 
 
 def _history(
