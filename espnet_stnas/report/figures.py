@@ -51,7 +51,7 @@ def save_probabilities(
     choices = [(index + 1, space.layers[index]) for index in space.choice_layers]
     rows = -(-len(choices) // _COLUMNS)
     columns = min(_COLUMNS, len(choices))
-    figure = _new_figure(3.4 * columns, 2.3 * rows + 0.8)
+    figure = new_figure(3.4 * columns, 2.3 * rows + 0.8)
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for index, (number, layer) in enumerate(choices):
         names = [str(op) for op in layer.candidates]
@@ -64,7 +64,7 @@ def save_probabilities(
         axis.set_ylabel("probability")
     drawn = list(axes.flat)[: len(choices)]
     _add_legend(figure, drawn, "candidate operations (grey: warm-up)")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_choice(
@@ -119,7 +119,7 @@ def save_certainty(
     """
     if not history:
         raise ValueError("no epoch to draw")
-    figure = _new_figure(7.4, 4.0)
+    figure = new_figure(7.4, 4.0)
     axes = figure.subplots(1, 2, sharex=True)
     numbers = [index + 1 for index in space.choice_layers]
     for axis, title, value in (
@@ -142,7 +142,7 @@ def save_certainty(
     for limit in (UNMOVED, COLLAPSED):
         axes[0].axhline(limit, color="0.3", linestyle=":", zorder=1)
     _add_legend(figure, axes, "choices (grey: warm-up)")
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _is_warmup(architecture: Architecture) -> bool:
@@ -176,7 +176,7 @@ def save_architecture(architecture: Architecture, path: PathLike) -> None:
         path: PNG or SVG file to write, whole or not at all.
     """
     rows = layer_table(architecture)
-    figure = _new_figure(6.4, 0.62 * len(rows) + 1.2)
+    figure = new_figure(6.4, 0.62 * len(rows) + 1.2)
     axis = figure.add_subplot()
     axis.set_axis_off()
     axis.set_xlim(0, 1)
@@ -184,7 +184,7 @@ def save_architecture(architecture: Architecture, path: PathLike) -> None:
     axis.text(0.02, 0.35, "input", va="center", fontsize=11)
     for y, row in enumerate(rows):
         _draw_layer(axis, -y - 0.5, row)
-    _save(figure, path)
+    save_figure(figure, path)
 
 
 def _draw_layer(axis: Axes, y: float, row: dict[str, Any]) -> None:
@@ -250,14 +250,16 @@ def _seen(left: int, right: int) -> str:
     return "the whole utterance"
 
 
-def _new_figure(width: float, height: float) -> Figure:
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches."""
     # Not through pyplot: no global state, no display.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
 
 
-def _save(figure: Figure, path: PathLike) -> None:
+def save_figure(figure: Figure, path: PathLike) -> None:
+    """Write a figure, whole or not at all, in the format of the file's suffix."""
     with writing(path):
         _save_whole(figure, Path(path))
 

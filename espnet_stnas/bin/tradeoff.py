@@ -1,0 +1,137 @@
+"""Put errors against costs: of several searches and what was trained after them.
+
+Example: python3 -m espnet_stnas.bin.tradeoff exp/search_w0=exp/train_w0
+exp/search_w1=exp/train_w1 exp/train_all_c2d2 --kind params --output_dir figures
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+from espnet_stnas.architecture import Architecture
+from espnet_stnas.errors import plain_errors
+from espnet_stnas.files import read_yaml_mapping, write_text
+from espnet_stnas.messages import one_line, shown
+from espnet_stnas.report.tradeoff import Point, save_tradeoff, tradeoff_table
+from espnet_stnas.search.experiment import SearchExperiment
+from espnet_stnas.space import SearchSpace
+from espnet_stnas.spec import ConfigError
+
+
+def get_parser() -> argparse.ArgumentParser:
+    """The parser of the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument(
+        "experiments",
+        nargs="+",
+        help="SEARCH=TRAINING, the output_dirs of a search and of the training of its "
+        "architecture, or TRAINING alone for other architectures",
+    )
+    parser.add_argument(
+        "--kind", default="params", choices=("params", "macs", "latency")
+    )
+    parser.add_argument(
+        "--frames", type=int, default=1000, help="Length of the utterance (macs)"
+    )
+    parser.add_argument("--latency_table", help="Measured latencies (latency)")
+    parser.add_argument(
+        "--input_size", type=int, help="Dimensions of a frame (default: as searched)"
+    )
+    parser.add_argument("--score_file", default="decode_test/score.yaml")
+    parser.add_argument("--metric", default="wer", choices=("wer", "cer"))
+    parser.add_argument("--output_dir", required=True, help="Where to put both files")
+    parser.add_argument("--format", default="png", choices=("png", "svg", "pdf"))
+    return parser
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    """Run the command."""
+    args = get_parser().parse_args(cmd)
+    # torch takes seconds to import; --help does not need it.
+    from espnet_stnas.cost.table import UNITS
+
+    with plain_errors():
+        points = [_point(args, text) for text in args.experiments]
+        table = tradeoff_table(points, UNITS[args.kind], args.metric)
+        directory = Path(args.output_dir)
+        figure = directory / f"tradeoff.{args.format}"
+        save_tradeoff(points, UNITS[args.kind], args.metric, figure)
+        write_text(directory / "tradeoff.md", table)
+    print(table, end="")
+
+
+def _point(args: argparse.Namespace, text: str) -> Point:
+    from espnet_stnas.cost.budget import costs_of, search_cost
+
+    search, _, path = text.rpartition("=")
+    training = Path(path)
+    architecture = _trained(training)
+    weight = target = None
+    if search:
+        architecture = _searched(SearchExperiment.open(search), architecture, path)
+        found = search_cost(architecture)
+        weight, target = found.get("weight", 0.0), found.get("target")
+        if found.get("kind", args.kind) != args.kind:
+            # A target in other units says nothing here.
+            target = None
+    costs = costs_of(
+        architecture,
+        input_size=args.input_size,
+        frames=args.frames if args.kind == "macs" else None,
+        table=args.latency_table,
+    )
+    value = next((c.value for c in costs if c.kind == args.kind), None)
+    if value is None:
+        raise ConfigError(
+            f"the {args.kind} of {one_line(path)} are not known; give --input_size, "
+            "and --latency_table with --kind latency"
+        )
+    return Point(training.name, value, _error(args, training), weight, target)
+
+
+def _trained(training: Path) -> Architecture:
+    """The architecture that was trained."""
+    config = read_yaml_mapping(training / "config.yaml", "training config")
+    if config.get("encoder") != "stnas":
+        raise ConfigError(
+            f"{training / 'config.yaml'} has the encoder "
+            f"{shown(config.get('encoder'))}; accepted is 'stnas', whose cost is known"
+        )
+    space = SearchSpace.from_conf(config.get("encoder_conf") or {})
+    if not space.is_architecture:
+        raise ConfigError(
+            f"{training} is a search; accepted is the training of an architecture, as "
+            "TRAINING or SEARCH=TRAINING"
+        )
+    return Architecture(space)
+
+
+def _searched(
+    search: SearchExperiment, trained: Architecture, name: str
+) -> Architecture:
+    """The same architecture, as the last epoch of a search that had it."""
+    for architecture in reversed(search.history()):
+        if architecture.space == trained.space:
+            return architecture
+    raise ConfigError(
+        f"{one_line(name)} was not trained with an architecture of "
+        f"{one_line(search.path)}: no epoch of that search has it"
+    )
+
+
+def _error(args: argparse.Namespace, training: Path) -> float:
+    file = training / args.score_file
+    value: Any = read_yaml_mapping(file, "score file").get(args.metric)
+    if type(value) not in (int, float) or not 0 <= value < 1e6:
+        raise ConfigError(
+            f"score file {file}: {args.metric} is {shown(value)}; accepted is a number "
+            "from 0 on, in percent"
+        )
+    return float(value)
+
+
+if __name__ == "__main__":
+    main()
