@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 import torch
 import yaml
@@ -69,13 +71,25 @@ def test_medians_of_timed_rounds(monkeypatch):
     """Warm-up rounds do not count, nor does one slow moment."""
     calls: dict[object, int] = {}
 
-    def seconds(task, device):
+    def seconds(task, device, threads):
         calls[task] = calls.get(task, 0) + 1
         return [9, 9, 9, 1e-3, 5.0, 2e-3][calls[task] - 1]
 
     monkeypatch.setattr(latency, "_seconds", seconds)
     table = latency.measure_latency(SPACE, 3, 9, repeat=3)
     assert {t for layer in table.layers for t in layer.values()} == {2000.0}
+
+
+@pytest.mark.parametrize(
+    ("threads", "clock"), [(1, "process_time"), (2, "perf_counter")]
+)
+def test_clocks(monkeypatch, threads, clock):
+    """CPU time of one thread; of several, the wall clock."""
+    for name in ("process_time", "perf_counter"):
+        step = 1.0 if name == clock else 100.0
+        monkeypatch.setattr(latency.time, name, itertools.count(0.0, step).__next__)
+    table = latency.measure_latency(SPACE, 3, 9, repeat=1, threads=threads)
+    assert {t for layer in table.layers for t in layer.values()} == {1e6}
 
 
 def changed(files, **changes):
