@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
+import re
+from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from espnet_stnas.cost.counts import parameter_table
 from espnet_stnas.cost.goal import (
@@ -194,3 +198,11 @@ def test_tables_of_latency(tmp_path):
     assert (term.table.kind, term.frames) == ("latency", 9)
     with pytest.raises(ConfigError, match="latency.yaml is of another search space"):
         build_term(tiny_space(PAIR), 3, options)
+
+
+def test_the_guide_has_accepted_examples_and_names_every_key():
+    text = (Path(__file__).parents[2] / "docs" / "cost.md").read_text(encoding="utf-8")
+    for block in re.findall(r"```yaml\n(.*?)```", text, re.DOTALL):
+        CostOptions.from_conf(yaml.safe_load(block)["cost_conf"])
+    keys = set(re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE))
+    assert keys == {field.name for field in dataclasses.fields(CostOptions)}
