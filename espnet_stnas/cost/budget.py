@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
@@ -11,7 +10,7 @@ from espnet_stnas.architecture import Architecture
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.goal import parse_target
 from espnet_stnas.cost.latency import LatencyTable
-from espnet_stnas.cost.table import UNITS, with_unit
+from espnet_stnas.cost.table import LARGEST_COST, UNITS, with_unit
 from espnet_stnas.files import PathLike
 from espnet_stnas.messages import one_line, shown
 from espnet_stnas.space import SearchSpace
@@ -92,7 +91,7 @@ def search_cost(architecture: Architecture) -> dict[str, Any]:
 
 
 def _is_cost(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < math.inf
+    return type(value) in (int, float) and 0 <= value < LARGEST_COST
 
 
 def target_of_search(architecture: Architecture) -> Optional[Budget]:

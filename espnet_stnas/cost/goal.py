@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +11,13 @@ import torch
 
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.latency import LatencyTable
-from espnet_stnas.cost.table import UNITS, CostTable, everywhere, with_unit
+from espnet_stnas.cost.table import (
+    LARGEST_COST,
+    UNITS,
+    CostTable,
+    everywhere,
+    with_unit,
+)
 from espnet_stnas.estimators.base import probabilities
 from espnet_stnas.messages import format_keys, shown
 from espnet_stnas.space import SearchSpace
@@ -70,17 +75,18 @@ class CostOptions:
                 f"{format_keys(conf)}); with kind '{kind}', accepted are: "
                 f"{', '.join(accepted)}"
             )
-        options = cls(**conf) if "weight" in conf else cls(**conf, weight=math.nan)
+        # What is missing is refused as what is no number.
+        options = cls(**{"weight": None, **conf})
         options._check()
         return options
 
     def _check(self) -> None:
         weight = self.weight
-        if type(weight) not in (int, float) or not 0 <= weight < math.inf:
-            given = "missing" if weight != weight else shown(weight)
+        if type(weight) not in (int, float) or not 0 <= weight <= LARGEST:
+            given = "missing" if weight is None else shown(weight)
             raise ConfigError(
-                f"cost_conf: weight is {given}; accepted is a number of 0 or more (0: "
-                "the cost is reported, and steers nothing)"
+                f"cost_conf: weight is {given}; accepted is a number from 0 to "
+                f"{LARGEST} (0: the cost is reported, and steers nothing)"
             )
         if type(self.frames) is not int or not 1 <= self.frames <= LARGEST:
             raise ConfigError(
@@ -128,14 +134,14 @@ def parse_target(value: Any, where: str = "cost_conf: target") -> Target:
         ConfigError: If it is none of these, or not above 0.
     """
     target = None
-    if type(value) in (int, float):
+    if type(value) in (int, float) and 0 < value < LARGEST_COST:
         target = Target(float(value))
     elif isinstance(value, str):
         if cost := re.fullmatch(rf"{_NUMBER} ?([kMG]?)", value):
             target = Target(float(cost[1]) * _FACTORS[cost[2]])
         elif share := re.fullmatch(rf"{_NUMBER} ?%(?: of (\S+))?", value):
             target = Target(float(share[1]) / 100, share[2] or "")
-    if target is None or not 0 < target.value < math.inf:
+    if target is None or not 0 < target.value < LARGEST_COST:
         raise ConfigError(
             f"{where} is {shown(value)}; accepted is a number above 0, also with k, M "
             "or G ('8M'), a share of the most expensive architecture ('60%'), or of "

@@ -10,6 +10,9 @@ import torch
 from espnet_stnas.space import SearchSpace
 from espnet_stnas.spec import ConfigError
 
+# No cost or target is larger; what is, is a slip of the pen.
+LARGEST_COST = 1e18
+
 # Kinds of cost and their units.
 UNITS = {
     "params": "parameters",

@@ -117,6 +117,7 @@ def test_a_budget_that_is_kept(arch, capsys):
         ({"input_size": 3}, ("--latency_table", "no.yaml"), "latency table no.yaml do"),
         ({"cost": [1]}, (), r"provenance: cost is \[1\]; accepted is a mapping"),
         ({"cost": {"kind": "params"}}, (), "provenance: cost is .*accepted is"),
+        (params_cost(target=10**400), (), "provenance: cost is .*accepted is"),
         (params_cost(target="x"), (), "provenance: cost is .*accepted is"),
     ],
 )

@@ -123,7 +123,21 @@ def test_shares():
 
 @pytest.mark.parametrize(
     "value",
-    [0, -1, True, "8 MB", "%", "60% of", "-5", "nan", "1e99x", [3], float("nan"), ""],
+    [
+        0,
+        -1,
+        True,
+        "8 MB",
+        "%",
+        "60% of",
+        "-5",
+        "nan",
+        "1e99x",
+        [3],
+        float("nan"),
+        "",
+        10**400,
+    ],
 )
 def test_targets_that_are_none(value):
     with pytest.raises(ConfigError, match="cost_conf: target is .*above 0, also with"):
@@ -137,9 +151,11 @@ def test_targets_that_are_none(value):
         ({"weight": 1}, "kind is None; accepted are: params, macs, latency"),
         ({"kind": ["macs"]}, r"kind is \['macs'\]; accepted are: params"),
         ({"kind": "flops", "weight": 1}, "kind is 'flops'; accepted are"),
-        ({"kind": "params"}, "weight is missing; accepted is a number of 0 or more"),
+        ({"kind": "params"}, "weight is missing; accepted is a number from 0"),
         ({"kind": "params", "weight": -0.1}, "weight is -0.1; accepted is"),
         ({"kind": "params", "weight": "much"}, "weight is 'much'; accepted is"),
+        ({"kind": "params", "weight": 10**400}, "weight is an integer of 1329 bits"),
+        ({"kind": "params", "weight": float("nan")}, "weight is nan; accepted is"),
         ({"kind": "params", "weight": float("inf")}, "weight is inf; accepted is"),
         (
             {"kind": "params", "weight": 1, "frames": 10},
