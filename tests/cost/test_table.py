@@ -167,3 +167,22 @@ def test_one_operation_everywhere():
 def test_words():
     assert with_unit("params", 8e6) == "8,000,000 parameters"
     assert with_unit("latency", 12.345) == "12.3 microseconds"
+
+
+@pytest.mark.parametrize(
+    "candidates",
+    [
+        ["conformer-H2K3", "transformer-H2Prel", "identity"],
+        ["blstm", "gru-U3", "ebranchformer-H2K3"],
+        ["lstm+ff", "tdnn-C1D1+sepconv-C1D1"],
+    ],
+    ids=lambda c: c[0],
+)
+def test_all_kinds_of_operations_add_up(candidates):
+    space = tiny_space("conv2d-S2", "positions-Prel", candidates, width=4)
+    counts, parameters = macs_table(space, 20, 30), parameter_table(space, 20)
+    for path in all_paths(space):
+        network = build_network(space.resolve(path), 20).eval()
+        assert parameters.of(path) == sum(p.numel() for p in network.parameters())
+        assert counts.of(path) == count_macs(network, 20, 30)
+        assert counts.of(path) > 0
