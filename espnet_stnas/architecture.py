@@ -41,10 +41,10 @@ class Architecture:
 
         None for layers that were not searched, empty if the file does not tell.
         """
-        origin = dict(self.provenance.get("space", {}))
-        origin.pop("digest", None)
+        origin = self.provenance.get("space")
+        layers = origin.get("layers") if isinstance(origin, Mapping) else None
         try:
-            numbers = SearchSpace.from_conf(origin).choice_numbers
+            numbers = SearchSpace.from_conf({"layers": layers}).choice_numbers
         except ConfigError:
             numbers = ()
         if len(numbers) != len(self.space.layers):
