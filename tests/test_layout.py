@@ -43,6 +43,8 @@ ALLOWED = {
     "certainty": {"architecture"},
     "derive": {"architecture", "certainty", "files", "messages", "spec"},
     "streaming": {"space", "spec", "topology"},
+    "weights": {"files", "space", "spec"},
+    "export": {"encoder", "files", "lengths", "messages", "ops", "spec"},
     "baselines": {"architecture", "messages", "space", "spec"},
     "report": {
         *("report", "architecture", "certainty", "space", "spec", "files"),

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributed.nn.functional import all_reduce
 
-from espnet_stnas.lengths import padding_mask
+from espnet_stnas.lengths import padding_mask, zero_padding
 
 
 class MaskedBatchNorm(torch.nn.BatchNorm1d):
@@ -31,11 +31,15 @@ class MaskedBatchNorm(torch.nn.BatchNorm1d):
             xs_pad: Frames (B, T, D).
             lengths: Valid frames (B,).
         """
+        if not self.training:
+            # Without picking frames, whose number an export does not know.
+            frames = self._by_running_statistics(xs_pad.flatten(0, 1))
+            return zero_padding(frames.view_as(xs_pad), lengths)
         valid = ~padding_mask(lengths, xs_pad.size(1))
         frames = xs_pad[valid]
-        if self.training and self.synchronised:
+        if self.synchronised:
             frames = self._over_ranks(frames)
-        elif self.training and frames.size(0) < 2:
+        elif frames.size(0) < 2:
             frames = self._by_running_statistics(frames)
         else:
             frames = super().forward(frames)
