@@ -42,6 +42,7 @@ setup(
             *DEMO,
             *EXPORT,
             "pytest>=7.4",
+            "pytest-xdist>=3.5",
             "hypothesis>=6.80",
             "ruff==0.17.5",
             "mypy==2.4.1",
