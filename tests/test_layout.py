@@ -44,6 +44,7 @@ ALLOWED = {
     "derive": {"architecture", "certainty", "files", "messages", "spec"},
     "streaming": {"space", "spec", "topology"},
     "weights": {"files", "space", "spec"},
+    "inherit": {"architecture", "files", "search.experiment", "spec", "weights"},
     "export": {"encoder", "files", "lengths", "messages", "ops", "spec"},
     "baselines": {"architecture", "messages", "space", "spec"},
     "report": {

@@ -60,6 +60,11 @@ def get_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="Write nothing if it costs more, instead of warning",
     )
+    parser.add_argument(
+        "--init_output",
+        help="File to write: the supernet's weights of this architecture, and those of "
+        "the rest of the model, for ESPnet's --init_param",
+    )
     return parser
 
 
@@ -69,7 +74,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     args = parser.parse_args(cmd)
     if (args.train_config is None) != (args.train_output is None):
         parser.error("--train_config and --train_output go together")
-    if args.output is None and args.train_output is None:
+    if args.init_output is not None and args.search_exp is None:
+        parser.error("--init_output needs --search_exp, where the weights are")
+    if not (args.output or args.train_output or args.init_output):
         parser.error("nothing to write: give --output, --train_output or both")
     with plain_errors():
         architecture, source = _find(args)
@@ -82,6 +89,13 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         if args.train_output is not None:
             write_training_config(
                 architecture, args.train_config, args.train_output, source
+            )
+        if args.init_output is not None:
+            # torch takes seconds to import.
+            from espnet_stnas.inherit import write_inherited
+
+            write_inherited(
+                SearchExperiment.open(args.search_exp), architecture, args.init_output
             )
     print(describe(architecture, source, history))
     for cost in costs:
