@@ -86,11 +86,13 @@ def inherited(
     for index, layer in enumerate(space.layers):
         names = {str(op) for op in layer.candidates}
         have = found.get(index, set())
-        # Operations without weights have no keys.
-        if not have <= names or (len(have) == 0 and index in found):
+        # Operations without weights have no keys, but every choice has its logits.
+        logits = weights.get(f"{prefix}network.layers.{index}.logits")
+        choices = len(names) if layer.is_choice else 0
+        if not have <= names or choices != (0 if logits is None else len(logits)):
             raise ConfigError(
                 f"{source} holds the weights of another search space: layer "
-                f"{index + 1} is {' | '.join(sorted(have))} there, and "
+                f"{index + 1} is {' | '.join(sorted(have)) or 'missing'} there, and "
                 f"{' | '.join(sorted(names))} in the search"
             )
     chosen = [str(layer.candidates[0]) for layer in architecture.layers]

@@ -45,10 +45,11 @@ def test_path_of_a_supernet_runs_as_inherited():
 
 def test_weights_of_another_space_are_one_sentence():
     space = tiny_space(["tdnn-C1D1", "tdnn-C1D2"])
-    other = double_network(tiny_space(["tdnn-C1D1", "tdnn-C1D3"]))
-    weights = {f"encoder.network.{k}": v for k, v in other.state_dict().items()}
-    with pytest.raises(ConfigError, match="x.pth holds the weights of another search"):
-        inherited(weights, space, space.resolve((0,)), "x.pth")
+    for layer in (["tdnn-C1D1", "tdnn-C1D3"], "tdnn-C1D1"):
+        other = double_network(tiny_space(layer))
+        weights = {f"encoder.network.{k}": v for k, v in other.state_dict().items()}
+        with pytest.raises(ConfigError, match="x.pth holds the weights of another sea"):
+            inherited(weights, space, space.resolve((0,)), "x.pth")
     with pytest.raises(ConfigError, match="weights of 0 encoders"):
         inherited({}, space, space.resolve((0,)), "x.pth")
 
