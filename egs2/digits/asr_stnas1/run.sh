@@ -289,22 +289,35 @@ fi
 
 if in_stages 8 && "${baselines}"; then
     log "Stage 8: baselines, in ${exp}/baselines"
+    # What somebody would choose without a search.
+    case "${space}" in
+        conformer) by_hand=(--by_hand "all_K15=conformer-H4K15F96") ;;
+        ebranchformer) by_hand=(--by_hand "all_K15=ebranchformer-H4K15G96F96") ;;
+        hybrid) by_hand=(--by_hand "all_conformer=conformer-H4K15F128") ;;
+        *)
+            by_hand=(
+                --by_hand "all_C1D1=tdnn-C1D1" --by_hand "all_C2D2=tdnn-C2D2"
+                --by_hand "dilations_112222=tdnn-C2D1,tdnn-C2D1,tdnn-C2D2,tdnn-C2D2,tdnn-C2D2,tdnn-C2D2"
+            )
+            ;;
+    esac
     mapfile -t names < <("${python[@]}" -m espnet_stnas.bin.baselines \
         --search_config "${search_config}" --train_config "${train_config}" \
-        --by_hand "all_C1D1=tdnn-C1D1" --by_hand "all_C2D2=tdnn-C2D2" \
-        --by_hand "dilations_112222=tdnn-C2D1,tdnn-C2D1,tdnn-C2D2,tdnn-C2D2,tdnn-C2D2,tdnn-C2D2" \
-        --random "${num_random}" --seed "${seed}" --output_dir "${exp}/baselines")
+        "${by_hand[@]}" --random "${num_random}" --seed "${seed}" --output_dir "${exp}/baselines")
     [ "${#names[@]}" -gt 0 ] || die "no baseline was made"
-    mkdir -p "${exp}/baselines/conformer"
-    cp conf/train_conformer.yaml "${exp}/baselines/conformer/train.yaml"
-    for name in "${names[@]}" conformer; do
+    for name in conformer ebranchformer; do
+        mkdir -p "${exp}/baselines/${name}"
+        cp "conf/train_${name}.yaml" "${exp}/baselines/${name}/train.yaml"
+        names+=("${name}")
+    done
+    for name in "${names[@]}"; do
         log "baseline ${name}"
         train "${exp}/baselines/${name}" "${exp}/baselines/${name}/train.yaml"
         decode "${exp}/baselines/${name}"
         score "${exp}/baselines/${name}"
     done
     dirs=("${exp}/derived")
-    for name in "${names[@]}" conformer; do
+    for name in "${names[@]}"; do
         dirs+=("${exp}/baselines/${name}")
     done
     logged "${exp}/results.log" "${python[@]}" -m espnet_stnas.bin.results "${dirs[@]}" \

@@ -1,0 +1,139 @@
+"""What a search gains: searched, random, hand-made and ESPnet's encoders, several seeds.
+
+    python benchmarks/gain.py --work DIR --seeds 0 1 2 --num_random 10
+    python benchmarks/gain.py --work DIR --corpus fsdd --variant hard --fsdd_dir DIR ...
+
+Runs the digits recipe, all its stages and baselines, for each search space and seed (of
+corpus, search and training), and prints error rates with mean and standard deviation.
+What is done already is not done again, so it can be stopped and called with more seeds.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Optional
+
+import yaml
+from measure import markdown_table
+
+RECIPE = Path(__file__).parents[1] / "egs2" / "digits" / "asr_stnas1" / "run.sh"
+SPACES = ("tdnn", "tdnn_wide", "conformer", "ebranchformer", "hybrid")
+ESPNET = ("conformer", "ebranchformer")
+
+# Word error rates by kind of encoder, in the order of the table.
+Rates = dict[str, list[float]]
+
+
+def run_recipe(args: argparse.Namespace, space: str, seed: int) -> Path:
+    """Run the recipe once; where its experiments are."""
+    data = args.work / f"data_{args.corpus}_{args.variant}_{seed}"
+    exp = args.work / f"exp_{args.corpus}_{args.variant}_{space}_{seed}"
+    options = {
+        "corpus": args.corpus,
+        "variant": args.variant,
+        "space": space,
+        "seed": seed,
+        "baselines": "true",
+        "num_random": args.num_random,
+        "data": data,
+        "exp": exp,
+        "python": sys.executable,
+        "search_args": args.search_args,
+        "train_args": args.train_args,
+    }
+    for name in ("train_minutes", "dev_minutes", "test_minutes", "fsdd_dir"):
+        if getattr(args, name) is not None:
+            options[name] = getattr(args, name)
+    command = [str(RECIPE)]
+    for name, value in options.items():
+        command += [f"--{name}", str(value)]
+    print(f"{space}, seed {seed}: {exp}", file=sys.stderr, flush=True)
+    with open(args.work / f"{exp.name}.log", "a", encoding="utf-8") as log:
+        result = subprocess.run(command, stdout=log, stderr=subprocess.STDOUT)
+    if result.returncode != 0:
+        sys.exit(f"error: the recipe failed; see {args.work / f'{exp.name}.log'}")
+    return exp
+
+
+def word_error_rates(exp: Path) -> dict[str, float]:
+    """The word error rate of every encoder of one run, by its name."""
+    scores = {}
+    for file in (exp / "derived", *sorted((exp / "baselines").iterdir())):
+        score = file / "decode_test" / "score.yaml"
+        if score.exists():
+            scores[file.name] = float(yaml.safe_load(score.read_text())["wer"])
+    return scores
+
+
+def kind(name: str, space: str) -> str:
+    """The row that an encoder belongs to."""
+    if name == "derived":
+        return f"{space}: searched"
+    if re.fullmatch(r"random\d+", name):
+        return f"{space}: at random"
+    return f"ESPnet's {name}" if name in ESPNET else f"{space}: {name}"
+
+
+def gather(runs: Sequence[tuple[str, Mapping[str, float]]]) -> Rates:
+    """Put the rates of several runs together.
+
+    Args:
+        runs: Search space, and rates by name, of every run.
+    """
+    rates: Rates = {}
+    for space, found in runs:
+        for name, rate in found.items():
+            rates.setdefault(kind(name, space), []).append(rate)
+    return rates
+
+
+def rows(rates: Rates) -> list[tuple[object, ...]]:
+    """Mean, standard deviation, best and worst of each kind, the best mean first."""
+    ordered = sorted(rates.items(), key=lambda item: statistics.mean(item[1]))
+    return [
+        (
+            name,
+            len(found),
+            f"{statistics.mean(found):.2f}",
+            f"{statistics.stdev(found):.2f}" if len(found) > 1 else "-",
+            f"{min(found):.2f}",
+            f"{max(found):.2f}",
+        )
+        for name, found in ordered
+    ]
+
+
+def main(cmd: Optional[Sequence[str]] = None) -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add = parser.add_argument
+    add("--work", type=Path, required=True, help="Directory for data and experiments")
+    add("--spaces", nargs="+", default=["tdnn", "tdnn_wide"], choices=SPACES)
+    add("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    add("--num_random", type=int, default=10, help="For each space and seed")
+    add("--corpus", default="tts", choices=("tts", "fsdd"))
+    add("--variant", default="clean", choices=("clean", "hard"))
+    add("--fsdd_dir", type=Path, help="Local copy of the Free Spoken Digit Dataset")
+    for name in ("train_minutes", "dev_minutes", "test_minutes"):
+        add(f"--{name}", type=float, help="As in run.sh")
+    add("--search_args", default="", help="As in run.sh")
+    add("--train_args", default="", help="As in run.sh")
+    args = parser.parse_args(cmd)
+    args.work = args.work.resolve()
+    args.work.mkdir(parents=True, exist_ok=True)
+    runs = [
+        (space, word_error_rates(run_recipe(args, space, seed)))
+        for seed in args.seeds
+        for space in args.spaces
+    ]
+    columns = ("encoder", "runs", "WER %", "sd", "best", "worst")
+    print(markdown_table(columns, rows(gather(runs))))
+
+
+if __name__ == "__main__":
+    main()
