@@ -1,4 +1,4 @@
-"""What a search gains: searched, random, hand-made and ESPnet's encoders, several seeds.
+"""What a search gains: searched, random, hand-made and ESPnet's encoders, by seeds.
 
     python benchmarks/gain.py --work DIR --seeds 0 1 2 --num_random 10
     python benchmarks/gain.py --work DIR --corpus fsdd --variant hard --fsdd_dir DIR ...
@@ -89,7 +89,9 @@ def gather(runs: Sequence[tuple[str, Mapping[str, float]]]) -> Rates:
     rates: Rates = {}
     for space, found in runs:
         for name, rate in found.items():
-            rates.setdefault(kind(name, space), []).append(rate)
+            # Those of ESPnet are the same in the runs of every space.
+            if name not in ESPNET or space == runs[0][0]:
+                rates.setdefault(kind(name, space), []).append(rate)
     return rates
 
 

@@ -32,12 +32,14 @@ def test_table(gain, tmp_path):
         all_C1D1=9.0,
         conformer=7.0,
     )
-    two = experiment(tmp_path / "2", derived=6.0, random1=10.0, conformer=9.0)
+    two = experiment(tmp_path / "2", derived=6.0, random1=10.0, conformer=10.0)
     runs = [("tdnn", gain.word_error_rates(one)), ("tdnn", gain.word_error_rates(two))]
+    # Trained for the second space as for the first.
+    runs.append(("hybrid", {"conformer": 7.0}))
     assert gain.rows(gain.gather(runs)) == [
         ("tdnn: searched", 2, "5.00", "1.41", "4.00", "6.00"),
         ("tdnn: at random", 3, "8.00", "2.00", "6.00", "10.00"),
-        ("ESPnet's conformer", 2, "8.00", "1.41", "7.00", "9.00"),
+        ("ESPnet's conformer", 2, "8.50", "2.12", "7.00", "10.00"),
         ("tdnn: all_C1D1", 1, "9.00", "-", "9.00", "9.00"),
     ]
 
