@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import pickle
 import re
 from collections.abc import Mapping
 from pathlib import Path
@@ -31,7 +30,7 @@ def read_weights(path: PathLike) -> Weights:
             f"{path} does not exist; accepted is a file with weights, such as "
             "5epoch.pth or checkpoint.pth"
         ) from None
-    except (OSError, RuntimeError, EOFError, pickle.UnpicklingError, ValueError):
+    except Exception:  # whatever torch makes of damaged files
         raise ConfigError(
             f"{path} cannot be read as weights; accepted is a file that ESPnet's "
             "training wrote, such as 5epoch.pth or checkpoint.pth"
