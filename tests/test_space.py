@@ -129,7 +129,10 @@ def test_skips_go_around_layers_that_keep_width_and_length():
         ({"layers": [{"repeat": 0, "layers": ["tdnn"]}]}, "repeat is 0; accepted is"),
         ({"layers": [{"repeat": 10**9, "layers": ["zero"]}]}, "repeat is 1000000000;"),
         ({"layers": ["zero"] * 1001}, r"layers\[1001\]: accepted are at most 1000 lay"),
-        ({"layers": SELF}, "accepted are at most 10 repetitions and blocks inside each other"),
+        (
+            {"layers": SELF},
+            "accepted are at most 10 repetitions and blocks inside each other",
+        ),
         ({"layers": [{"repeat": 2}]}, "a repetition has exactly the keys 'repeat' and"),
         ({"layers": [{"repeat": 2, "layers": []}]}, r"layers\[1\]: layers is \[\]"),
     ],
