@@ -37,35 +37,23 @@ from benchmarks.tiny_search import command, make_corpus, search_config
 
 PROGRAMS = ("search", "derive", "retraining")
 # What is entered when a phase begins, and for about how long it lasts, in seconds.
+_OF_TRAINING = {
+    "epoch": ("espnet2.train.trainer:Trainer.train_one_epoch", 0.4),
+    "weight update": ("torch.optim:Adam.step", 0.01),
+    "validation": ("espnet2.train.trainer:Trainer.validate_one_epoch", 0.05),
+    "checkpoint": ("espnet_stnas.saving:_WholeSaves.__call__", 0.01),
+    "links": ("pathlib:Path.symlink_to", 0.005),
+}
+_STEP = "espnet_stnas.search.architecture_step:ArchitectureStep.__call__"
+# The program that is killed, and in what.
 PHASES: dict[str, tuple[str, str, float]] = {
-    "architecture step": (
-        "search",
-        "espnet_stnas.search.architecture_step:ArchitectureStep.__call__",
-        0.02,
-    ),
-    "weight update": ("search", "torch.optim:Adam.step", 0.01),
-    "epoch": ("search", "espnet2.train.trainer:Trainer.train_one_epoch", 0.4),
-    "validation": ("search", "espnet2.train.trainer:Trainer.validate_one_epoch", 0.05),
-    "checkpoint": ("search", "espnet_stnas.saving:_WholeSaves.__call__", 0.01),
-    "links": ("search", "pathlib:Path.symlink_to", 0.005),
-    "retraining, epoch": (
-        "retraining",
-        "espnet2.train.trainer:Trainer.train_one_epoch",
-        0.2,
-    ),
-    "retraining, weight update": ("retraining", "torch.optim:Adam.step", 0.01),
-    "retraining, validation": (
-        "retraining",
-        "espnet2.train.trainer:Trainer.validate_one_epoch",
-        0.05,
-    ),
-    "retraining, checkpoint": (
-        "retraining",
-        "espnet_stnas.saving:_WholeSaves.__call__",
-        0.01,
-    ),
-    "retraining, links": ("retraining", "pathlib:Path.symlink_to", 0.005),
+    "architecture step": ("search", _STEP, 0.02),
+    **{name: ("search", *phase) for name, phase in _OF_TRAINING.items()},
     "derive": ("derive", "espnet_stnas.files:_write_whole", 0.002),
+    **{
+        f"retraining, {name}": ("retraining", *phase)
+        for name, phase in _OF_TRAINING.items()
+    },
 }
 _NO_RESULT = re.compile(r"config\.yaml|.*\.log|\..*|.*_time")
 
