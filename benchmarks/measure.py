@@ -16,6 +16,7 @@ from typing import Callable
 
 import torch
 
+from espnet_stnas.cost.latency import device_name
 from espnet_stnas.spec import ConfigError
 from espnet_stnas.version import __version__
 
@@ -158,7 +159,7 @@ def _status(process: Path, field: str) -> int:
 def environment(device: torch.device) -> dict[str, str]:
     """What a measurement depends on besides the code: device, versions, command."""
     return {
-        "device": f"{_device_name(device)}, {torch.get_num_threads()} CPU thread(s)",
+        "device": f"{device_name(device)}, {torch.get_num_threads()} CPU thread(s)",
         "torch": torch.__version__,
         "ESPnet": version("espnet"),
         "espnet_stnas": __version__,
@@ -172,15 +173,6 @@ def header(device: torch.device) -> str:
     items = environment(device)
     items["command"] = f"`{items['command']}`"
     return "\n".join(f"- {name}: {value}" for name, value in items.items())
-
-
-def _device_name(device: torch.device) -> str:
-    if device.type == "cuda":
-        return torch.cuda.get_device_name(device)
-    cpuinfo = Path("/proc/cpuinfo")
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.exists() else []
-    names = [line.split(":", 1)[1] for line in lines if line.startswith("model name")]
-    return names[0].strip() if names else platform.processor() or platform.machine()
 
 
 def markdown_table(columns: Sequence[str], rows: Iterable[Sequence[object]]) -> str:

@@ -199,7 +199,7 @@ def measure_latency(
         space=space.digest,
         input_size=input_size,
         frames=frames,
-        device=_device_name(on),
+        device=device_name(on),
         threads=threads,
         repeat=repeat,
         torch=str(torch.__version__),
@@ -259,7 +259,8 @@ def _threads(number: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def _device_name(device: torch.device) -> str:
+def device_name(device: torch.device) -> str:
+    """The name of a GPU, or of this machine's processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")
