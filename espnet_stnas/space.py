@@ -12,6 +12,7 @@ import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any, Optional
 
 from espnet_stnas.messages import format_keys, shown
@@ -106,12 +107,12 @@ class SearchSpace:
             "layers": nodes_to_conf(self.nodes, self.layers),
         }
 
-    @property
+    @cached_property
     def nodes(self) -> tuple[Node, ...]:
         """How data flow through the layers."""
         return tuple(range(len(self.layers))) if self.blocks is None else self.blocks
 
-    @property
+    @cached_property
     def choice_numbers(self) -> tuple[Optional[int], ...]:
         """For each layer, the number of its choice from 0; None if it is fixed."""
         numbers: list[Optional[int]] = []
@@ -129,14 +130,14 @@ class SearchSpace:
             numbers.append(number)
         return tuple(numbers)
 
-    @property
+    @cached_property
     def choice_layers(self) -> tuple[int, ...]:
         """For each choice, the index of its first layer."""
         numbers = self.choice_numbers
         count = 1 + max((n for n in numbers if n is not None), default=-1)
         return tuple(numbers.index(choice) for choice in range(count))
 
-    @property
+    @cached_property
     def choices(self) -> tuple[Layer, ...]:
         """What the search decides: layers, one for each shared choice."""
         return tuple(self.layers[index] for index in self.choice_layers)
