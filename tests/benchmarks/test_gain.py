@@ -34,13 +34,22 @@ def test_table(gain, tmp_path):
     )
     two = experiment(tmp_path / "2", derived=6.0, random1=10.0, conformer=10.0)
     runs = [("tdnn", gain.word_error_rates(one)), ("tdnn", gain.word_error_rates(two))]
-    # Trained for the second space as for the first.
-    runs.append(("hybrid", {"conformer": 7.0}))
+    runs.append(("tdnn_wide", {"random1": 3.0}))
     assert gain.rows(gain.gather(runs)) == [
+        ("tdnn_wide: at random", 1, "3.00", "-", "3.00", "3.00"),
         ("tdnn: searched", 2, "5.00", "1.41", "4.00", "6.00"),
         ("tdnn: at random", 3, "8.00", "2.00", "6.00", "10.00"),
         ("ESPnet's conformer", 2, "8.50", "2.12", "7.00", "10.00"),
-        ("tdnn: all_C1D1", 1, "9.00", "-", "9.00", "9.00"),
+        ("by hand: all_C1D1", 1, "9.00", "-", "9.00", "9.00"),
+    ]
+
+
+def test_nothing_is_trained_twice(gain):
+    spaces = ["tdnn", "tdnn_wide", "hybrid"]
+    assert [gain.baselines(space, spaces) for space in spaces] == [
+        "random,hand,espnet",
+        "random",
+        "random,hand",
     ]
 
 
@@ -53,6 +62,7 @@ def test_the_recipe_gets_its_options_and_failures_are_said(gain, tmp_path, monke
         gain.main(["--work", str(tmp_path / "work"), "--spaces", "hybrid"])
     (log,) = (tmp_path / "work").glob("*.log")
     text = log.read_text()
-    for option in ("--space hybrid", "--seed 0", "--num_random 10", "--baselines true"):
+    for option in ("--space hybrid", "--seed 0", "--num_random 10"):
         assert option in text
+    assert "--baselines random,hand,espnet" in text
     assert "--fsdd_dir" not in text

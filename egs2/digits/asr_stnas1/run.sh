@@ -23,7 +23,8 @@ Options (default):
   --seed                      seed of corpus, search and training (0)
   --ngpu                      GPUs for search and training; 0 is the CPU (0)
   --nj                        decoding processes (2)
-  --baselines                 true: train other encoders with the same budget (false)
+  --baselines                 true: train other encoders with the same budget: random,
+                              hand and espnet, or some of these, with commas (false)
   --num_random                random architectures among the baselines (3)
   --space                     search space: tdnn, tdnn_wide, conformer, ebranchformer or
                               hybrid (tdnn)
@@ -101,9 +102,20 @@ for name in stage stop_stage ngpu nj num_random; do
 done
 [ "${nj}" -gt 0 ] || die "--nj is 0; accepted is an integer of 1 or more"
 case "${baselines}" in
-    true|false) ;;
-    *) die "--baselines is '${baselines}'; accepted is true or false" ;;
+    true) kinds=random,hand,espnet ;;
+    false) kinds= ;;
+    *) kinds=${baselines} ;;
 esac
+IFS=, read -ra kinds <<< "${kinds}"
+for kind in "${kinds[@]}"; do
+    case "${kind}" in
+        random|hand|espnet) ;;
+        *)
+            die "--baselines is '${baselines}'; accepted is true, false, or some of" \
+                "random,hand,espnet"
+            ;;
+    esac
+done
 
 # Found from where the user is, all else from the recipe's directory.
 [ ! -d "${fsdd_dir}" ] || fsdd_dir=$(cd "${fsdd_dir}" && pwd)
@@ -217,6 +229,10 @@ score() {
         --hyp "$1/decode_test/text" --output "$1/decode_test/score.yaml"
 }
 
+wanted() {
+    [[ " ${kinds[*]} " == *" $1 "* ]]
+}
+
 in_stages() {
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]
 }
@@ -287,7 +303,7 @@ if in_stages 7; then
     done
 fi
 
-if in_stages 8 && "${baselines}"; then
+if in_stages 8 && [ "${#kinds[@]}" -gt 0 ]; then
     log "Stage 8: baselines, in ${exp}/baselines"
     # What somebody would choose without a search.
     case "${space}" in
@@ -301,15 +317,23 @@ if in_stages 8 && "${baselines}"; then
             )
             ;;
     esac
-    mapfile -t names < <("${python[@]}" -m espnet_stnas.bin.baselines \
-        --search_config "${search_config}" --train_config "${train_config}" \
-        "${by_hand[@]}" --random "${num_random}" --seed "${seed}" --output_dir "${exp}/baselines")
-    [ "${#names[@]}" -gt 0 ] || die "no baseline was made"
-    for name in conformer ebranchformer; do
-        mkdir -p "${exp}/baselines/${name}"
-        cp "conf/train_${name}.yaml" "${exp}/baselines/${name}/train.yaml"
-        names+=("${name}")
-    done
+    wanted hand || by_hand=()
+    wanted random || num_random=0
+    names=()
+    if wanted hand || [ "${num_random}" -gt 0 ]; then
+        mapfile -t names < <("${python[@]}" -m espnet_stnas.bin.baselines \
+            --search_config "${search_config}" --train_config "${train_config}" \
+            "${by_hand[@]}" --random "${num_random}" --seed "${seed}" \
+            --output_dir "${exp}/baselines")
+        [ "${#names[@]}" -gt 0 ] || die "no baseline was made"
+    fi
+    if wanted espnet; then
+        for name in conformer ebranchformer; do
+            mkdir -p "${exp}/baselines/${name}"
+            cp "conf/train_${name}.yaml" "${exp}/baselines/${name}/train.yaml"
+            names+=("${name}")
+        done
+    fi
     for name in "${names[@]}"; do
         log "baseline ${name}"
         train "${exp}/baselines/${name}" "${exp}/baselines/${name}/train.yaml"
