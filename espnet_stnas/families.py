@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from espnet_stnas.family import LARGEST, OpFamily, Option, Options, OptionValue
+from espnet_stnas.family import (
+    LARGEST,
+    ConfigError,
+    OpFamily,
+    Option,
+    Options,
+    OptionValue,
+)
+from espnet_stnas.plugins import refuse_other
 
 
 def _own_width(options: Options, input_width: int, width: int) -> int:
@@ -197,3 +206,33 @@ FAMILIES: dict[str, OpFamily] = {
         ),
     )
 }
+
+
+def register_operation(family: OpFamily) -> None:
+    """Make an operation family known to the notation.
+
+    Call it in a module that is imported in every process: one that an installed
+    package names in the entry point group ``espnet_stnas``. To do it again changes
+    nothing.
+
+    Args:
+        family: Name, class, options and geometry.
+
+    Raises:
+        ConfigError: If the name or the codes of its options cannot be written in the
+            short form, or if another family has the name.
+    """
+    codes = [option.code for option in family.options]
+    if not re.fullmatch("[a-z][a-z0-9_]*", family.name):
+        raise ConfigError(
+            f"operation '{family.name}' cannot be registered; accepted is a name of "
+            "small letters, digits and _"
+        )
+    if len(set(codes)) < len(codes) or not all(re.fullmatch("[A-Z]", c) for c in codes):
+        raise ConfigError(
+            f"operation '{family.name}' has the codes {', '.join(codes)}; accepted is "
+            "one capital letter for each option"
+        )
+    known = FAMILIES.get(family.name, family)
+    refuse_other("operation", family.name, family.module, known.module)
+    FAMILIES[family.name] = family

@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 from espnet_stnas.families import FAMILIES
 from espnet_stnas.family import LARGEST, ConfigError, OpFamily, Options, OptionValue
 from espnet_stnas.messages import shown
+from espnet_stnas.plugins import load_plugins
 
 __all__ = [
     "FAMILIES",
@@ -198,6 +199,8 @@ def _parse_chain(parts: Any, where: str) -> ChainSpec:
 
 
 def _family(name: Any, where: str) -> OpFamily:
+    if isinstance(name, str) and name not in FAMILIES:
+        load_plugins()
     if isinstance(name, str) and name in FAMILIES:
         return FAMILIES[name]
     text = name if isinstance(name, str) else ""

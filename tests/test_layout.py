@@ -17,8 +17,9 @@ ALLOWED = {
     "registry": {"encoder"},
     "messages": set(),
     "family": {"messages"},
-    "families": {"family"},
-    "spec": {"families", "family", "messages"},
+    "plugins": {"family", "messages"},
+    "families": {"family", "plugins"},
+    "spec": {"families", "family", "messages", "plugins"},
     "topology": {"messages", "spec"},
     "shapes": {"messages", "spec", "topology"},
     "space": {"messages", "shapes", "spec", "topology"},
@@ -27,7 +28,7 @@ ALLOWED = {
     "lengths": set(),
     "compat": {"spec"},
     "ops": {"ops", "spec", "lengths", "compat"},
-    "estimators": {"estimators", "spec"},
+    "estimators": {"estimators", "plugins", "spec"},
     "network": {"ops", "lengths", "space", "spec", "supernet", "topology"},
     "scoring": {"estimators", "lengths", "ops"},
     "choice": {"network", "scoring", "estimators", "lengths", "space"},
@@ -41,6 +42,8 @@ ALLOWED = {
     "encoder": {"network", "loading", "space", "spec"},
     "architecture": {"messages", "space", "spec", "files", "version"},
     "certainty": {"architecture"},
+    "curves": {"architecture", "files"},
+    "layer_table": {"architecture", "certainty", "space", "streaming"},
     "derive": {"architecture", "certainty", "files", "messages", "spec"},
     "streaming": {"space", "spec", "topology"},
     "weights": {"files", "space", "spec"},
@@ -48,8 +51,9 @@ ALLOWED = {
     "export": {"encoder", "files", "lengths", "messages", "ops", "spec"},
     "baselines": {"architecture", "messages", "space", "spec"},
     "report": {
-        *("report", "architecture", "certainty", "space", "spec", "files"),
-        "search.experiment",
+        *("report", "architecture", "certainty", "curves", "files", "layer_table"),
+        *("messages", "search.experiment", "space", "spec", "streaming", "topology"),
+        "version",
     },
     "score": {"files", "spec"},
     "reference": {"files", "messages", "space", "spec"},
@@ -58,9 +62,9 @@ ALLOWED = {
 }
 NO_TORCH = ("version", "registry", "spec", "space", "files", "errors", "architecture")
 NO_TORCH += ("derive", "baselines", "report", "score", "corpus", "search/experiment")
-NO_TORCH += ("messages", "family", "families")
+NO_TORCH += ("messages", "family", "families", "plugins")
 NO_TORCH += ("certainty", "shapes", "topology", "reference")
-NO_TORCH += ("streaming",)
+NO_TORCH += ("streaming", "curves", "layer_table")
 NO_ESPNET = ("ops", "estimators", "network", "choice", "supernet", "loading", "lengths")
 NO_ESPNET += ("scoring", "cost")
 

@@ -8,6 +8,7 @@ from typing import Optional, Sequence
 
 import espnet_stnas  # noqa: F401  (registers the encoder, here and in spawned workers)
 from espnet_stnas.errors import plain_errors
+from espnet_stnas.plugins import load_plugins
 from espnet_stnas.search.names import TASKS
 from espnet_stnas.search.options import check_config
 from espnet_stnas.search.tasks import search_task
@@ -31,6 +32,7 @@ def main(cmd: Optional[Sequence[str]] = None, task: Optional[str] = None) -> Non
             chooser.add_argument("--task", default="asr", help=", ".join(TASKS))
             known, options = chooser.parse_known_args(options)
             task = known.task
+        load_plugins()  # their estimators are among the choices of --estimator
         search = search_task(task)
         given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         given.add_argument("--config")

@@ -8,9 +8,17 @@ from collections.abc import Mapping
 from typing import Any, Optional
 
 from espnet_stnas.estimators.base import Estimator, Gate, Scoring
+from espnet_stnas.plugins import load_plugins, refuse_other
 from espnet_stnas.spec import ConfigError
 
-__all__ = ["ESTIMATORS", "Estimator", "Gate", "Scoring", "build_estimator"]
+__all__ = [
+    "ESTIMATORS",
+    "Estimator",
+    "Gate",
+    "Scoring",
+    "build_estimator",
+    "register_estimator",
+]
 
 ESTIMATORS = {
     "st": "espnet_stnas.estimators.st:StraightThrough",
@@ -34,6 +42,8 @@ def build_estimator(name: str, conf: Optional[Mapping[str, Any]] = None) -> Esti
         ConfigError: If the name or an option is not known, or a value is not accepted.
     """
     if name not in ESTIMATORS:
+        load_plugins()
+    if name not in ESTIMATORS:
         raise ConfigError(
             f"estimator is '{name}'; accepted are: {', '.join(ESTIMATORS)}"
         )
@@ -47,6 +57,24 @@ def build_estimator(name: str, conf: Optional[Mapping[str, Any]] = None) -> Esti
                 f"accepted are: {', '.join(accepted) or 'none'}"
             )
     return estimator(**(conf or {}))
+
+
+def register_estimator(name: str, place: str) -> None:
+    """Make an estimator known to searches.
+
+    Call it in a module that is imported in every process: one that an installed
+    package names in the entry point group ``espnet_stnas``. To do it again changes
+    nothing.
+
+    Args:
+        name: Value of ``estimator`` in the YAML of a search.
+        place: ``package.module:Class``, imported when it is built.
+
+    Raises:
+        ConfigError: If another estimator has the name.
+    """
+    refuse_other("estimator", name, place, ESTIMATORS.get(name, place))
+    ESTIMATORS[name] = place
 
 
 def option_names(estimator: type[Estimator]) -> list[str]:
