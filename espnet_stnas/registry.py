@@ -1,4 +1,4 @@
-"""The one place that changes ESPnet: adds `stnas` to its encoder registries.
+"""The one place that changes ESPnet: adds `stnas` and `ctc_crf` to its registries.
 
 Importing an ESPnet task takes seconds, and recipes start dozens of small Python
 processes that need none. So registration is a hook that acts when a task module gets
@@ -28,16 +28,23 @@ _OTHER_CALLS = tuple(
     f"espnet2.tasks.{task}" for task in ("beats", "hubert", "lid", "spk", "ssl")
 )
 _ABS_ENCODER = "espnet2.asr.encoder.abs_encoder"
+_ASR_MODEL = "espnet2.asr.espnet_model"
 NAME = "stnas"
+MODEL = "ctc_crf"
 
 
 def register() -> None:
-    """Register `stnas` with all ESPnet tasks, imported already or later. Idempotent."""
+    """Register with all ESPnet tasks, imported already or later. Idempotent."""
     if not any(isinstance(finder, _TaskFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _TaskFinder())
     for name, module in list(sys.modules.items()):
         if name.startswith(_TASKS) and module is not None:
-            _add_encoder(module)
+            _add_classes(module)
+
+
+def _add_classes(task: ModuleType) -> None:
+    _add_encoder(task)
+    _add_model(task)
 
 
 def _add_encoder(task: ModuleType) -> None:
@@ -53,6 +60,17 @@ def _add_encoder(task: ModuleType) -> None:
             from espnet_stnas.encoder import STNASEncoder
 
             choices.classes[NAME] = STNASEncoder
+
+
+def _add_model(task: ModuleType) -> None:
+    """Add the model to a task's registry, if the task is speech recognition."""
+    asr_model = getattr(sys.modules.get(_ASR_MODEL), "ESPnetASRModel", None)
+    classes = getattr(getattr(task, "model_choices", None), "classes", {})
+    if asr_model is not None and classes.get("espnet") is asr_model:
+        if MODEL not in classes:
+            from espnet_stnas.crf.model import ESPnetCTCCRFModel
+
+            classes[MODEL] = ESPnetCTCCRFModel
 
 
 class _TaskFinder:
@@ -74,7 +92,7 @@ class _TaskFinder:
 
 
 class _TaskLoader:
-    """Loads a module with another loader, then registers the encoder in it."""
+    """Loads a module with another loader, then registers the classes in it."""
 
     def __init__(self, loader: Any) -> None:
         self._loader = loader
@@ -88,4 +106,4 @@ class _TaskLoader:
 
     def exec_module(self, module: ModuleType) -> None:
         self._loader.exec_module(module)
-        _add_encoder(module)
+        _add_classes(module)

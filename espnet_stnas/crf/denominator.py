@@ -1,0 +1,260 @@
+"""log Z of CTC-CRF: the sum over all label sequences and all of their CTC paths.
+
+The forward-backward recursions over the graph of :mod:`espnet_stnas.crf.graph`, in
+probabilities that are scaled in every frame, in float64. So a path counts as impossible
+in a frame if its probability is 1e300 times smaller than that of all others; log Z
+itself has no limit. The gradient is closed form, the expected counts of symbols, and is
+computed together with the value: autograd keeps it (B, T, V) and nothing else.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+
+from espnet_stnas.crf.graph import DenominatorGraph
+from espnet_stnas.crf.sparse import SparseArray, SparseMatrix
+
+# Memory for the forward probabilities of all frames; beyond it, only those of every
+# sqrt(T)-th frame are kept, and the others are computed a second time.
+MEMORY = 1 << 29
+
+
+class Forward(NamedTuple):
+    """Forward (or backward) probabilities of a frame, up to a factor per utterance.
+
+    Args:
+        label: Of the states in which a label was just emitted (S, B).
+        blank: Of those in which a blank was emitted after it (S, B).
+    """
+
+    label: torch.Tensor
+    blank: torch.Tensor
+
+
+class Denominator:
+    """The recursions of a graph on a device.
+
+    Args:
+        graph: The label LM, composed with the CTC topology.
+        device: Where to compute.
+        memory: Bytes for forward probabilities.
+    """
+
+    def __init__(
+        self, graph: DenominatorGraph, device: torch.device, memory: int = MEMORY
+    ) -> None:
+        def matrix(array: SparseArray) -> SparseMatrix:
+            return SparseMatrix(array, device, torch.float64)
+
+        shared = len(graph.flows.values) > 0
+
+        self.states = graph.states
+        self.sources = graph.arcs.shape[1]
+        self.memory = memory
+        self.last_label = torch.tensor(graph.last_label, device=device)
+        self.final = torch.tensor(graph.final, device=device)[:, None]
+        self.flows = matrix(graph.flows) if shared else None
+        self.flows_back = matrix(graph.flows.transposed) if shared else None
+        self.arcs = matrix(graph.arcs)
+        self.arcs_back = matrix(graph.arcs.transposed)
+        self.per_label = matrix(
+            SparseArray.of(
+                {(int(k), s): 1.0 for s, k in enumerate(graph.last_label)},
+                (graph.vocabulary, graph.states),
+            )
+        )
+
+    def __call__(self, log_probs: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
+        """Sum over all paths.
+
+        Args:
+            log_probs: Log-probabilities of symbols, the blank first (B, T, V).
+            lengths: Valid frames (B,).
+
+        Returns:
+            log Z (B,), float64; -inf where no path is possible.
+        """
+        return _LogZ.apply(log_probs, lengths, self)
+
+    def first(self, batch: int) -> Forward:
+        """Before the first frame: the first state of the LM, and no label."""
+        label = self.final.new_zeros(self.states, batch)
+        blank = torch.zeros_like(label)
+        blank[0] = 1.0
+        return Forward(label, blank)
+
+    def forward_step(self, alpha: Forward, probs: torch.Tensor) -> Forward:
+        """Go one frame on.
+
+        Args:
+            alpha: Forward probabilities of the frame before.
+            probs: Of symbols in this frame (V, B).
+
+        Returns:
+            Forward probabilities of this frame.
+        """
+        size, batch = alpha.label.shape
+        sources = probs.new_empty(self.sources, batch)
+        total = torch.add(alpha.label, alpha.blank, out=sources[:size])
+        sources[size : 2 * size] = alpha.blank
+        if self.flows is not None:
+            self.flows.multiply(sources[: 2 * size], sources[2 * size :])
+        label = self.arcs.multiply(sources, alpha.label.clone(), add=True)
+        # What is taken off again may leave a rounding error below 0.
+        label.clamp_(min=0.0)
+        label.mul_(probs.index_select(0, self.last_label))
+        return Forward(label, total * probs[0])
+
+    def backward_step(self, beta: Forward, probs: torch.Tensor) -> Forward:
+        """Go one frame back: the transpose of :meth:`forward_step`."""
+        label = beta.label * probs.index_select(0, self.last_label)
+        blank = beta.blank * probs[0]
+        size, batch = label.shape
+        sources = self.arcs_back.multiply(label, label.new_empty(self.sources, batch))
+        both = sources[: 2 * size]
+        if self.flows_back is not None:
+            self.flows_back.multiply(sources[2 * size :], both, add=True)
+        total, own = both[:size], both[size:]
+        after = blank.add_(total)
+        return Forward(
+            label.add_(after).clamp_(min=0.0), after.add_(own).clamp_(min=0.0)
+        )
+
+    def chunk(self, frames: int, batch: int) -> int:
+        """Frames whose forward probabilities are kept at a time."""
+        if 16 * self.states * batch * frames <= self.memory:
+            return max(frames, 1)
+        return math.isqrt(frames - 1) + 1
+
+    def count(self, alpha: Forward, beta: Forward, counts: torch.Tensor) -> None:
+        """Expected count of each symbol in a frame.
+
+        Args:
+            alpha: Forward probabilities of the frame.
+            beta: Backward probabilities of the frame.
+            counts: Where to write them (V, B); 0 if nothing is possible.
+        """
+        self.per_label.multiply(alpha.label * beta.label, counts)
+        # The first state has the blank as its last label, and emits none.
+        counts[0] = (alpha.blank * beta.blank).sum(0)
+        total = counts.sum(0)
+        counts.div_(torch.where(total > 0.0, total, 1.0))
+
+
+def _scale(probabilities: Forward, log_scale: torch.Tensor) -> torch.Tensor:
+    """The sum over states (B,), which is to divide the next frame's symbols."""
+    total = probabilities.label.sum(0) + probabilities.blank.sum(0)
+    total = torch.where(total > 0.0, total, 1.0)
+    log_scale += total.log()
+    return total
+
+
+class _LogZ(torch.autograd.Function):
+    @staticmethod
+    def forward(
+        ctx: Any,
+        log_probs: torch.Tensor,
+        lengths: torch.Tensor,
+        denominator: Denominator,
+    ) -> torch.Tensor:
+        symbols, log_scale = _symbols(log_probs, lengths)
+        needs_grad = ctx.needs_input_grad[0]
+        log_z, grad = _run(denominator, symbols, log_scale, needs_grad)
+        if grad is not None:
+            padding = _padding(lengths, log_probs.size(1))
+            grad = grad.permute(2, 0, 1).masked_fill(padding[:, :, None], 0.0)
+            ctx.save_for_backward(grad.to(log_probs.dtype))
+        return log_z
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(
+        ctx: Any, grad_output: torch.Tensor
+    ) -> tuple[torch.Tensor, None, None]:
+        (grad,) = ctx.saved_tensors
+        # Where nothing is possible, the gradient is 0 whatever comes in.
+        incoming = torch.nan_to_num(grad_output).to(grad.dtype)
+        return grad * incoming[:, None, None], None, None
+
+
+def _padding(lengths: torch.Tensor, frames: int) -> torch.Tensor:
+    """Which frames are padding (B, T)."""
+    steps = torch.arange(frames, device=lengths.device)
+    return steps >= lengths[:, None]
+
+
+def _symbols(
+    log_probs: torch.Tensor, lengths: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Probabilities (T, V, B), the largest one of each frame 1, and their logs' sum.
+
+    In padding, the blank has probability 1 and all else 0, which leaves the sum over
+    states, and with it Z, as it is.
+    """
+    log_probs = log_probs.detach().double().permute(1, 2, 0)
+    padding = _padding(lengths.to(log_probs.device), log_probs.size(0)).T
+    largest = log_probs.amax(1)
+    largest = torch.where(largest > -math.inf, largest, 0.0)
+    symbols = (log_probs - largest[:, None]).exp()
+    symbols = symbols.masked_fill(padding[:, None], 0.0)
+    symbols[:, 0].masked_fill_(padding, 1.0)
+    return symbols, largest.masked_fill(padding, 0.0).sum(0)
+
+
+def _run(
+    denominator: Denominator,
+    symbols: torch.Tensor,
+    log_scale: torch.Tensor,
+    needs_grad: bool,
+) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Sum over paths, and count symbols.
+
+    Args:
+        denominator: The recursions.
+        symbols: Probabilities of symbols (T, V, B).
+        log_scale: What they were divided by, as a logarithm (B,).
+        needs_grad: Whether to count symbols.
+
+    Returns:
+        log Z (B,), and expected counts (T, V, B) if asked for.
+    """
+    frames, _, batch = symbols.shape
+    chunk = denominator.chunk(frames, batch) if needs_grad else frames + 1
+    alpha = denominator.first(batch)
+    starts: list[Forward] = []
+    kept: list[Forward] = []
+    scale = torch.ones_like(log_scale)
+    scales = []
+    for t in range(frames):
+        if needs_grad and t % chunk == 0:
+            starts.append(alpha)
+            kept = []
+        alpha = denominator.forward_step(alpha, symbols[t] / scale)
+        scales.append(scale)
+        scale = _scale(alpha, log_scale)
+        if needs_grad:
+            kept.append(alpha)
+    end = ((alpha.label + alpha.blank) * denominator.final).sum(0)
+    log_z = log_scale + (end / scale).log()
+    if not needs_grad:
+        return log_z, None
+    grad = torch.empty_like(symbols)
+    beta = Forward(*(denominator.final.expand(-1, batch) for _ in range(2)))
+    for number in reversed(range(len(starts))):
+        first = number * chunk
+        if not kept:
+            alpha = starts[number]
+            for t in range(first, first + chunk):
+                alpha = denominator.forward_step(alpha, symbols[t] / scales[t])
+                kept.append(alpha)
+        for t in reversed(range(first, first + len(kept))):
+            denominator.count(kept.pop(), beta, grad[t])
+            # Not those of the forward recursion, with which they could overflow. All
+            # that is possible after a label is possible after a blank.
+            total = beta.blank.sum(0)
+            scale = torch.where(total > 0.0, total, 1.0)
+            beta = denominator.backward_step(beta, symbols[t] / scale)
+    return log_z, grad
