@@ -34,7 +34,7 @@ setup(
     ],
     packages=find_packages(include=["espnet_stnas", "espnet_stnas.*"]),
     # Types are for those who import us, too (PEP 561).
-    package_data={"espnet_stnas": ["py.typed"]},
+    package_data={"espnet_stnas": ["py.typed", "report/page.html"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
         "espnet>=202511",
@@ -47,6 +47,8 @@ setup(
         # What ESPnet trains ASR with by default, and does not (all) require.
         "editdistance>=0.6",
         "matplotlib>=3.7",
+        "jinja2>=3.1",
+        "tqdm>=4.60",
         "tensorboard>=2.14",
     ],
     extras_require={

@@ -9,7 +9,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from espnet2.tasks.asr import ASRTask
@@ -168,6 +168,24 @@ def _train_seconds(path: Path) -> float:
             f"{file} cannot be read ({error}); accepted is a number of seconds on "
             "each line"
         ) from None
+
+
+def count_parameters(path: PathLike) -> Optional[int]:
+    """The parameters of the whole model of a training of ESPnet's ASR.
+
+    Args:
+        path: The training experiment.
+
+    Returns:
+        Their number; None if no ASR model can be built from its config.yaml.
+    """
+    try:
+        model, _ = ASRTask.build_model_from_file(
+            str(Path(path) / "config.yaml"), None, "cpu"
+        )
+    except Exception:  # of another task, or with files that are gone
+        return None
+    return sum(p.numel() for p in model.parameters())
 
 
 @torch.no_grad()

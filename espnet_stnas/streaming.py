@@ -50,6 +50,36 @@ def view_of(architecture: SearchSpace) -> View:
     return _follow(architecture.nodes, architecture.layers)[0]
 
 
+def layer_views(space: SearchSpace) -> tuple[View, ...]:
+    """For each layer, which input frames a frame that comes out of it depends on.
+
+    In a branch over the reversed utterance, before and after are those of the branch.
+
+    Args:
+        space: An architecture; of a search space, the widest possible views.
+    """
+    found: dict[int, View] = {}
+    _note(space.nodes, space.layers, View(), found)
+    return tuple(found[index] for index in range(len(space.layers)))
+
+
+def _note(
+    nodes: Sequence[Node], layers: Sequence[Layer], before: View, found: dict[int, View]
+) -> None:
+    """Note the views of all layers of some nodes, with what is seen before them."""
+    for node in nodes:
+        if isinstance(node, Residual):
+            _note(node.body, layers, before, found)
+            _note((node.shortcut,), layers, before, found)
+        elif isinstance(node, Bidirectional):
+            _note(node.ahead, layers, before, found)
+            other = View(before.right, before.left, before.stride)
+            _note(node.back, layers, other, found)
+        else:
+            found[node] = before.then(_view_of_layer(layers[node]))
+        before = before.then(_follow((node,), layers)[0])
+
+
 def describe_view(view: View, frame_shift: float = FRAME_SHIFT) -> str:
     """Receptive field, look-ahead and frame rate, in words.
 

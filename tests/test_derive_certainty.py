@@ -6,7 +6,7 @@ import pytest
 import yaml
 
 from espnet_stnas.architecture import Architecture, search_provenance
-from espnet_stnas.bin import derive, figures
+from espnet_stnas.bin import derive, report
 from espnet_stnas.derive import describe
 from espnet_stnas.space import SearchSpace
 
@@ -138,7 +138,9 @@ def test_how_long_the_search_was_meant_to_be_counts(make, derived):
 
 
 def test_figures_of_a_search(make, tmp_path, capsys):
-    figures.main(["--search_exp", str(make(*FLIPS)), "--output_dir", str(tmp_path)])
+    report.main([str(make(*FLIPS)), "--output_dir", str(tmp_path)])
     names = [line.rsplit("/", 1)[1] for line in capsys.readouterr().out.splitlines()]
-    assert names == ["probabilities.png", "certainty.png", "architecture.png"]
-    assert all((tmp_path / name).read_bytes()[1:4] == b"PNG" for name in names)
+    assert names == [
+        *("report.html", "probabilities.png", "certainty.png", "architecture.png")
+    ]
+    assert all((tmp_path / name).read_bytes()[1:4] == b"PNG" for name in names[1:])

@@ -17,7 +17,7 @@ import torch
 import yaml
 
 from espnet_stnas.architecture import Architecture, search_provenance
-from espnet_stnas.bin import asr_search, baselines, derive, figures, score
+from espnet_stnas.bin import asr_search, baselines, derive, report, score
 from espnet_stnas.files import WriteError, write_text
 from espnet_stnas.space import SearchSpace
 from tests.fuzz.inputs import litter, refused
@@ -64,18 +64,18 @@ def experiment(tmp_path) -> Path:
     return exp
 
 
-@pytest.mark.parametrize("module", ["derive", "figures"])
+@pytest.mark.parametrize("module", ["derive", "report"])
 def test_a_full_disk_leaves_the_old_files(experiment, tmp_path, module):
     output = tmp_path / "output"
     output.mkdir()
     old = "old\n" * 100
-    name = {"derive": "arch.yaml", "figures": "probabilities.png"}[module]
+    name = {"derive": "arch.yaml", "report": "report.html"}[module]
     (output / name).write_text(old)
     options = {
-        "derive": ["--output", str(output / name)],
-        "figures": ["--output_dir", str(output)],
+        "derive": ["--search_exp", str(experiment), "--output", str(output / name)],
+        "report": [str(experiment), "--output_dir", str(output)],
     }[module]
-    sentence = on_a_full_disk(100, module, ["--search_exp", str(experiment), *options])
+    sentence = on_a_full_disk(100, module, options)
     assert sentence == f"error: {output / name} cannot be written: File too large"
     assert (output / name).read_text() == old
     assert [p.name for p in output.iterdir()] == [name]
@@ -119,13 +119,13 @@ if os.geteuid() != 0:  # root may write everywhere
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("module", [derive, figures, baselines, score])
+@pytest.mark.parametrize("module", [derive, report, baselines, score])
 def test_a_closed_directory(experiment, tmp_path, capsys, kind, module):
     output = closed(tmp_path, kind)
     (tmp_path / "text").write_text("utt1 a b\n")
     options = {
         derive: [f"--search_exp={experiment}", f"--output={output}/arch.yaml"],
-        figures: [f"--search_exp={experiment}", f"--output_dir={output}/figures"],
+        report: [str(experiment), f"--output_dir={output}/report"],
         baselines: [
             f"--search_config={experiment}/config.yaml",
             f"--train_config={tmp_path}/template.yaml",

@@ -14,7 +14,7 @@ PACKAGE = Path(espnet_stnas.__file__).parent
 # Modules (or packages) and what they may import of ours, at the top or inside.
 ALLOWED = {
     "version": set(),
-    "registry": {"encoder"},
+    "registry": {"crf", "encoder"},
     "messages": set(),
     "family": {"messages"},
     "plugins": {"family", "messages"},
@@ -37,6 +37,7 @@ ALLOWED = {
         *("cost", "architecture", "estimators", "files", "messages", "network"),
         *("ops", "space", "spec", "topology", "version"),
     },
+    "crf": {"crf", "files", "messages", "spec"},
     "loading": set(),
     "saving": {"files"},
     "encoder": {"network", "loading", "space", "spec"},
@@ -44,6 +45,10 @@ ALLOWED = {
     "certainty": {"architecture"},
     "curves": {"architecture", "files"},
     "layer_table": {"architecture", "certainty", "space", "streaming"},
+    "show": {
+        *("architecture", "files", "layer_table", "messages", "space", "spec"),
+        "streaming",
+    },
     "derive": {"architecture", "certainty", "files", "messages", "spec"},
     "streaming": {"space", "spec", "topology"},
     "weights": {"files", "space", "spec"},
@@ -64,9 +69,11 @@ NO_TORCH = ("version", "registry", "spec", "space", "files", "errors", "architec
 NO_TORCH += ("derive", "baselines", "report", "score", "corpus", "search/experiment")
 NO_TORCH += ("messages", "family", "families", "plugins")
 NO_TORCH += ("certainty", "shapes", "topology", "reference")
-NO_TORCH += ("streaming", "curves", "layer_table")
+NO_TORCH += ("streaming", "curves", "layer_table", "show")
 NO_ESPNET = ("ops", "estimators", "network", "choice", "supernet", "loading", "lengths")
 NO_ESPNET += ("scoring", "cost")
+NO_TORCH += ("crf/arpa", "crf/estimate", "crf/lm", "crf/graph")
+NO_ESPNET += ("crf/sparse", "crf/denominator", "crf/loss", "crf/criterion")
 
 
 def files(name: str) -> list[Path]:

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from espnet_stnas.architecture import Architecture
-from espnet_stnas.bin import describe
+from espnet_stnas.bin import show
 from espnet_stnas.network import build_network
 from espnet_stnas.spec import ConfigError
 from espnet_stnas.streaming import View, describe_view, view_of
@@ -108,10 +108,11 @@ def test_wrong_frame_shift_is_one_sentence(shift):
 def test_command(tmp_path, capsys):
     space = tiny_space("tdnn-C1S3D1", "tdnn-C1D2")
     Architecture(space).write(tmp_path / "a.yaml")
-    describe.main(["--arch", str(tmp_path / "a.yaml"), "--frame_shift", "20"])
+    show.main([str(tmp_path / "a.yaml"), "--frame_shift", "20"])
     out = capsys.readouterr().out
     assert "1  tdnn-C1S3D1" in out
+    assert "give --input_size" in out
     assert "receptive field: 15 frames, 300 ms (7 before, 7 after)" in out
     assert "look-ahead: 140 ms" in out
-    with pytest.raises(SystemExit, match="^error: architecture file .*no.yaml"):
-        describe.main(["--arch", str(tmp_path / "no.yaml")])
+    with pytest.raises(SystemExit, match="^error: architecture or .*no.yaml"):
+        show.main([str(tmp_path / "no.yaml")])

@@ -31,15 +31,33 @@ def parameter_table(space: SearchSpace, input_size: int) -> CostTable:
     Raises:
         ConfigError: If sizes do not fit together, or are too large.
     """
+    return CostTable.from_layers("params", space, layer_parameters(space, input_size))
+
+
+@lru_cache(maxsize=16)
+def layer_parameters(
+    space: SearchSpace, input_size: int
+) -> tuple[tuple[int, ...], ...]:
+    """The parameters of every layer: a number for each of its candidates.
+
+    Args:
+        space: The search space, or an architecture.
+        input_size: Dimensions of an input frame.
+
+    Raises:
+        ConfigError: If sizes do not fit together, or are too large.
+    """
     check_size(space, input_size)
-    costs = []
+    counts = []
     with torch.device("meta"):
         for layer, shape in zip(space.layers, space.shapes(input_size), strict=True):
             built = NetworkLayer(layer, shape, space)
-            costs.append(
-                [sum(p.numel() for p in op.parameters()) for op in built.operations]
+            counts.append(
+                tuple(
+                    sum(p.numel() for p in op.parameters()) for op in built.operations
+                )
             )
-    return CostTable.from_layers("params", space, costs)
+    return tuple(counts)
 
 
 @lru_cache(maxsize=16)

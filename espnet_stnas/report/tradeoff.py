@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from espnet_stnas.files import PathLike
-from espnet_stnas.report.figures import new_figure, save_figure
+from espnet_stnas.report.drawing import COLOURS, new_figure, save_figure
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def save_tradeoff(
     axis.plot(
         [p.cost for p in front],
         [p.error for p in front],
-        color="#0072B2",
+        color=COLOURS[0],
         drawstyle="steps-post",
         label="Pareto front",
         zorder=1,
@@ -98,7 +98,7 @@ def save_tradeoff(
             axis.scatter(
                 [p.cost for p in some],
                 [p.error for p in some],
-                color="#0072B2" if searched else "#D55E00",
+                color=COLOURS[0] if searched else COLOURS[1],
                 marker=marker,
                 label=label,
                 zorder=2,

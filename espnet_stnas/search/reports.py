@@ -1,21 +1,28 @@
-"""What a search reports of its logits after each epoch."""
+"""What a search reports of its logits after each epoch, and of its start."""
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
+from datetime import datetime
 from pathlib import Path
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
 import torch
-from espnet2.train.reporter import SubReporter
+from espnet2.train.reporter import SubReporter, aggregate
 
 from espnet_stnas.architecture import Architecture, search_provenance
 from espnet_stnas.certainty import margin
 from espnet_stnas.cost.goal import CostTerm
+from espnet_stnas.cost.latency import device_name
+from espnet_stnas.curves import Moment, note_run, write_moment
 from espnet_stnas.files import PathLike
 from espnet_stnas.search.cost import cost_provenance, cost_report
 from espnet_stnas.search.iterators import Batch
 from espnet_stnas.supernet import Supernet
+
+if TYPE_CHECKING:
+    from espnet_stnas.search.trainer import SearchTrainerOptions
 
 
 def epoch_report(supernet: Supernet, cost: Optional[CostTerm]) -> dict[str, float]:
@@ -72,6 +79,48 @@ def write_epoch(
     provenance.update(cost_provenance(supernet, cost))
     Architecture(supernet.architecture(), provenance).write(
         Path(output_dir) / "architectures" / f"{epoch}epoch.yaml"
+    )
+
+
+def write_validation(
+    supernet: Supernet,
+    cost: Optional[CostTerm],
+    reporter: SubReporter,
+    options: SearchTrainerOptions,
+) -> None:
+    """Add the end of an epoch to its curves.
+
+    Args:
+        supernet: The supernet.
+        cost: The cost term, if there is one.
+        reporter: That of the validation.
+        options: Options of the search.
+    """
+    epoch = reporter.get_epoch()
+    losses = reporter.stats.get("loss")
+    moment = Moment(
+        epoch=epoch,
+        step=1,
+        steps=1,
+        warmup=epoch <= options.warmup_epochs,
+        valid_loss=float(aggregate(list(losses))) if losses else None,
+        probabilities=tuple(tuple(pi.tolist()) for pi in supernet.probabilities()),
+        **cost_report(supernet, cost),
+    )
+    write_moment(options.output_dir, moment)
+
+
+def note_start(options: SearchTrainerOptions) -> None:
+    """Note the command that starts or continues a search, and on what it runs."""
+    command = list(sys.orig_argv)
+    if "multiprocessing" in " ".join(command[:4]):
+        # A process that ESPnet started for a GPU: it has its arguments alone.
+        command = [command[0], *sys.argv]
+    note_run(
+        options.output_dir,
+        started=datetime.now().isoformat(sep=" ", timespec="seconds"),
+        device=device_name(torch.device("cuda" if options.ngpu > 0 else "cpu")),
+        command=command,
     )
 
 

@@ -17,6 +17,7 @@ from espnet_stnas.search.joint_step import JointStep
 from espnet_stnas.search.randomness import path_generator
 from espnet_stnas.search.ranks import stop_together, union_over_ranks
 from espnet_stnas.search.skips import Skips, Updates
+from espnet_stnas.search.step_log import StepLog
 from espnet_stnas.search.traffic import PathTraffic
 from espnet_stnas.supernet import Gates, Supernet
 
@@ -42,6 +43,7 @@ class SearchSteps:
         updates: Counts the updates of the weights.
         skips: Counts those that are skipped.
         device: Where to agree with other ranks, or None if there are none.
+        log: Follows the steps, if they are to be followed.
         traffic: Is told which gradients are to be sent to other ranks.
         rank: Whose paths to draw, if each rank draws its own; None if all draw alike.
     """
@@ -61,6 +63,7 @@ class SearchSteps:
         updates: Updates,
         skips: Skips,
         device: Optional[str] = None,
+        log: Optional[StepLog] = None,
         traffic: Optional[PathTraffic] = None,
         rank: Optional[int] = None,
     ) -> None:
@@ -76,6 +79,7 @@ class SearchSteps:
         self.updates = updates
         self.skips = skips
         self.device = device
+        self.log = log
         self.traffic = traffic
         self.rank = rank
         self._running: Optional[Generator[Batch, None, None]] = None
@@ -115,8 +119,12 @@ class SearchSteps:
                 self._announce(gates)
                 with self.supernet.routed(gates):
                     yield batch
-                if step % self.accum_grad == 0 and not self.no_forward_run:
+                if self.no_forward_run:
+                    continue
+                if step % self.accum_grad == 0:
                     self.skips.count(self.updates.made > made, batch[0])
+                if self.log is not None:
+                    self.log(step)
 
     def _announce(self, gates: Gates) -> None:
         """Say which candidates any rank will train."""

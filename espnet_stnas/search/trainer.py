@@ -6,7 +6,7 @@ import argparse
 import dataclasses
 from collections.abc import Iterable, Sequence
 from contextlib import closing, nullcontext
-from typing import Any
+from typing import Any, Optional
 
 import torch
 from espnet2.train.distributed_utils import DistributedOption
@@ -24,10 +24,18 @@ from espnet_stnas.search.guards import warn
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.joint_step import JointStep
 from espnet_stnas.search.logit_update import LogitUpdate
+from espnet_stnas.search.pictures import show_architecture
 from espnet_stnas.search.ranks import refuse_divergence
-from espnet_stnas.search.reports import epoch_report, reporting, write_epoch
+from espnet_stnas.search.reports import (
+    epoch_report,
+    note_start,
+    reporting,
+    write_epoch,
+    write_validation,
+)
 from espnet_stnas.search.schedulers import after_warmup
 from espnet_stnas.search.skips import MAX_SKIPPED, Skips, Updates, poisoned_losses
+from espnet_stnas.search.step_log import StepLog, step_log
 from espnet_stnas.search.steps import SearchSteps
 from espnet_stnas.search.traffic import path_traffic
 from espnet_stnas.spec import ConfigError
@@ -119,6 +127,8 @@ class SearchTrainer(Trainer):
         """Train; see ESPnet's Trainer."""
         weights, logits = schedulers
         delayed = after_warmup(logits, trainer_options.warmup_epochs)
+        if kwargs["distributed_option"].dist_rank in (None, 0):
+            note_start(trainer_options)
         with whole_saves():
             super().run(
                 schedulers=[weights, delayed],
@@ -148,9 +158,14 @@ class SearchTrainer(Trainer):
             # What is left of an accumulation is not saved with a checkpoint either;
             # dropping it keeps resumed and uninterrupted searches the same.
             optimizer.zero_grad()
+        plain = _plain(model)
+        log = None
+        if distributed_option.dist_rank in (None, 0):
+            log = step_log(find_supernet(plain), iterator, reporter, options)
         steps = cls._build_steps(
             model,
             iterator,
+            log=log,
             reporter=reporter,
             options=options,
             distributed_option=distributed_option,
@@ -158,10 +173,10 @@ class SearchTrainer(Trainer):
             scheduler=schedulers[1],
             scaler=scaler,
         )
-        plain = _plain(model)
         same_paths = options.path_draws == "same" and distributed_option.distributed
         synchronised = synchronised_statistics(plain) if same_paths else nullcontext()
-        with poisoned_losses(plain), synchronised, closing(steps):
+        following = nullcontext() if log is None else log
+        with poisoned_losses(plain), synchronised, following, closing(steps):
             invalid = super().train_one_epoch(
                 model=model,
                 iterator=steps,
@@ -174,6 +189,9 @@ class SearchTrainer(Trainer):
                 distributed_option=distributed_option,
             )
         steps.report_skips()
+        if log is not None:
+            log.finish()
+            show_architecture(find_supernet(plain), summary_writer, options, reporter)
         return invalid
 
     @classmethod
@@ -182,6 +200,7 @@ class SearchTrainer(Trainer):
         model: torch.nn.Module,
         batches: SearchBatches,
         *,
+        log: Optional[StepLog],
         reporter: SubReporter,
         options: SearchTrainerOptions,
         distributed_option: DistributedOption,
@@ -227,6 +246,7 @@ class SearchTrainer(Trainer):
             updates=Updates(optimizers[0]),
             skips=Skips("weight", optimizers[0], options.max_skipped_steps),
             device=device if distributed else None,
+            log=log,
             traffic=path_traffic(model, supernet) if distributed else None,
             rank=distributed_option.dist_rank if own_draws else None,
         )
@@ -260,7 +280,8 @@ class SearchTrainer(Trainer):
         if distributed_option.distributed:
             device = "cuda" if options.ngpu > 0 else "cpu"
             refuse_divergence(_plain(model), reporter.get_epoch(), device)
-        if not distributed_option.distributed or distributed_option.dist_rank == 0:
+        if distributed_option.dist_rank in (None, 0):
+            write_validation(supernet, cost, reporter, options)
             write_epoch(
                 supernet,
                 cost,

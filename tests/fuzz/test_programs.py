@@ -18,8 +18,8 @@ from espnet_stnas.bin import (
     baselines,
     check_features,
     derive,
-    figures,
     make_digits,
+    report,
     results,
     score,
 )
@@ -158,15 +158,14 @@ def test_check_features(root, capsys, draws):
 
 @fuzz(8)
 @given(draws=st.data())
-def test_figures(root, capsys, draws):
+def test_report(root, capsys, draws):
     file = root / draws.draw(st.sampled_from(FILES[:3]))
     whole = file.read_bytes()
     file.write_bytes(draws.draw(damaged_bytes(yaml.safe_load(whole))))
-    output = root / "figures"
+    output = root / "report"
     output.mkdir(exist_ok=True)
-    options = [f"--search_exp={root}/exp", f"--output_dir={output}"]
     try:
-        failed = refused(figures.main, options, capsys)
+        failed = refused(report.main, [f"{root}/exp", f"--output_dir={output}"], capsys)
     finally:
         file.write_bytes(whole)
     check_output(output, failed)

@@ -10,7 +10,7 @@ as run.sh's README says, or in ESPnet's egs2/TEMPLATE/asr1/db.sh).
 
 Stages:
    1  data preparation            }                 11  search
-   2  speed perturbation          }                 12  derive, draw figures
+   2  speed perturbation          }                 12  derive, report
    3  format wav.scp              } as in           13  retrain (asr.sh's 11)
    4  remove long and short ones  } ESPnet's        14  decode  (asr.sh's 12)
    5  token list                  } asr.sh          15  score   (asr.sh's 13)
@@ -312,9 +312,9 @@ if in_stages 12; then
         --output "${derived}/architecture.yaml" \
         --train_config "${train_config}" --train_output "${derived}/train.yaml" \
         || resume_hint 12
-    [ -n "${arch}" ] || "${program[0]}" -m espnet_stnas.bin.figures \
-        --search_exp "${search_exp}" --arch "${derived}/architecture.yaml" \
-        --output_dir "${derived}/figures" || resume_hint 12
+    [ -n "${arch}" ] || "${program[0]}" -m espnet_stnas.bin.report "${search_exp}" \
+        --arch "${derived}/architecture.yaml" --output_dir "${derived}/report" \
+        || resume_hint 12
 fi
 
 if in_stages 13 || in_stages 14 || in_stages 15 || in_stages 16; then

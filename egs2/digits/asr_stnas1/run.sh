@@ -9,7 +9,7 @@ Stages:
   1  corpus                     5  retrain the derived encoder
   2  token list, statistics     6  decode
   3  search                     7  score
-  4  derive, draw figures       8  baselines (with --baselines true)
+  4  derive, report             8  baselines (with --baselines true)
 A stage that was killed goes on where it stopped (training: at the last epoch) when
 run.sh is called again with the same options.
 
@@ -161,15 +161,31 @@ shape_opts=(
     --resume true
 )
 
-# Run a command with its output added to a log file. Show the epochs that a training
-# starts, and the end of the log if the command fails.
+# Show lines as they come: on a terminal, each in place of the one before.
+progress() {
+    local line columns
+    if [ ! -t 1 ]; then
+        cat
+        return
+    fi
+    columns=$(tput cols 2> /dev/null || echo 80)
+    while IFS= read -r line; do
+        printf '\r\033[K%s' "${line:0:columns}"
+    done
+    printf '\r\033[K'
+}
+
+# Run a command with its output added to a log file. Show how far a search or a training
+# is, and the end of the log if the command fails.
 logged() {
     local file=$1
     shift
     mkdir -p "$(dirname "${file}")"
     log "-> ${file}"
     if ! "$@" 2>&1 | tee -a "${file}" \
-        | { grep --line-buffered -oE '[0-9]+/[0-9]+epoch started.*' || true; }; then
+        | { grep --line-buffered -oE \
+            '[0-9]+/[0-9]+epoch started.*|epoch [0-9]+/[0-9]+.*, step .*' || true; } \
+        | progress; then
         tail -n 15 "${file}" >&2
         die "this failed: $*; all of its output is in ${file}"
     fi
@@ -229,6 +245,12 @@ score() {
         --hyp "$1/decode_test/text" --output "$1/decode_test/score.yaml"
 }
 
+# A page about the search, and about encoders that were trained.
+report() {
+    "${python[@]}" -m espnet_stnas.bin.report "$@" \
+        --arch "${exp}/architecture.yaml" --output_dir "${exp}/report"
+}
+
 wanted() {
     [[ " ${kinds[*]} " == *" $1 "* ]]
 }
@@ -273,12 +295,11 @@ if in_stages 3; then
 fi
 
 if in_stages 4; then
-    log "Stage 4: derive the architecture, draw figures"
+    log "Stage 4: derive the architecture, report on the search"
     "${python[@]}" -m espnet_stnas.bin.derive --search_exp "${exp}/search" \
         --output "${exp}/architecture.yaml" \
         --train_config "${train_config}" --train_output "${exp}/derived.yaml"
-    "${python[@]}" -m espnet_stnas.bin.figures --search_exp "${exp}/search" \
-        --arch "${exp}/architecture.yaml" --output_dir "${exp}/figures"
+    report "${exp}/search"
 fi
 
 if in_stages 5; then
@@ -347,6 +368,7 @@ if in_stages 8 && [ "${#kinds[@]}" -gt 0 ]; then
     logged "${exp}/results.log" "${python[@]}" -m espnet_stnas.bin.results "${dirs[@]}" \
         --data "${data}/test" --output "${exp}/results.md"
     cat "${exp}/results.md"
+    logged "${exp}/results.log" report "${exp}/search" "${dirs[@]}"
 fi
 
 log "done in ${SECONDS} s"

@@ -1,0 +1,119 @@
+"""What all figures share: colours that everybody can tell apart, and safe files."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from espnet_stnas.files import PathLike, writing
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+# Okabe and Ito's colours, which colour-blind people can tell apart, dark ones first.
+COLOURS = (
+    "#0072B2",
+    "#D55E00",
+    "#009E73",
+    "#CC79A7",
+    "#E69F00",
+    "#56B4E9",
+    "#000000",
+    "#999999",
+)
+# What comes after as many lines as there are colours differs in these.
+STYLES = ("-", "--", ":", "-.")
+TEXT = "0.1"
+# matplotlib draws less than 2^16 pixels to a side.
+_MOST_PIXELS = 65_000
+_DPI = 150.0
+
+
+def style(number: int) -> Mapping[str, Any]:
+    """Colour and line style of the line of a number from 0."""
+    return {
+        "color": COLOURS[number % len(COLOURS)],
+        "linestyle": STYLES[number // len(COLOURS) % len(STYLES)],
+    }
+
+
+def new_figure(width: float, height: float) -> Figure:
+    """An empty figure, in inches."""
+    # Not through pyplot: no global state, no display.
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def shade_warmup(axis: Axes, end: float) -> None:
+    """Shade the warm-up, in epochs."""
+    if end > 0:
+        axis.axvspan(0, end, color="0.92", zorder=0)
+
+
+def prepare(axis: Axes, epochs: float) -> None:
+    """Prepare an axis for curves over epochs."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_xlim(0, max(epochs, 1e-9))
+    axis.grid(color="0.85", linewidth=0.6)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=6, integer=True))
+    axis.tick_params(colors=TEXT)
+
+
+def add_legend(figure: Figure, axes: Sequence[Axes], title: str) -> None:
+    """One legend above all panels, with every label once: it covers no data."""
+    handles: dict[str, Any] = {}
+    for axis in axes:
+        for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
+            handles.setdefault(label, handle)
+    # As many columns as the longest label leaves room for, a tenth of an inch a letter.
+    longest = max((len(label) for label in handles), default=1)
+    columns = int(figure.get_size_inches()[0] / (0.085 * longest + 0.6))
+    figure.legend(
+        handles.values(),
+        handles.keys(),
+        loc="outside upper center",
+        ncols=max(1, min(len(handles), columns)),
+        frameon=False,
+        title=title,
+    )
+
+
+def figure_svg(figure: Figure) -> str:
+    """A figure as the text of an SVG element, to stand in a page."""
+    from matplotlib import rc_context
+
+    buffer = io.StringIO()
+    # Names of shapes must not be those of other figures on the page; without dates and
+    # random names, equal figures are equal text.
+    with rc_context({"svg.hashsalt": str(id(figure)), "svg.fonttype": "path"}):
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=16)
+
+
+def save_figure(figure: Figure, path: PathLike) -> None:
+    """Write a figure, whole or not at all, in the format of the file's suffix."""
+    with writing(path):
+        _save_whole(figure, Path(path))
+
+
+def _save_whole(figure: Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
+    os.close(handle)
+    try:
+        dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
+        figure.savefig(temporary, dpi=dpi)
+        os.chmod(temporary, 0o644)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise

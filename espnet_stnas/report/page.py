@@ -1,0 +1,172 @@
+"""The report as one HTML file that needs nothing else. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Optional
+
+from espnet_stnas.files import dump_yaml
+from espnet_stnas.layer_table import field_in_words
+from espnet_stnas.report.curves import (
+    certainty_figure,
+    comparison_figure,
+    loss_figure,
+    probability_figure,
+    schedule_figure,
+)
+from espnet_stnas.report.drawing import figure_svg
+from espnet_stnas.report.graph import architecture_figure
+from espnet_stnas.report.summary import Summary, command_of
+from espnet_stnas.report.trainings import Training
+from espnet_stnas.streaming import FRAME_SHIFT
+from espnet_stnas.version import __version__
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
+# Units of the kinds of cost, on axes.
+_UNITS = {
+    "params": "parameters",
+    "macs": "multiply-accumulates",
+    "latency": "microseconds",
+}
+
+
+def figures_of(summary: Summary) -> dict[str, Figure]:
+    """All figures of a search, by the names of their files."""
+    found = {
+        "probabilities": probability_figure(summary.space, summary.moments),
+        "certainty": certainty_figure(summary.space, summary.moments),
+        "losses": loss_figure(summary.moments),
+        "schedules": schedule_figure(
+            summary.moments,
+            _UNITS.get(summary.cost_kind, summary.cost_kind),
+            summary.cost_target,
+        ),
+        "architecture": architecture_figure(summary.architecture.space, summary.rows),
+    }
+    return {name: figure for name, figure in found.items() if figure is not None}
+
+
+def report_page(
+    summaries: Sequence[tuple[Summary, Mapping[str, Figure]]],
+    trainings: Sequence[Training] = (),
+) -> str:
+    """The text of the page.
+
+    Args:
+        summaries: The searches, with their figures (:func:`figures_of`).
+        trainings: Trained encoders to compare.
+    """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    searches = [_search(summary, figures) for summary, figures in summaries]
+    alone = [summary for summary, _ in summaries]
+    title = "Searches" if len(alone) > 1 else f"Search {alone[0].name}"
+    return environment.get_template("page.html").render(
+        title=title,
+        version=__version__,
+        date=datetime.now().strftime("%Y-%m-%d %H:%M"),
+        searches=searches,
+        trainings=[(t, score) for t in trainings for score in t.scores or (None,)],
+        **_side_by_side(alone),
+    )
+
+
+def facts_of(summary: Summary) -> list[tuple[str, str]]:
+    """What to know of an architecture, by name."""
+    parameters = summary.parameters
+    entropy = summary.mean_entropy
+    view = summary.view
+    facts = {
+        "parameters of the encoder": "" if parameters is None else f"{parameters:,}",
+        "receptive field": field_in_words(view),
+        "look-ahead": summary.look_ahead,
+        "frame rate": f"{1000 / (FRAME_SHIFT * view.stride):.4g} Hz, 1 frame in "
+        f"{view.stride}",
+        "mean entropy": "" if entropy is None else f"{entropy:.3f} nats",
+    }
+    return [(name, value) for name, value in facts.items() if value]
+
+
+def _search(summary: Summary, figures: Mapping[str, Figure]) -> dict[str, Any]:
+    """What the template needs of a search."""
+    from markupsafe import Markup
+
+    # Figures hold labels only as shapes and escaped text.
+    svg = {name: Markup(figure_svg(figure)) for name, figure in figures.items()}
+    known = {c.layer: c for c in summary.certainties}
+    conf = {"encoder": "stnas", "encoder_conf": summary.architecture.space.to_conf()}
+    versions = summary.architecture.provenance.get("versions")
+    return {
+        "name": summary.name,
+        "status": summary.status,
+        "space": summary.space,
+        "architecture": summary.architecture,
+        "doubts": summary.doubts,
+        "facts": facts_of(summary),
+        "layers": [(row, known.get(row.number)) for row in summary.rows],
+        "graph": svg["architecture"],
+        "probabilities": svg["probabilities"],
+        "certainty": svg["certainty"],
+        "losses": svg.get("losses"),
+        "schedules": svg.get("schedules"),
+        "yaml": dump_yaml(conf),
+        "commands": [_run(run) for run in summary.runs],
+        "versions": sorted(versions.items()) if isinstance(versions, dict) else [],
+        "settings": [(name, str(value)) for name, value in summary.settings.items()],
+    }
+
+
+def _run(run: Mapping[str, Any]) -> dict[str, str]:
+    parts = [f"Started {run['started']}" if "started" in run else "Started"]
+    if run.get("epoch", 1) != 1:
+        parts.append(f"again, from epoch {run['epoch']}")
+    parts += [f"on {run['device']}"] if "device" in run else []
+    return {"text": " ".join(parts), "command": command_of(run)}
+
+
+def _side_by_side(summaries: Sequence[Summary]) -> dict[str, Any]:
+    """What compares several searches."""
+    from markupsafe import Markup
+
+    if len(summaries) < 2:
+        return {"facts": [], "comparison": "", "decisions": []}
+    facts: dict[str, list[str]] = {
+        "state": [s.status for s in summaries],
+        "architectures": [f"{s.space.num_architectures:,}" for s in summaries],
+        "doubtful choices": [str(len({d.layer for d in s.doubts})) for s in summaries],
+    }
+    for key in ("estimator", "estimator_conf", "cost_conf", "warmup_epochs", "seed"):
+        values = [str(s.settings.get(key, "")) for s in summaries]
+        if any(values):
+            facts[key] = values
+    own = [dict(facts_of(s)) for s in summaries]
+    for name in dict.fromkeys(name for o in own for name in o):
+        facts[name] = [o.get(name, "") for o in own]
+    figure = comparison_figure([(s.name, s.moments) for s in summaries])
+    return {
+        "facts": list(facts.items()),
+        "comparison": Markup(figure_svg(figure)),
+        "decisions": _decisions(summaries),
+    }
+
+
+def _decisions(summaries: Sequence[Summary]) -> list[tuple[int, list[Optional[str]]]]:
+    """The operations of all layers, where all searches have as many."""
+    lengths = {len(s.rows) for s in summaries}
+    if len(lengths) > 1:
+        return []
+    return [
+        (number, [s.rows[number - 1].op for s in summaries])
+        for number in range(1, lengths.pop() + 1)
+    ]

@@ -1,0 +1,197 @@
+"""Everything that a report tells of one search, gathered. No torch."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from espnet_stnas.architecture import Architecture
+from espnet_stnas.certainty import Certainty, Doubt, certainties, doubts, entropy
+from espnet_stnas.curves import Moment, moments_of, read_curves, read_runs
+from espnet_stnas.files import PathLike, read_yaml_mapping
+from espnet_stnas.layer_table import LayerRow, architecture_rows
+from espnet_stnas.search.experiment import SearchExperiment
+from espnet_stnas.space import SearchSpace
+from espnet_stnas.spec import ConfigError
+from espnet_stnas.streaming import FRAME_SHIFT, View, view_of
+
+# What somebody who wants to know how a search was made asks for first.
+SETTINGS = (
+    *("task", "seed", "estimator", "estimator_conf", "cost_conf", "warmup_epochs"),
+    *("max_epoch", "arch_data", "arch_fraction", "optim", "optim_conf", "scheduler"),
+    *("scheduler_conf", "optim2", "optim2_conf", "scheduler2", "scheduler2_conf"),
+    *("batch_type", "batch_size", "batch_bins", "accum_grad", "grad_clip", "use_amp"),
+    *("train_dtype", "ngpu", "dist_world_size", "num_iters_per_epoch"),
+)
+
+# The parameters of every layer of a space with frames of a size, by candidate.
+Parameters = Callable[[SearchSpace, int], Sequence[Sequence[int]]]
+
+
+@dataclass(frozen=True)
+class Summary:
+    """A search, as far as it has come.
+
+    Args:
+        experiment: The search.
+        architecture: The most probable architecture of its last epoch, or the one that
+            was derived from it.
+        rows: The layers of the architecture.
+        moments: The search over time, in order.
+        certainties: How sure it is of each choice.
+        doubts: Reasons to doubt it.
+        epochs: Epochs that are finished.
+        longest: Epochs that were asked for, if that is known.
+        settings: Options of the search.
+        runs: How it was started, the first time first.
+    """
+
+    experiment: SearchExperiment
+    architecture: Architecture
+    rows: tuple[LayerRow, ...]
+    moments: tuple[Moment, ...]
+    certainties: tuple[Certainty, ...]
+    doubts: tuple[Doubt, ...]
+    epochs: int
+    longest: Optional[int]
+    settings: Mapping[str, Any]
+    runs: tuple[Mapping[str, Any], ...]
+
+    @property
+    def name(self) -> str:
+        """The directory of the search, in one word or two."""
+        path = self.experiment.path.resolve()
+        # Recipes call it search, in the directory of the experiment.
+        return f"{path.parent.name}/{path.name}" if path.name == "search" else path.name
+
+    @property
+    def space(self) -> SearchSpace:
+        """The search space."""
+        return self.experiment.space
+
+    @property
+    def finished(self) -> bool:
+        """Whether all epochs are done that were asked for."""
+        return self.longest is not None and self.epochs >= self.longest
+
+    @property
+    def status(self) -> str:
+        """How far it has come, in words."""
+        of = "" if self.longest is None else f" of {self.longest}"
+        phase = self.architecture.provenance.get("phase")
+        note = ", still in the warm-up" if phase == "warm-up" else ""
+        if self.finished:
+            return f"finished after {self.epochs} epochs{note}"
+        return f"{self.epochs}{of} epochs done{note}"
+
+    @property
+    def parameters(self) -> Optional[int]:
+        """Of the architecture: its encoder alone. None if they are not known."""
+        counts = [row.parameters for row in self.rows]
+        return sum(c[0] for c in counts if c) if all(counts) else None
+
+    @property
+    def view(self) -> View:
+        """What an output frame of the architecture sees."""
+        return view_of(self.architecture.space)
+
+    @property
+    def look_ahead(self) -> str:
+        """In words, with frames of the usual distance."""
+        if math.isinf(self.view.right):
+            return "the whole utterance"
+        return f"{self.view.right * FRAME_SHIFT:g} ms (frames {FRAME_SHIFT:g} ms apart)"
+
+    @property
+    def mean_entropy(self) -> Optional[float]:
+        """Mean entropy of the choices at the last moment, in nats."""
+        found = next((m for m in reversed(self.moments) if m.probabilities), None)
+        if found is None:
+            return None
+        return sum(map(entropy, found.probabilities)) / len(found.probabilities)
+
+    @property
+    def cost_target(self) -> Optional[float]:
+        """The target of the cost, in units of its kind, if the search has one."""
+        cost = self.architecture.provenance.get("cost")
+        target = cost.get("target") if isinstance(cost, dict) else None
+        return float(target) if isinstance(target, (int, float)) else None
+
+    @property
+    def cost_kind(self) -> str:
+        """The kind of cost that the search knows, or nothing."""
+        cost = self.architecture.provenance.get("cost")
+        return str(cost.get("kind", "")) if isinstance(cost, dict) else ""
+
+
+def summarise(
+    path: PathLike,
+    *,
+    arch: Optional[PathLike] = None,
+    parameters: Optional[Parameters] = None,
+) -> Summary:
+    """Gather what a search has on disk, also while it runs.
+
+    Args:
+        path: The output directory of the search.
+        arch: The architecture file that was derived from it; None: the last epoch's.
+        parameters: Counts parameters; None: they are not known.
+
+    Raises:
+        ConfigError: If it is no search, has finished no epoch, or a file is damaged, or
+            the architecture is not one of its space.
+    """
+    experiment = SearchExperiment.open(path)
+    history = experiment.history()
+    architecture = experiment.architecture()
+    if arch is not None:
+        architecture = Architecture.read(arch)
+        try:
+            experiment.space.index(architecture.space)
+        except ConfigError as error:
+            raise ConfigError(f"{arch} is not of the search {path}: {error}") from None
+    size = architecture.provenance.get("input_size")
+    counts = None
+    if parameters is not None and type(size) is int:
+        counts = parameters(architecture.space, size)
+    moments = tuple(read_curves(path))
+    fitting = tuple(len(c.candidates) for c in experiment.space.choices)
+    moments = tuple(m for m in moments if _fits(m, fitting))
+    config = read_yaml_mapping(Path(path) / "config.yaml", "experiment config")
+    longest = config.get("max_epoch")
+    epochs = experiment.epochs[-1]
+    finished = type(longest) is int and epochs >= longest
+    return Summary(
+        experiment=experiment,
+        architecture=architecture,
+        rows=tuple(architecture_rows(architecture, counts)),
+        moments=moments or tuple(moments_of(history)),
+        certainties=tuple(certainties(history)),
+        doubts=tuple(doubts(history, experiment.plan, ended=finished)),
+        epochs=epochs,
+        longest=longest if type(longest) is int else None,
+        settings={
+            key: config[key]
+            for key in SETTINGS
+            if config.get(key) not in (None, {}, [], "")
+        },
+        runs=tuple(read_runs(path)),
+    )
+
+
+def _fits(moment: Moment, sizes: Sequence[int]) -> bool:
+    """Whether a moment is of a space with choices of these sizes."""
+    found = tuple(len(pi) for pi in moment.probabilities)
+    return found in (tuple(sizes), ())
+
+
+def command_of(run: Mapping[str, Any]) -> str:
+    """The command line of a start, to be pasted into a shell; empty if unknown."""
+    words = run.get("command")
+    if not isinstance(words, list):
+        return ""
+    return shlex.join(str(word) for word in words)

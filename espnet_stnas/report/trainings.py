@@ -1,0 +1,111 @@
+"""What is known of trained encoders: their names and error rates. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Optional
+
+from espnet_stnas.files import PathLike, read_yaml_mapping
+from espnet_stnas.messages import shown
+from espnet_stnas.spec import ConfigError
+
+# The line of sclite's table with the sums, in result.txt of ESPnet's asr.sh: sentences,
+# words | correct, substitutions, deletions, insertions, errors, sentences with errors.
+_SCLITE = re.compile(
+    r"\|\s*Sum/Avg\s*\|\s*(\d+)\s+(\d+)\s*\|"
+    r"\s*[\d.]+\s+[\d.]+\s+[\d.]+\s+[\d.]+\s+([\d.]+)\s+([\d.]+)\s*\|"
+)
+
+
+@dataclass(frozen=True)
+class Score:
+    """Error rates on one test set, percent.
+
+    Args:
+        test: The directory of the decoding, relative to the training.
+        wer: Of words, if it is known.
+        cer: Of characters, if it is known.
+    """
+
+    test: str
+    wer: Optional[float] = None
+    cer: Optional[float] = None
+
+
+@dataclass(frozen=True)
+class Training:
+    """A training experiment of ESPnet.
+
+    Args:
+        path: Its directory.
+        encoder: Name of its encoder.
+        scores: Error rates, one of each test set; none if nothing was scored.
+        parameters: Of the whole model, if they are known.
+    """
+
+    path: Path
+    encoder: str
+    scores: tuple[Score, ...]
+    parameters: Optional[int] = None
+
+    @property
+    def name(self) -> str:
+        """The name of its directory."""
+        return self.path.name
+
+
+def open_training(path: PathLike, parameters: Optional[int] = None) -> Training:
+    """Read what there is of a training experiment.
+
+    Args:
+        path: Its directory.
+        parameters: Of the whole model, if they are known.
+
+    Raises:
+        ConfigError: If it is no experiment, or a file of it is damaged.
+    """
+    path = Path(path)
+    config = read_yaml_mapping(path / "config.yaml", "training config")
+    return Training(
+        path,
+        str(config.get("encoder", "default")),
+        tuple(sorted(_scores(path), key=lambda score: score.test)),
+        parameters,
+    )
+
+
+def _scores(path: Path) -> Iterator[Score]:
+    for file in path.glob("**/score.yaml"):
+        values = read_yaml_mapping(file, "score file")
+        rates = {k: _rate(file, values.get(k), k) for k in ("wer", "cer")}
+        yield Score(str(file.parent.relative_to(path)), **rates)
+    places = {file.parent.parent for file in path.glob("**/score_*er/result.txt")}
+    for place in places:
+        rates = {
+            k: _sclite(place / f"score_{k}" / "result.txt") for k in ("wer", "cer")
+        }
+        if any(rate is not None for rate in rates.values()):
+            yield Score(str(place.relative_to(path)), **rates)
+
+
+def _rate(file: Path, value: Any, name: str) -> Optional[float]:
+    if value is None:
+        return None
+    if type(value) not in (int, float) or not 0 <= value < 1e6:
+        raise ConfigError(
+            f"score file {file}: {name} is {shown(value)}; accepted is a number from 0 "
+            "on, in percent"
+        )
+    return float(value)
+
+
+def _sclite(file: Path) -> Optional[float]:
+    """The error rate of a result.txt; None if it is not there or not finished."""
+    try:
+        match = _SCLITE.search(file.read_text(encoding="utf-8", errors="replace"))
+    except OSError:
+        return None
+    return float(match[3]) if match else None

@@ -1,0 +1,195 @@
+from __future__ import annotations
+
+import json
+import re
+from html.parser import HTMLParser
+
+import pytest
+import yaml
+
+from espnet_stnas.bin import report
+from espnet_stnas.curves import note_run
+from espnet_stnas.report.trainings import open_training
+from espnet_stnas.spec import ConfigError
+from tests.report.spaces import experiment, history
+
+
+class Page(HTMLParser):
+    """Checks that tags are closed in order; collects what a browser would fetch."""
+
+    VOID = {"meta", "br", "link", "img", "hr"}
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.fetched: list[str] = []
+        self.text = ""
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        if tag not in self.VOID:
+            self.open.append(tag)
+        for key, value in attrs:
+            if key in ("src", "href", "xlink:href") and not value.startswith("#"):
+                self.fetched.append(value)
+
+    def handle_startendtag(self, tag, attrs):
+        pass
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        self.text = f"{self.text} {' '.join(data.split())}"
+
+
+def run(*options: object, capsys) -> list[str]:
+    report.main([str(option) for option in options])
+    return capsys.readouterr().out.splitlines()
+
+
+def test_page_of_one_search(tmp_path, capsys):
+    exp = experiment(tmp_path / "exp" / "search")
+    note_run(exp, started="2026-01-02 03:04:05", device="a <device>", command=["a b"])
+    files = run(exp, capsys=capsys)
+    assert files[0] == f"{exp}/report/report.html"
+    assert [f.rsplit("/", 1)[1] for f in files[1:]] == [
+        *("probabilities.png", "certainty.png", "losses.png", "architecture.png")
+    ]
+    text = (exp / "report" / "report.html").read_text()
+    page = Page(text)
+    assert page.fetched == []
+    assert "url(http" not in text and "@import" not in text
+    assert text.count("<svg") == 4
+    for part in (
+        "Search exp/search",
+        "3 of 4 epochs done",
+        "36 architectures",
+        "a <device>",
+        "'a b'",
+        "seed",
+        "tdnn-C2D2",
+        "39 frames",
+    ):
+        assert part in page.text, part
+
+
+def test_parameters_are_those_of_the_encoder(tmp_path, capsys):
+    from espnet_stnas.network import build_network
+
+    exp = experiment(tmp_path / "exp")
+    run(exp, capsys=capsys)
+    network = build_network(history()[-1].space, 40)
+    count = sum(p.numel() for p in network.parameters())
+    text = Page((exp / "report" / "report.html").read_text()).text
+    assert f"parameters of the encoder {count:,}" in " ".join(text.split())
+
+
+def test_searches_and_trainings_side_by_side(tmp_path, capsys):
+    one = experiment(tmp_path / "one")
+    two = experiment(tmp_path / "two", curves=False, estimator="gumbel_st")
+    training = tmp_path / "train_a"
+    (training / "decode" / "test").mkdir(parents=True)
+    (training / "config.yaml").write_text("encoder: conformer\n")
+    (training / "decode" / "test" / "score.yaml").write_text("wer: 12.3\ncer: 4.0\n")
+    out = tmp_path / "out"
+    files = run(one, two, training, "--output_dir", out, "--format=svg", capsys=capsys)
+    assert f"{out}/search1/losses.svg" in files
+    assert f"{out}/search2/losses.svg" not in files  # it has no curves
+    page = Page((out / "report.html").read_text())
+    words = " ".join(page.text.split())
+    assert "Side by side" in words and "gumbel_st" in words
+    assert "train_a conformer decode/test 12.30 4.00" in words
+    assert page.text.count("finished") == 0
+
+
+def test_an_architecture_that_was_derived(tmp_path, capsys):
+    exp = experiment(tmp_path / "exp")
+    history(2)[-1].write(tmp_path / "a.yaml")
+    run(exp, "--arch", tmp_path / "a.yaml", capsys=capsys)
+    text = Page((exp / "report" / "report.html").read_text()).text
+    assert "after epoch 2" in text
+
+
+def test_a_search_in_its_first_epoch(tmp_path, capsys):
+    exp = experiment(tmp_path / "exp", epochs=0)
+    with pytest.raises(SystemExit, match="the search has not finished an epoch yet"):
+        run(exp, capsys=capsys)
+
+
+def test_lines_that_are_being_written(tmp_path, capsys):
+    exp = experiment(tmp_path / "exp")
+    with open(exp / "curves" / "3epoch.jsonl", "a") as file:
+        file.write('{"epoch": 3, "step": 1')
+    assert run(exp, capsys=capsys)
+
+
+def test_moments_of_another_space_are_left_out(tmp_path, capsys):
+    exp = experiment(tmp_path / "exp")
+    line = {"epoch": 3, "step": 9, "steps": 10, "warmup": False}
+    with open(exp / "curves" / "3epoch.jsonl", "a") as file:
+        file.write(json.dumps({**line, "probabilities": [[0.5, 0.5]]}) + "\n")
+    assert run(exp, capsys=capsys)
+
+
+def test_names_cannot_break_out_of_the_page(tmp_path, capsys):
+    exp = experiment(tmp_path / "<script>alert(1)<&")
+    run(exp, capsys=capsys)
+    text = (exp / "report" / "report.html").read_text()
+    assert "<script" not in text
+    assert Page(text)
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (["{training}"], "none of .* is a search; accepted is at least one"),
+        (["{one}", "{two}"], "output_dir is missing; it is needed for several"),
+        (
+            ["{one}", "{two}", "--output_dir={out}", "--arch=a"],
+            "arch is given for 2 searches; accepted is one search",
+        ),
+        (["{one}/config.yaml"], "is no directory; accepted is the output_dir"),
+        (["{one}", "--arch={one}/config.yaml"], "architecture file .* lacks the key"),
+        (["{one}", "--arch={other}"], "is not of the search .*layers"),
+    ],
+)
+def test_bad_input(tmp_path, capsys, options, sentence):
+    places = {name: tmp_path / name for name in ("one", "two", "training", "out")}
+    experiment(places["one"])
+    experiment(places["two"])
+    places["training"].mkdir()
+    (places["training"] / "config.yaml").write_text("encoder: rnn\n")
+    places["other"] = tmp_path / "other.yaml"
+    made = history()[-1]
+    data = {"format": 1, "encoder": "stnas", "provenance": {}}
+    conf = {**made.space.to_conf(), "layers": ["tdnn"]}
+    places["other"].write_text(yaml.safe_dump({**data, "encoder_conf": conf}))
+    with pytest.raises(SystemExit, match=f"^error: .*{sentence}"):
+        report.main([option.format(**places) for option in options])
+    assert not places["out"].exists()
+
+
+SCLITE = """
+|    SPKR    |  # Snt   # Wrd  |  Corr     Sub     Del     Ins     Err   S.Err  |
+|    Sum/Avg |   333    5643   |  92.1     6.8     1.1     1.3     9.2    64.0  |
+"""
+
+
+def test_scores_of_asr_sh(tmp_path):
+    place = tmp_path / "decode_x" / "test_eval92"
+    for kind in ("wer", "cer"):
+        (place / f"score_{kind}").mkdir(parents=True)
+    (place / "score_wer" / "result.txt").write_text(SCLITE)
+    (place / "score_cer" / "result.txt").write_text("not finished")
+    (tmp_path / "config.yaml").write_text("encoder: stnas\n")
+    (score,) = open_training(tmp_path, parameters=5).scores
+    assert (score.test, score.wer, score.cer) == ("decode_x/test_eval92", 9.2, None)
+
+
+def test_damaged_score(tmp_path):
+    (tmp_path / "config.yaml").write_text("encoder: stnas\n")
+    (tmp_path / "score.yaml").write_text("wer: much\n")
+    with pytest.raises(ConfigError, match=re.escape("wer is 'much'; accepted is a")):
+        open_training(tmp_path)
