@@ -55,6 +55,9 @@ class Denominator:
         self.sources = graph.arcs.shape[1]
         self.memory = memory
         self.last_label = torch.tensor(graph.last_label, device=device)
+        impossible = torch.ones(graph.vocabulary, dtype=torch.bool)
+        impossible[[0, *graph.last_label]] = False
+        self.impossible = impossible.to(device)
         self.final = torch.tensor(graph.final, device=device)[:, None]
         self.flows = matrix(graph.flows) if shared else None
         self.flows_back = matrix(graph.flows.transposed) if shared else None
@@ -160,7 +163,7 @@ class _LogZ(torch.autograd.Function):
         lengths: torch.Tensor,
         denominator: Denominator,
     ) -> torch.Tensor:
-        symbols, log_scale = _symbols(log_probs, lengths)
+        symbols, log_scale = _symbols(log_probs, lengths, denominator.impossible)
         needs_grad = ctx.needs_input_grad[0]
         log_z, grad = _run(denominator, symbols, log_scale, needs_grad)
         if grad is not None:
@@ -187,14 +190,25 @@ def _padding(lengths: torch.Tensor, frames: int) -> torch.Tensor:
 
 
 def _symbols(
-    log_probs: torch.Tensor, lengths: torch.Tensor
+    log_probs: torch.Tensor, lengths: torch.Tensor, impossible: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Probabilities (T, V, B), the largest one of each frame 1, and their logs' sum.
+    """Probabilities that the recursions can take.
 
     In padding, the blank has probability 1 and all else 0, which leaves the sum over
     states, and with it Z, as it is.
+
+    Args:
+        log_probs: Log-probabilities (B, T, V).
+        lengths: Valid frames (B,).
+        impossible: Symbols that the label LM has no use for (V,).
+
+    Returns:
+        Probabilities, divided by the largest of each frame (T, V, B), and the sum of
+        the logarithms of what they were divided by (B,).
     """
     log_probs = log_probs.detach().double().permute(1, 2, 0)
+    # However probable, they must not hide the others.
+    log_probs = log_probs.masked_fill(impossible[:, None], -math.inf)
     padding = _padding(lengths.to(log_probs.device), log_probs.size(0)).T
     largest = log_probs.amax(1)
     largest = torch.where(largest > -math.inf, largest, 0.0)

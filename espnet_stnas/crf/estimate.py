@@ -102,7 +102,7 @@ def estimate(
     lower: dict[Ngram, float] = {}
     floor = 1.0 / (len(labels) + 1)
     for n in range(1, options.order + 1):
-        discount = _discounts(counts[n - 1], n, options.smoothing)
+        off = (0.0, *discounts(counts[n - 1], n, options.smoothing))
         followers = _by_history(counts[n - 1])
         current: dict[Ngram, float] = {}
         for history, found in followers.items():
@@ -119,11 +119,11 @@ def estimate(
             total = sum(found.values())
             if options.smoothing == "wb":
                 total += len(found)
-            backoff = 1.0 - sum(c - discount(c) for c in kept.values()) / total
+            backoff = 1.0 - sum(c - off[min(c, 3)] for c in kept.values()) / total
             backoff = max(backoff, 0.0) if smoothed else 0.0
             for w, c in kept.items():
                 below = lower[(*history[1:], w)] if n > 1 else floor
-                p = (c - discount(c)) / total + backoff * below
+                p = (c - off[min(c, 3)]) / total + backoff * below
                 current[(*history, w)] = p
             _set_backoff(ngrams, history, backoff)
             if n == 1:
@@ -176,28 +176,26 @@ def _by_history(counts: Mapping[Ngram, int]) -> dict[Ngram, dict[str, int]]:
     return followers
 
 
-class _Discount:
-    """What is taken off a count: D1, D2 or D3+."""
+def discounts(
+    counts: Mapping[Ngram, int], n: int, smoothing: str
+) -> tuple[float, float, float]:
+    """What is taken off counts of 1, of 2, and of 3 or more (Chen and Goodman, eq. 26).
 
-    def __init__(self, values: tuple[float, float, float]) -> None:
-        self.values = values
-
-    def __call__(self, count: int) -> float:
-        return self.values[min(count, 3) - 1]
-
-
-def _discounts(counts: Mapping[Ngram, int], n: int, smoothing: str) -> _Discount:
-    """The discounts of an order: of modified Kneser-Ney (Chen and Goodman, eq. 26)."""
+    Args:
+        counts: Those of all n-grams of an order.
+        n: The order, for a message.
+        smoothing: As in :class:`EstimationOptions`.
+    """
     if smoothing != "kn":
-        return _Discount((0.0, 0.0, 0.0))
+        return 0.0, 0.0, 0.0
     number = Counter(counts.values())
-    if all(number[c] for c in (1, 2, 3)):
+    if number[1] and number[2] and number[3]:
         y = number[1] / (number[1] + 2 * number[2])
-        values = tuple(c - (c + 1) * y * number[c + 1] / number[c] for c in (1, 2, 3))
-        if all(0.0 < d < c for c, d in enumerate(values, start=1)):
-            return _Discount(values)  # type: ignore[arg-type]
+        d1, d2, d3 = (c - (c + 1) * y * number[c + 1] / number[c] for c in (1, 2, 3))
+        if 0.0 < d1 < 1 and 0.0 < d2 < 2 and 0.0 < d3 < 3:
+            return d1, d2, d3
     logging.info(f"The counts of {n}-grams give no discounts; taking {_FALLBACK}")
-    return _Discount(_FALLBACK)
+    return _FALLBACK
 
 
 def _set_backoff(ngrams: dict[Ngram, Entry], history: Ngram, backoff: float) -> None:
