@@ -35,7 +35,7 @@ ALLOWED = {
     "supernet": {"choice", "network", "estimators", "space"},
     "cost": {
         *("cost", "architecture", "estimators", "files", "messages", "network"),
-        *("ops", "space", "spec", "topology", "version"),
+        *("ops", "progress", "space", "spec", "topology", "version"),
     },
     "crf": {"crf", "files", "messages", "spec"},
     "loading": set(),
@@ -63,13 +63,14 @@ ALLOWED = {
     "score": {"files", "spec"},
     "reference": {"files", "messages", "space", "spec"},
     "results": {"files", "messages", "spec"},
-    "corpus": {"corpus"},
+    "progress": set(),
+    "corpus": {"corpus", "progress"},
 }
 NO_TORCH = ("version", "registry", "spec", "space", "files", "errors", "architecture")
 NO_TORCH += ("derive", "baselines", "report", "score", "corpus", "search/experiment")
 NO_TORCH += ("messages", "family", "families", "plugins")
 NO_TORCH += ("certainty", "shapes", "topology", "reference")
-NO_TORCH += ("streaming", "curves", "layer_table", "show")
+NO_TORCH += ("streaming", "curves", "layer_table", "show", "progress")
 NO_ESPNET = ("ops", "estimators", "network", "choice", "supernet", "loading", "lengths")
 NO_ESPNET += ("scoring", "cost")
 NO_TORCH += ("crf/arpa", "crf/estimate", "crf/lm", "crf/graph")

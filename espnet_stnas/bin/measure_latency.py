@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
 from typing import Optional
 
@@ -50,7 +49,6 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             device=args.device,
             threads=args.threads,
             repeat=args.repeat,
-            progress=lambda text: print(text, file=sys.stderr, flush=True),
         )
         table.write(args.output)
         costs = table.costs(space, args.input_size, args.output)

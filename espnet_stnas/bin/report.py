@@ -96,7 +96,9 @@ def write_report(
     """
     figures = [figures_of(summary) for summary in summaries]
     files = [directory / "report.html"]
-    write_text(files[0], report_page(list(zip(summaries, figures, strict=True)), trainings))
+    write_text(
+        files[0], report_page(list(zip(summaries, figures, strict=True)), trainings)
+    )
     for number, found in enumerate(figures, start=1):
         place = directory if len(figures) == 1 else directory / f"search{number}"
         for name, figure in found.items():

@@ -17,6 +17,8 @@ import numpy as np
 import soundfile
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 
+from espnet_stnas.progress import Progress
+
 SETS = ("train", "dev", "test")
 WORDS = tuple("zero one two three four five six seven eight nine".split())
 SHORTEST, LONGEST = 3, 7  # digits in a string
@@ -107,7 +109,15 @@ def surround(
     snr_db: float | None,
     rng: np.random.Generator,
 ) -> np.ndarray:
-    """Put silence of random length (seconds, from-to) around speech, then noise."""
+    """Put silence of random length around speech, then noise over all of it.
+
+    Args:
+        speech: Samples (n,).
+        sample_rate: In Hz.
+        silence: Shortest and longest silence on each side, in seconds.
+        snr_db: Ratio of the powers of speech and noise in decibels; None for no noise.
+        rng: Source of all random draws.
+    """
     lead, trail = (round(sample_rate * rng.uniform(*silence)) for _ in range(2))
     samples = np.pad(speech, (lead, trail))
     if snr_db is None:
@@ -166,18 +176,15 @@ def _write_audio(
 ) -> tuple[dict[str, tuple[str, str]], float]:
     """Write wav files; returns {utt_id: (spk_id, text)} and the seconds written."""
     done: dict[str, tuple[str, str]] = {}
-    samples, wanted, reported = 0, minutes * 60 * sample_rate, 0
-    while samples < wanted:
-        utt = next(utterances)
-        path = folder / f"{utt.utt_id}.wav"
-        soundfile.write(path, utt.samples, sample_rate, subtype="PCM_16")
-        done[utt.utt_id] = (utt.spk_id, utt.text)
-        samples += len(utt.samples)
-        if (tenths := min(10, int(10 * samples / wanted))) > reported:
-            reported = tenths
-            logging.info(
-                "%d%% of %g min, %d utterances", 10 * tenths, minutes, len(done)
-            )
+    samples, wanted = 0, minutes * 60 * sample_rate
+    with Progress("speech", minutes, "min") as progress:
+        while samples < wanted:
+            utt = next(utterances)
+            path = folder / f"{utt.utt_id}.wav"
+            soundfile.write(path, utt.samples, sample_rate, subtype="PCM_16")
+            done[utt.utt_id] = (utt.spk_id, utt.text)
+            samples += len(utt.samples)
+            progress.advance(len(utt.samples) / (60 * sample_rate))
     return done, samples / sample_rate
 
 

@@ -235,6 +235,11 @@ def build_term(space: SearchSpace, input_size: int, options: CostOptions) -> Cos
 def refuse_unreachable(table: CostTable, target: float, where: str) -> None:
     """Refuse a target that no architecture meets.
 
+    Args:
+        table: The costs of the space.
+        target: The largest cost that is accepted, in units of the table.
+        where: What asks for it, for the message.
+
     Raises:
         ConfigError: If there is none.
     """

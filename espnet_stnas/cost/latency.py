@@ -20,6 +20,7 @@ from espnet_stnas.cost.table import CostTable
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
 from espnet_stnas.messages import shown
 from espnet_stnas.network import NetworkLayer, check_size
+from espnet_stnas.progress import Progress
 from espnet_stnas.space import Layer, SearchSpace
 from espnet_stnas.spec import ConfigError
 
@@ -147,7 +148,6 @@ def measure_latency(
     device: str = "cpu",
     threads: int = 1,
     repeat: int = 20,
-    progress: Callable[[str], None] = lambda text: None,
 ) -> LatencyTable:
     """Measure every candidate of every layer, on one utterance.
 
@@ -164,7 +164,6 @@ def measure_latency(
         device: ``cpu`` or ``cuda``.
         threads: CPU threads of torch.
         repeat: Rounds, after some that are not timed.
-        progress: Is told about every round.
 
     Raises:
         ConfigError: If an argument cannot be honoured.
@@ -185,7 +184,8 @@ def measure_latency(
                     module = NetworkLayer(Layer((key[0],)), shape, space)
                     tasks[key] = _Task(module, shape.input_width, length, on)
     times: dict[Any, list[float]] = {key: [] for key in tasks}
-    with _threads(threads):
+    rounds = Progress("rounds", _WARM_UP + repeat, "rounds")
+    with _threads(threads), rounds:
         for number in range(_WARM_UP + repeat):
             order = list(tasks)
             random.Random(number).shuffle(order)
@@ -193,7 +193,7 @@ def measure_latency(
                 elapsed = _seconds(tasks[key], on, threads)
                 if number >= _WARM_UP:
                     times[key].append(elapsed)
-            progress(f"round {number + 1} of {_WARM_UP + repeat}")
+            rounds.advance()
     medians = {key: round(1e6 * statistics.median(t), 2) for key, t in times.items()}
     return LatencyTable(
         space=space.digest,
