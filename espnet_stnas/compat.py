@@ -98,7 +98,13 @@ def _subsampling() -> ModuleType:
 
 
 def conv2d_subsampling(stride: int, idim: int, odim: int) -> torch.nn.Module:
-    """ESPnet's Conv2dSubsampling by ``stride`` without positional encoding."""
+    """ESPnet's Conv2dSubsampling without positional encoding.
+
+    Args:
+        stride: 2, 4, 6 or 8 input frames for one output frame.
+        idim: Dimensions of a frame that goes in.
+        odim: Dimensions of a frame that comes out.
+    """
     suffix = "" if stride == 4 else str(stride)
     module = getattr(_subsampling(), f"Conv2dSubsampling{suffix}")
     return module(idim, odim, 0.0, torch.nn.Identity())

@@ -27,6 +27,7 @@ class STNASEncoder(AbsEncoder):
         width: Output width of operations that do not give their own.
         dropout_rate: Dropout after each operation that has dropout.
         residual: Put skips around all layers that keep width and length.
+        unknown: Nothing else is accepted; this lets the message name all keys.
 
     Raises:
         ConfigError: If the configuration is wrong; the message names the key.

@@ -21,6 +21,12 @@ def refuse_other_architecture(
     are named in the keys, so the keys tell architectures apart even where all shapes
     agree (dilations 1 and 2).
 
+    Args:
+        module: The encoder.
+        state_dict: Tensors (any shape) of the checkpoint by their names.
+        prefix: What the names of the encoder's tensors begin with.
+        _: What torch hands over besides.
+
     Raises:
         RuntimeError: If keys or shapes of the encoder's part of the state dict differ
             from the encoder's own.

@@ -34,7 +34,16 @@ class ScoredPath(torch.autograd.Function):
         olens: torch.Tensor,
         score: ScoreFunction,
     ) -> torch.Tensor:
-        """Return ``ys`` (B, T, D) with its padding set to zero."""
+        """Return ``ys`` with its padding set to zero.
+
+        Args:
+            ctx: Of the autograd function.
+            ys: Output (B, T', D') of the sampled candidate.
+            coefficients: Mixing coefficients c (K,), which get the scores as gradient.
+            xs_pad: Input (B, T, D) of all candidates.
+            olens: Valid output frames (B,).
+            score: Makes the scores (K,) when dLoss/dy has come.
+        """
         device = ys.device.type
         ctx.autocast = (
             device,
@@ -50,7 +59,7 @@ class ScoredPath(torch.autograd.Function):
     def backward(
         ctx: Any, gradient: torch.Tensor
     ) -> tuple[torch.Tensor, Optional[torch.Tensor], None, None, None]:
-        """Pass dLoss/dy on; dLoss/dc are the scores."""
+        """Pass dLoss/dy (B, T', D') on; dLoss/dc (K,) are the scores."""
         xs_pad, ys, olens = ctx.saved_tensors
         # The next layer reaches over into padding frames, where y is always zero.
         gradient = zero_padding(gradient, olens)
@@ -181,14 +190,17 @@ def estimated_scores(
 
 
 def utterances(scoring: Scoring, count: int) -> torch.Tensor:
-    """The utterances of a batch that are scored: indices on the CPU."""
+    """The utterances, of ``count``, that are scored: indices (n,) on the CPU."""
     generator = torch.Generator().manual_seed(scoring.seed)
     order = torch.randperm(count, generator=generator)
     return order[: max(1, round(scoring.share * count))].sort().values
 
 
 def inner_product(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """The inner product over all elements, accumulated in float32 at least."""
+    """The inner product () over all elements of two tensors of the same shape.
+
+    It is accumulated in float32 at least.
+    """
     dtype = torch.promote_types(one.dtype, torch.float32)
     with torch.autocast(one.device.type, enabled=False):
         return torch.dot(one.to(dtype).reshape(-1), other.to(dtype).reshape(-1))

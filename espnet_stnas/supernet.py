@@ -87,7 +87,8 @@ class Supernet(Network):
         Args:
             estimator: Draws them.
             generator: Source of all random draws.
-            logits: What the gates depend on instead of the supernet's own logits.
+            logits: (K_1,), (K_2,), ...: what the gates depend on instead of the
+                supernet's own logits.
         """
         return _draw(estimator.architecture_gate, logits or self.logits, generator)
 
@@ -205,6 +206,10 @@ def frozen_weights(
 
     An architecture step then keeps nothing for gradients of weights, and does not go
     back behind the first choice.
+
+    Args:
+        model: The model.
+        learning: Those (any shape) that stay as they are.
     """
     kept = {id(p) for p in learning}
     frozen = [p for p in model.parameters() if p.requires_grad and id(p) not in kept]

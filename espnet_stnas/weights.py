@@ -48,7 +48,7 @@ def encoder_weights(weights: Mapping[str, torch.Tensor], source: PathLike) -> We
     """The part of the encoder 'stnas', with keys as the encoder has them.
 
     Args:
-        weights: Those of a model.
+        weights: Tensors (any shape) of a model, by their names.
         source: Where they come from, for messages.
 
     Raises:
@@ -67,7 +67,7 @@ def inherited(
     """The weights of one path of a supernet, and all others of its model.
 
     Args:
-        weights: Those of a model with a supernet.
+        weights: Tensors (any shape) of a model with a supernet, by their names.
         space: The search space.
         architecture: The path, which is an architecture of the space.
         source: Where the weights come from, for messages.

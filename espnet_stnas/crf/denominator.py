@@ -112,7 +112,7 @@ class Denominator:
         return Forward(label, total * probs[0])
 
     def backward_step(self, beta: Forward, probs: torch.Tensor) -> Forward:
-        """Go one frame back: the transpose of :meth:`forward_step`."""
+        """Go one frame back: the transpose of :meth:`forward_step`, which see."""
         label = beta.label * probs.index_select(0, self.last_label)
         blank = beta.blank * probs[0]
         size, batch = label.shape

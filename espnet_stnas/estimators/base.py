@@ -88,10 +88,18 @@ class Losses(Protocol):
     def architecture_gradients(
         self, wrt: Sequence[torch.nn.Parameter]
     ) -> list[torch.Tensor]:
-        """Gradients of the loss on the batch of the architecture step."""
+        """Gradients of the loss on the batch of the architecture step.
+
+        Args:
+            wrt: Parameters, logits or weights (any shape), whose gradients are wanted.
+        """
 
     def weight_gradients(self, wrt: Sequence[torch.nn.Parameter]) -> list[torch.Tensor]:
-        """Gradients of the loss on the batch of the weight step that comes next."""
+        """Gradients of the loss on the batch of the weight step that comes next.
+
+        Args:
+            wrt: Parameters, logits or weights (any shape), whose gradients are wanted.
+        """
 
 
 class Estimator(ABC):
@@ -158,7 +166,7 @@ class Estimator(ABC):
 
         Args:
             logits: Logits (K,) of one choice, after the optimizer's step.
-            before: The same before it.
+            before: The same (K,) before it.
             touched: Candidates that gates of this update touched.
         """
 

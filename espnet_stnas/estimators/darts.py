@@ -56,7 +56,7 @@ class DARTS(Estimator):
         )
 
     def weight_gate(self, logits: torch.Tensor, generator: torch.Generator) -> Gate:
-        """The same with constant coefficients: weights learn through the mixture."""
+        """The same with constant coefficients (K,): weights learn by the mixture."""
         return self.architecture_gate(logits.detach(), generator)
 
     def gradients(self, losses: Losses) -> list[torch.Tensor]:

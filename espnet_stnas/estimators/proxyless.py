@@ -51,7 +51,14 @@ class Proxyless(Estimator):
         active: int,
         generator: Optional[torch.Generator] = None,
     ) -> Gate:
-        """The gate of a pair (2,) of candidates, of which one (0 or 1) is active."""
+        """The gate of a pair of candidates, of which one is active.
+
+        Args:
+            logits: Architecture logits alpha (K,).
+            pair: The two candidates (2,).
+            active: Which of the two runs, 0 or 1.
+            generator: Draws the utterances that are scored.
+        """
         p = probabilities(logits[pair])
         gates = one_hot(p, active) + (p - p.detach())
         zeros = torch.zeros(len(logits), dtype=gates.dtype)
@@ -67,7 +74,8 @@ class Proxyless(Estimator):
     ) -> None:
         """Leave the probabilities of candidates that were not drawn where they were.
 
-        An optimizer with momentum moves all logits: the others are put back.
+        An optimizer with momentum moves all logits: the others are put back. See
+        :class:`Estimator`.
         """
         drawn = torch.zeros_like(logits, dtype=torch.bool)
         drawn[sorted(touched)] = True

@@ -124,6 +124,9 @@ class SampledPath(Estimator):
             others: The other candidates of the sub-graph; None for all.
             chances: Chance (K,) of each candidate to be among them.
             generator: Draws the utterances that are scored.
+
+        Raises:
+            ValueError: If an unbiased sub-graph comes without chances.
         """
         everyone = tuple(k for k in range(len(logits)) if k != path)
         scored = everyone if others is None else tuple(sorted(others))
@@ -145,7 +148,15 @@ class SampledPath(Estimator):
         )
 
     def chances(self, pi: torch.Tensor, path: int) -> torch.Tensor:
-        """The chance (K,) of each candidate to be drawn beside the path; sum N - 1."""
+        """The chance (K,) of each candidate to be drawn beside the path; sum N - 1.
+
+        Args:
+            pi: Probabilities (K,).
+            path: The sampled candidate, whose chance is 0.
+
+        Raises:
+            ValueError: If there is no sub-graph.
+        """
         if self.subgraph_size is None:
             raise ValueError("chances are those of a sub-graph")
         weights = torch.ones_like(pi)
@@ -228,7 +239,13 @@ def draw_others(chances: torch.Tensor, generator: torch.Generator) -> tuple[int,
 def systematic(
     chances: torch.Tensor, order: Sequence[int], offset: float
 ) -> tuple[int, ...]:
-    """The deterministic part of :func:`draw_others`, for an offset in [0, 1)."""
+    """The deterministic part of :func:`draw_others`.
+
+    Args:
+        chances: Chance (K,) of each candidate; the sum is a whole number.
+        order: The candidates in the order in which their chances are laid end to end.
+        offset: Where the grid begins, in [0, 1).
+    """
     count = round(float(chances.sum()))
     possible = [k for k in order if chances[k] > 0]
     drawn: list[int] = []

@@ -27,5 +27,5 @@ class SNAS(Annealed):
         return Gate(active=tuple(range(len(c))), coefficients=c)
 
     def weight_gate(self, logits: torch.Tensor, generator: torch.Generator) -> Gate:
-        """The same with constant coefficients: weights learn through the mixture."""
+        """The same with constant coefficients (K,): weights learn by the mixture."""
         return self.architecture_gate(logits.detach(), generator)

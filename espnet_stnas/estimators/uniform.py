@@ -18,9 +18,9 @@ class Uniform(Estimator):
     def architecture_gate(
         self, logits: torch.Tensor, generator: torch.Generator
     ) -> Gate:
-        """A path without coefficients, hence without architecture gradient."""
+        """A path without coefficients, hence without gradient; see `Estimator`."""
         return self.weight_gate(logits, generator)
 
     def weight_gate(self, logits: torch.Tensor, generator: torch.Generator) -> Gate:
-        """A path drawn uniformly."""
+        """A path drawn uniformly from logits (K,), whatever they are."""
         return Gate(active=(sample(torch.ones(len(logits)), generator),))

@@ -90,7 +90,13 @@ def frame_norm(kind: str, width: int) -> torch.nn.Module:
 def normalised(
     norm: torch.nn.Module, xs_pad: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
-    """Frames (B, T, D) after either of them, with lengths (B,)."""
+    """Frames (B, T, D) after a layer norm or a masked batch norm.
+
+    Args:
+        norm: Either of them.
+        xs_pad: Frames (B, T, D).
+        lengths: Valid frames (B,).
+    """
     if isinstance(norm, MaskedBatchNorm):
         return norm(xs_pad, lengths)
     return norm(xs_pad)

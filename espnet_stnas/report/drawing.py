@@ -68,7 +68,13 @@ def prepare(axis: Axes, epochs: float) -> None:
 
 
 def add_legend(figure: Figure, axes: Sequence[Axes], title: str) -> None:
-    """One legend above all panels, with every label once: it covers no data."""
+    """One legend above all panels, with every label once: it covers no data.
+
+    Args:
+        figure: Where to put it.
+        axes: The panels whose labels it has.
+        title: What stands above it.
+    """
     handles: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):

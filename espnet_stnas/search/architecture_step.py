@@ -91,7 +91,7 @@ class ArchitectureStep:
         Args:
             batch: Utterance ids and the data of the model.
             gates: Gates of the choices, with coefficients.
-            wrt: With respect to which parameters.
+            wrt: With respect to which parameters (any shape).
         """
         utterances, data = batch
         data = to_device(
@@ -163,7 +163,7 @@ class StepLosses:
     def architecture_gradients(
         self, wrt: Sequence[torch.nn.Parameter]
     ) -> list[torch.Tensor]:
-        """Gradients of the loss on the batch of the architecture step."""
+        """Gradients on the batch of the architecture step; see :class:`Losses`."""
         self.gates = self._gates()
         gradients, self.loss, self.weight = self._step.gradients(
             self._batch, tuple(self.gates), wrt
@@ -171,7 +171,7 @@ class StepLosses:
         return gradients
 
     def weight_gradients(self, wrt: Sequence[torch.nn.Parameter]) -> list[torch.Tensor]:
-        """Gradients of the loss on the batch of the weight step that comes next."""
+        """Gradients on the batch of the next weight step; see :class:`Losses`."""
         return self._step.gradients(self._weight_batch, self._gates(), wrt)[0]
 
     def _gates(self) -> Gates:

@@ -61,7 +61,13 @@ class LogitUpdate:
         gates: Sequence[Gate],
         utterances: Sequence[str] = (),
     ) -> None:
-        """Add gradients (K_1,), (K_2,), ... that gates and a batch led to."""
+        """Add gradients that gates and a batch led to.
+
+        Args:
+            gradients: Of the logits, (K_1,), (K_2,), ...
+            gates: One for each choice.
+            utterances: Those of the batch, to be named if the step is skipped.
+        """
         self._utterances = utterances
         for logits, gradient in zip(self.supernet.logits, gradients, strict=True):
             logits.grad = gradient if logits.grad is None else logits.grad + gradient

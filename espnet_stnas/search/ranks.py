@@ -53,7 +53,7 @@ def mean_over_ranks(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     """Average over ranks, in one reduction of a vector.
 
     Args:
-        tensors: What to average, the same shapes on all ranks.
+        tensors: What to average (any shape, the same on all ranks).
     """
     flat = torch.cat([t.detach().reshape(-1) for t in tensors])
     torch.distributed.all_reduce(flat)

@@ -127,7 +127,13 @@ def note_start(options: SearchTrainerOptions) -> None:
 def reporting(
     iterator: Iterable[Batch], reporter: SubReporter, report: dict[str, float]
 ) -> Iterator[Batch]:
-    """Register the same report with each batch, so that its mean is its value."""
+    """Register the same report with each batch, so that its mean is its value.
+
+    Args:
+        iterator: The batches.
+        reporter: ESPnet's reporter of the epoch.
+        report: Values by the names of their curves.
+    """
     for batch in iterator:
         reporter.register(report)
         yield batch

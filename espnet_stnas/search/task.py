@@ -107,7 +107,11 @@ class SearchTask(AbsTask):
         mode: str,
         kwargs: Optional[dict] = None,
     ) -> AbsIterFactory:
-        """Build an iterator factory; that of training has two streams."""
+        """Build an iterator factory; that of training has two streams. See `AbsTask`.
+
+        Raises:
+            ConfigError: If no batches can be made of a part of the training set.
+        """
         if mode != "train" or kwargs is not None:
             return super().build_iter_factory(args, distributed_option, mode, kwargs)
         streams = _streams(args)

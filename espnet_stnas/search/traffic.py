@@ -42,7 +42,7 @@ class PathTraffic:
         self._logits = {id(parameter) for parameter in supernet.logits}
 
     def sends(self, parameter: torch.Tensor) -> bool:
-        """Whether a parameter's gradient is to be summed over the ranks."""
+        """Whether the gradient of a parameter (any shape) is summed over the ranks."""
         if id(parameter) in self._logits:
             return False
         owner = self._owners.get(id(parameter))
@@ -61,7 +61,15 @@ def path_traffic(model: torch.nn.Module, supernet: Supernet) -> PathTraffic:
 def reduce_paths(
     state: PathTraffic, bucket: GradBucket
 ) -> torch.futures.Future[torch.Tensor]:
-    """Average the sampled candidates' part of a bucket over the ranks."""
+    """Average the sampled candidates' part of a bucket over the ranks.
+
+    Args:
+        state: Knows the paths of this step.
+        bucket: Gradients of several parameters, as DDP lays them end to end, (n,).
+
+    Returns:
+        The same gradients (n,), with the averages in their places.
+    """
     views = [
         gradient
         for parameter, gradient in zip(

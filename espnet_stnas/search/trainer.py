@@ -260,7 +260,13 @@ class SearchTrainer(Trainer):
         options: SearchTrainerOptions,
         distributed_option: DistributedOption,
     ) -> None:
-        """Validate the arg-max architecture, report pi, write the architecture."""
+        """Validate the arg-max architecture, report pi, write the architecture.
+
+        See ESPnet's Trainer for the arguments.
+
+        Raises:
+            ConfigError: If a batch holds nothing but empty transcripts.
+        """
         supernet = find_supernet(model)
         cost = cost_term(supernet, options.cost_conf)
         try:
