@@ -34,6 +34,18 @@ class Forward(NamedTuple):
     blank: torch.Tensor
 
 
+class Workspace(NamedTuple):
+    """Memory that is used again in every frame.
+
+    Args:
+        sources: What transitions start from: A, K and flows (2S + F, B).
+        states: A value per state (S, B).
+    """
+
+    sources: torch.Tensor
+    states: torch.Tensor
+
+
 class Denominator:
     """The recursions of a graph on a device.
 
@@ -82,6 +94,11 @@ class Denominator:
         """
         return _LogZ.apply(log_probs, lengths, self)
 
+    def workspace(self, batch: int) -> Workspace:
+        """Memory for the steps below, which would else be asked for in every frame."""
+        sources = self.final.new_empty(self.sources, batch)
+        return Workspace(sources, self.final.new_empty(self.states, batch))
+
     def first(self, batch: int) -> Forward:
         """Before the first frame: the first state of the LM, and no label."""
         label = self.final.new_zeros(self.states, batch)
@@ -89,62 +106,82 @@ class Denominator:
         blank[0] = 1.0
         return Forward(label, blank)
 
-    def forward_step(self, alpha: Forward, probs: torch.Tensor) -> Forward:
+    def last(self, batch: int) -> Forward:
+        """Backward probabilities of the last frame: those of the end."""
+        return Forward(*(self.final.repeat(1, batch) for _ in range(2)))
+
+    def forward_step(
+        self, alpha: Forward, probs: torch.Tensor, out: Forward, work: Workspace
+    ) -> None:
         """Go one frame on.
 
         Args:
             alpha: Forward probabilities of the frame before.
             probs: Of symbols in this frame (V, B).
-
-        Returns:
-            Forward probabilities of this frame.
+            out: Where to write those of this frame; may be ``alpha``.
+            work: Memory to use.
         """
-        size, batch = alpha.label.shape
-        sources = probs.new_empty(self.sources, batch)
-        total = torch.add(alpha.label, alpha.blank, out=sources[:size])
-        sources[size : 2 * size] = alpha.blank
+        size = self.states
+        total = torch.add(alpha.label, alpha.blank, out=work.sources[:size])
+        work.sources[size : 2 * size] = alpha.blank
         if self.flows is not None:
-            self.flows.multiply(sources[: 2 * size], sources[2 * size :])
-        label = self.arcs.multiply(sources, alpha.label.clone(), add=True)
+            self.flows.multiply(work.sources[: 2 * size], work.sources[2 * size :])
+        out.label.copy_(alpha.label)
+        self.arcs.multiply(work.sources, out.label, add=True)
         # What is taken off again may leave a rounding error below 0.
-        label.clamp_(min=0.0)
-        label.mul_(probs.index_select(0, self.last_label))
-        return Forward(label, total * probs[0])
+        out.label.clamp_(min=0.0)
+        out.label.mul_(self._of_states(probs, work))
+        torch.mul(total, probs[0], out=out.blank)
 
-    def backward_step(self, beta: Forward, probs: torch.Tensor) -> Forward:
-        """Go one frame back: the transpose of :meth:`forward_step`, which see."""
-        label = beta.label * probs.index_select(0, self.last_label)
-        blank = beta.blank * probs[0]
-        size, batch = label.shape
-        sources = self.arcs_back.multiply(label, label.new_empty(self.sources, batch))
-        both = sources[: 2 * size]
+    def _of_states(self, probs: torch.Tensor, work: Workspace) -> torch.Tensor:
+        """Probabilities (V, B) of the last labels of states (S, B)."""
+        return torch.index_select(probs, 0, self.last_label, out=work.states)
+
+    def backward_step(
+        self, beta: Forward, probs: torch.Tensor, work: Workspace
+    ) -> None:
+        """Go one frame back, in place: the transpose of :meth:`forward_step`.
+
+        Args:
+            beta: Backward probabilities of the frame; those of the frame before.
+            probs: Of symbols in the frame (V, B).
+            work: Memory to use.
+        """
+        size = self.states
+        label = beta.label.mul_(self._of_states(probs, work))
+        blank = beta.blank.mul_(probs[0])
+        self.arcs_back.multiply(label, work.sources)
         if self.flows_back is not None:
-            self.flows_back.multiply(sources[2 * size :], both, add=True)
-        total, own = both[:size], both[size:]
-        after = blank.add_(total)
-        return Forward(
-            label.add_(after).clamp_(min=0.0), after.add_(own).clamp_(min=0.0)
-        )
+            self.flows_back.multiply(
+                work.sources[2 * size :], work.sources[: 2 * size], add=True
+            )
+        blank.add_(work.sources[:size])
+        label.add_(blank).clamp_(min=0.0)
+        blank.add_(work.sources[size : 2 * size]).clamp_(min=0.0)
 
-    def chunk(self, frames: int, batch: int) -> int:
-        """Frames whose forward probabilities are kept at a time."""
-        if 16 * self.states * batch * frames <= self.memory:
-            return max(frames, 1)
-        return math.isqrt(frames - 1) + 1
-
-    def count(self, alpha: Forward, beta: Forward, counts: torch.Tensor) -> None:
+    def count(
+        self, alpha: Forward, beta: Forward, counts: torch.Tensor, work: Workspace
+    ) -> None:
         """Expected count of each symbol in a frame.
 
         Args:
             alpha: Forward probabilities of the frame.
             beta: Backward probabilities of the frame.
             counts: Where to write them (V, B); 0 if nothing is possible.
+            work: Memory to use.
         """
-        self.per_label.multiply(alpha.label * beta.label, counts)
+        both = torch.mul(alpha.label, beta.label, out=work.states)
+        self.per_label.multiply(both, counts)
         # The first state has the blank as its last label, and emits none.
-        counts[0] = (alpha.blank * beta.blank).sum(0)
+        counts[0] = torch.mul(alpha.blank, beta.blank, out=work.states).sum(0)
         total = counts.sum(0)
         counts.div_(torch.where(total > 0.0, total, 1.0))
+
+    def chunk(self, frames: int, batch: int) -> int:
+        """Frames whose forward probabilities are kept at a time."""
+        if 16 * self.states * batch * frames <= self.memory:
+            return max(frames, 1)
+        return math.isqrt(frames - 1) + 1
 
 
 def _scale(probabilities: Forward, log_scale: torch.Tensor) -> torch.Tensor:
@@ -236,39 +273,40 @@ def _run(
         log Z (B,), and expected counts (T, V, B) if asked for.
     """
     frames, _, batch = symbols.shape
-    chunk = denominator.chunk(frames, batch) if needs_grad else frames + 1
-    alpha = denominator.first(batch)
+    chunk = denominator.chunk(frames, batch) if needs_grad else 1
+    work = denominator.workspace(batch)
+    kept = symbols.new_empty(chunk, 2, denominator.states, batch)
     starts: list[Forward] = []
-    kept: list[Forward] = []
+    alpha = denominator.first(batch)
     scale = torch.ones_like(log_scale)
     scales = []
     for t in range(frames):
         if needs_grad and t % chunk == 0:
-            starts.append(alpha)
-            kept = []
-        alpha = denominator.forward_step(alpha, symbols[t] / scale)
+            starts.append(Forward(alpha.label.clone(), alpha.blank.clone()))
+        out = Forward(*kept[t % chunk])
+        denominator.forward_step(alpha, symbols[t] / scale, out, work)
+        alpha = out
         scales.append(scale)
         scale = _scale(alpha, log_scale)
-        if needs_grad:
-            kept.append(alpha)
     end = ((alpha.label + alpha.blank) * denominator.final).sum(0)
     log_z = log_scale + (end / scale).log()
     if not needs_grad:
         return log_z, None
     grad = torch.empty_like(symbols)
-    beta = Forward(*(denominator.final.expand(-1, batch) for _ in range(2)))
+    beta = denominator.last(batch)
     for number in reversed(range(len(starts))):
-        first = number * chunk
-        if not kept:
+        inside = range(number * chunk, min((number + 1) * chunk, frames))
+        if number < len(starts) - 1:
             alpha = starts[number]
-            for t in range(first, first + chunk):
-                alpha = denominator.forward_step(alpha, symbols[t] / scales[t])
-                kept.append(alpha)
-        for t in reversed(range(first, first + len(kept))):
-            denominator.count(kept.pop(), beta, grad[t])
+            for t in inside:
+                out = Forward(*kept[t % chunk])
+                denominator.forward_step(alpha, symbols[t] / scales[t], out, work)
+                alpha = out
+        for t in reversed(inside):
+            denominator.count(Forward(*kept[t % chunk]), beta, grad[t], work)
             # Not those of the forward recursion, with which they could overflow. All
             # that is possible after a label is possible after a blank.
             total = beta.blank.sum(0)
             scale = torch.where(total > 0.0, total, 1.0)
-            beta = denominator.backward_step(beta, symbols[t] / scale)
+            denominator.backward_step(beta, symbols[t] / scale, work)
     return log_z, grad
