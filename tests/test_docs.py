@@ -137,6 +137,21 @@ def test_notation_names_every_operation_and_option():
             assert f"`{option.code}` {option.name}" in options[name], name
 
 
+def test_searching_names_every_option_of_a_search():
+    """Those that ESPnet's training lacks, and their defaults where they are values."""
+    options = commands.task_parser("asr")._option_string_actions
+    usual = commands.module_parser("espnet2.bin.asr_train")._option_string_actions
+    text = read(ROOT / "docs" / "searching.md").partition("## Options")[2]
+    rows = table_rows(text.partition("## What it writes")[0])[2:]
+    named = {option: row for row in rows for option in re.findall(r"`(\w+)`", row[0])}
+    new = {option.removeprefix("--") for option in options.keys() - usual.keys()}
+    assert set(named) == new
+    for option, row in named.items():
+        default = options[f"--{option}"].default
+        if not isinstance(default, (dict, type(None))):
+            assert row[1].partition(",")[0].strip("`") == str(default), option
+
+
 def test_guide_names_every_estimator_and_option():
     text = read(ROOT / "docs" / "estimators.md")
     table = re.findall(r"^\| `(\w+)` \|", text, re.MULTILINE)

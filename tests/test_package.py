@@ -32,6 +32,11 @@ def test_types_and_licence_are_installed(metadata):
         folder = ROOT / package.replace(".", os.sep)
         assert all(list(folder.glob(pattern)) for pattern in patterns), package
     assert "py.typed" in metadata["package_data"]["espnet_stnas"]
+    package = ROOT / "espnet_stnas"
+    patterns = metadata["package_data"]["espnet_stnas"]
+    installed = {file for pattern in patterns for file in package.glob(pattern)}
+    others = {p for p in package.rglob("*") if p.is_file() and "py" not in p.suffix}
+    assert {p for p in others if "__pycache__" not in p.parts} <= installed
     assert "Typing :: Typed" in metadata["classifiers"]
     assert all((ROOT / name).is_file() for name in metadata["license_files"])
     first = (ROOT / "LICENSE").read_text(encoding="utf-8").split()[:4]
