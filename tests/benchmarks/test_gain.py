@@ -51,6 +51,7 @@ def test_nothing_is_trained_twice(gain):
         "random",
         "random,hand",
     ]
+    assert gain.baselines("tdnn_wide", spaces, ["hand", "espnet"]) == "false"
 
 
 def test_the_recipe_gets_its_options_and_failures_are_said(gain, tmp_path, monkeypatch):
