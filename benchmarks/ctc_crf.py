@@ -195,7 +195,7 @@ def product_table(graph: DenominatorGraph, args: argparse.Namespace) -> str:
     ways = _products(graph.arcs, args.batch_size, device)
     times = interleaved(ways, args.repeat, device)
     rows = [[n, f"{1e3 * statistics.median(t):.2f}"] for n, t in times.items()]
-    return markdown_table(["product", "ms"], rows)
+    return markdown_table(["20 products by", "ms"], rows)
 
 
 def _products(
