@@ -128,3 +128,9 @@ def too_short_error(operation: str, frames: int) -> Exception:
         frames,
         frames + 1,
     )
+
+
+def too_short_base() -> type[Exception]:
+    """What ESPnet's encoders raise at speech that is too short for them, and ours."""
+    error: type[Exception] = _subsampling().TooShortUttError
+    return error

@@ -38,6 +38,8 @@ ALLOWED = {
         *("ops", "progress", "space", "spec", "topology", "version"),
     },
     "crf": {"crf", "files", "messages", "spec"},
+    "lexicon": {"files", "messages", "spec"},
+    "decoding": {"compat", "decoding", "files", "lexicon", "messages", "spec"},
     "loading": set(),
     "saving": {"files"},
     "encoder": {"network", "loading", "space", "spec"},
@@ -73,6 +75,8 @@ NO_TORCH += ("certainty", "shapes", "topology", "reference")
 NO_TORCH += ("streaming", "curves", "layer_table", "show", "progress")
 NO_ESPNET = ("ops", "estimators", "network", "choice", "supernet", "loading", "lengths")
 NO_ESPNET += ("scoring", "cost")
+NO_TORCH += ("lexicon", "decoding/topology", "decoding/beam", "decoding/word_lm")
+NO_TORCH += ("decoding/data", "decoding/output")
 NO_TORCH += ("crf/arpa", "crf/estimate", "crf/lm", "crf/graph")
 NO_ESPNET += ("crf/sparse", "crf/denominator", "crf/loss", "crf/criterion")
 
