@@ -25,7 +25,12 @@ _NO_UNITS = (BLANK, EDGE)
 _SPACES = re.compile(r"[ \t\r]+")
 _ALTERNATIVE = re.compile(r"(.+)\([0-9]+\)")
 _PROBABILITY = re.compile(r"[0-9]*\.[0-9]+([eE]-?[0-9]+)?|[01]\.")
-_STRESSED = re.compile(r"([A-Za-z]+)[0-2]")
+_STRESSED = re.compile(r"^([A-Za-z]+)[0-2]$")
+
+
+def is_unit(name: str) -> bool:
+    """Whether a unit may have this name."""
+    return name.split() == [name] and name not in _NO_UNITS
 
 
 @dataclass(frozen=True)
@@ -124,19 +129,18 @@ def _add(lexicon: Lexicon, line: str, place: str, strip_stress: bool) -> None:
         )
     if _PROBABILITY.fullmatch(units[0]):
         raise ConfigError(
-            f"lexicon {place}: word {shown(word)} has the unit {shown(units[0])}, which "
-            "looks like a probability; accepted are lexicons without them (lexicon.txt "
-            "rather than Kaldi's lexiconp.txt)"
+            f"lexicon {place}: word {shown(word)} has the unit {shown(units[0])}, "
+            "which looks like a probability; accepted are lexicons without them "
+            "(lexicon.txt rather than Kaldi's lexiconp.txt)"
         )
-    if any(unit in _NO_UNITS for unit in units):
-        raise ConfigError(
-            f"lexicon {place}: word {shown(word)} has a unit named "
-            f"{' or '.join(_NO_UNITS)}; accepted are other names"
-        )
+    for unit in units:
+        if not is_unit(unit):
+            raise ConfigError(
+                f"lexicon {place}: word {shown(word)} has the unit {shown(unit)}; "
+                f"accepted are names without spaces but {' and '.join(_NO_UNITS)}"
+            )
     if strip_stress:
-        units = [
-            _STRESSED.sub(r"\1", u) if _STRESSED.fullmatch(u) else u for u in units
-        ]
+        units = [_STRESSED.sub(r"\1", unit) for unit in units]
     alternative = _ALTERNATIVE.fullmatch(word)
     # Kaldi's lexicons may have words that end like this.
     if alternative is not None and alternative[1] in lexicon.pronunciations:

@@ -12,7 +12,7 @@ from typing import Optional
 
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.files import write_text
-from espnet_stnas.lexicon import NO_UNITS, Lexicon, read_lexicon, token_list
+from espnet_stnas.lexicon import Lexicon, is_unit, read_lexicon, token_list
 from espnet_stnas.messages import shown
 from espnet_stnas.spec import ConfigError
 
@@ -56,23 +56,20 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     if not (args.output or args.token_list):
         parser.error("nothing to write: give --output, --token_list or both")
     with plain_errors():
-        if args.unk is not None and (
-            args.unk.split() != [args.unk] or args.unk in NO_UNITS
-        ):
+        if args.unk is not None and not is_unit(args.unk):
             raise ConfigError(
                 f"unk is {shown(args.unk)}; accepted is the name of a unit, such as spn"
             )
         lexicon = read_lexicon(args.lexicon, args.strip_stress)
-        print(
-            f"lexicon: {len(lexicon.pronunciations)} words, {len(lexicon.units())} units"
-        )
+        words, units = len(lexicon.pronunciations), lexicon.units()
+        print(f"lexicon: {words} words, {len(units)} units")
         if args.text is not None:
             lines = apply(lexicon, args.text, args.unk)
             write_text(args.output, "".join(f"{line}\n" for line in lines))
             print(f"text: {len(lines)} utterances")
         if args.token_list is not None:
-            units = [*lexicon.units(), *([args.unk] if args.unk else [])]
-            write_text(args.token_list, "".join(f"{t}\n" for t in token_list(units)))
+            units += [] if args.unk is None else [args.unk]
+            write_text(args.token_list, "\n".join(token_list(units)) + "\n")
 
 
 def apply(lexicon: Lexicon, path: str, unk: Optional[str] = None) -> list[str]:
@@ -112,8 +109,8 @@ def apply(lexicon: Lexicon, path: str, unk: Optional[str] = None) -> list[str]:
             examples.append("...")
         raise ConfigError(
             f"text {path} has {len(unknown)} words that are not in lexicon "
-            f"{lexicon.name}: {', '.join(examples)}; add them to it, or give a unit for "
-            "them with --unk"
+            f"{lexicon.name}: {', '.join(examples)}; add them to it, or give a unit "
+            "for them with --unk"
         )
     if unknown:
         print(f"text: {len(unknown)} different words became {unk}")

@@ -37,7 +37,7 @@ class BeamOptions:
         ConfigError: If one is out of range.
     """
 
-    beam_size: int = 200
+    beam_size: int = 500
     beam_threshold: float = 50.0
     beam_size_token: Optional[int] = None
     lm_weight: float = 1.0

@@ -79,8 +79,7 @@ class Experiment:
                     f"utterance {shown(name)} of {utterances.sources[0][0]} cannot be "
                     f"read ({type(error).__name__}: {one_line(error)[-300:]})"
                 ) from error
-            if keys != [name]:
-                raise RuntimeError(f"utterance {keys} was read in the place of {name}")
+            assert keys == [name], f"{keys} was read in the place of {name}"
             yield name, self._output(name, batch[NAME], batch[f"{NAME}_lengths"])
 
     @torch.inference_mode()
@@ -99,8 +98,8 @@ class Experiment:
         scores = self._model.ctc.log_softmax(encoded)[0].float().cpu().numpy()
         if np.isnan(scores).any():
             raise ConfigError(
-                f"utterance {shown(name)}: the model's outputs are not numbers; look at "
-                "the recording and at the weights"
+                f"utterance {shown(name)}: the model's outputs are not numbers; look "
+                "at the recording and at the weights"
             )
         return scores
 

@@ -33,7 +33,7 @@ def write_recognition(
             for name, several in found.items()
             if number < len(several)
         }
-        columns = {
+        columns: dict[str, dict[str, Sequence[str]]] = {
             "text": {name: h.words for name, h in hypotheses.items()},
             "token": {
                 name: [tokens[unit] for unit in h.units]

@@ -65,7 +65,11 @@ class Topology:
         self.number_tokens = _FIRST + kinds.size
 
     def transitions(self) -> list[float]:
-        """Scores of each token after each other, for [token * tokens + token before]."""
+        """The score of each token after each other.
+
+        Returns:
+            For token ``n`` after token ``p`` of ``N``, that in place ``n N + p``.
+        """
         table = np.zeros((self.number_tokens, self.number_tokens), dtype=np.float32)
         for ends in self._tokens[2:]:
             table[self._tokens[0], ends] = -np.inf

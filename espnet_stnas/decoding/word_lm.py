@@ -120,6 +120,6 @@ def _unigrams(path: PathLike, compressed: bool) -> Iterator[str]:
                 yield fields[1]
     what = "ends before its 1-grams do" if inside else "has no '\\1-grams:'"
     raise ConfigError(
-        f"word LM {path} {what}; accepted is a file in ARPA format or in KenLM's binary "
-        "format"
+        f"word LM {path} {what}; accepted is a file in ARPA format or in KenLM's "
+        "binary format"
     )

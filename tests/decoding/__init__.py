@@ -1,0 +1,1 @@
+"""Tests of espnet_stnas.decoding."""
