@@ -93,6 +93,11 @@ class Experiment:
         except too_short_base() as error:
             logging.warning(f"utterance {name}: {error}; its text is empty")
             return np.zeros((0, len(self.tokens)), dtype=np.float32)
+        except RuntimeError as error:  # speech of another kind, or no memory
+            raise ConfigError(
+                f"utterance {shown(name)}: the model cannot take speech of shape "
+                f"{tuple(speech.shape)} ({one_line(error)[:300]})"
+            ) from error
         if isinstance(encoded, tuple):  # with outputs of inner layers
             encoded = encoded[0]
         scores = self._model.ctc.log_softmax(encoded)[0].float().cpu().numpy()
