@@ -32,6 +32,9 @@ Options (default):
                               conf/tuning/search_<space>.yaml)
   --train_config              (conf/retrain.yaml or conf/tuning/retrain_<space>.yaml)
   --decode_config             (conf/decode.yaml)
+  --criterion                 ctc, or ctc_crf: what the derived encoder is trained with
+                              (ctc)
+  --label_lm_args             more options for the label LM of CTC-CRF ("")
   --search_args, --train_args more options for the search and for each training ("")
   --data, --exp               directories (data_<corpus>_<variant>,
                               exp_<corpus>_<variant>, for other spaces than tdnn ..._<space>)
@@ -56,6 +59,8 @@ space=tdnn
 search_config=
 train_config=
 decode_config=conf/decode.yaml
+criterion=ctc
+label_lm_args=
 search_args=
 train_args=
 data=
@@ -73,7 +78,7 @@ die() {
 
 options="stage stop_stage corpus variant fsdd_dir train_minutes dev_minutes \
 test_minutes seed ngpu nj baselines num_random space search_config train_config \
-decode_config search_args train_args data exp python"
+decode_config criterion label_lm_args search_args train_args data exp python"
 while [ $# -gt 0 ]; do
     case "$1" in
         -h|--help)
@@ -105,6 +110,10 @@ case "${baselines}" in
     true) kinds=random,hand,espnet ;;
     false) kinds= ;;
     *) kinds=${baselines} ;;
+esac
+case "${criterion}" in
+    ctc|ctc_crf) ;;
+    *) die "--criterion is '${criterion}'; accepted are ctc, ctc_crf" ;;
 esac
 IFS=, read -ra kinds <<< "${kinds}"
 for kind in "${kinds[@]}"; do
@@ -138,12 +147,15 @@ ebranchformer, hybrid"
 fi
 stats=${exp}/stats
 tokens=${exp}/tokens.txt
+derived=${exp}/derived
+[ "${criterion}" = ctc ] || derived+=_${criterion}
 SECONDS=0
 
 # These hold lists of words.
 read -ra python <<< "${python}"
 read -ra search_args <<< "${search_args}"
 read -ra train_args <<< "${train_args}"
+read -ra label_lm_args <<< "${label_lm_args}"
 run=("${python[@]}" -m espnet_stnas.run)
 
 data_opts=(
@@ -303,23 +315,29 @@ if in_stages 4; then
 fi
 
 if in_stages 5; then
-    log "Stage 5: train the derived encoder, in ${exp}/derived"
+    log "Stage 5: train the derived encoder, in ${derived}"
     [ -e "${exp}/derived.yaml" ] || die "${exp}/derived.yaml is missing; run stage 4"
-    train "${exp}/derived" "${exp}/derived.yaml"
+    if [ "${criterion}" = ctc_crf ]; then
+        "${python[@]}" -m espnet_stnas.bin.label_lm --text "${data}/train/text" \
+            --heldout "${data}/dev/text" --token_list "${tokens}" --token_type char \
+            --output "${exp}/label_lm.arpa.gz" "${label_lm_args[@]}" \
+            --train_config "${exp}/derived.yaml" --train_output "${derived}.yaml"
+    fi
+    train "${derived}" "${derived}.yaml"
 fi
 
 if in_stages 6; then
-    log "Stage 6: decode the test set, in ${exp}/derived/decode_test"
-    decode "${exp}/derived"
+    log "Stage 6: decode the test set, in ${derived}/decode_test"
+    decode "${derived}"
 fi
 
 if in_stages 7; then
     log "Stage 7: score"
-    score "${exp}/derived"
-    for name in search derived; do
-        if [ -e "${exp}/${name}/train_seconds" ]; then
-            log "wall time of ${name}:" \
-                "$(awk '{s += $1} END {print s}' "${exp}/${name}/train_seconds") s"
+    score "${derived}"
+    for dir in "${exp}/search" "${derived}"; do
+        if [ -e "${dir}/train_seconds" ]; then
+            log "wall time of ${dir}:" \
+                "$(awk '{s += $1} END {print s}' "${dir}/train_seconds") s"
         fi
     done
 fi
@@ -361,7 +379,7 @@ if in_stages 8 && [ "${#kinds[@]}" -gt 0 ]; then
         decode "${exp}/baselines/${name}"
         score "${exp}/baselines/${name}"
     done
-    dirs=("${exp}/derived")
+    dirs=("${derived}")
     for name in "${names[@]}"; do
         dirs+=("${exp}/baselines/${name}")
     done
