@@ -9,6 +9,8 @@ ABOUT: dict = {}
 exec((ROOT / "espnet_stnas" / "version.py").read_text(encoding="utf-8"), ABOUT)
 
 DEMO = ["espeakng-loader>=0.2.4", "jiwer>=3.0"]
+# Wheels for Linux have KenLM inside; there are none for Python 3.13 yet.
+DECODE = ["flashlight-text>=0.0.7; python_version < '3.13'", "jiwer>=3.0"]
 EXPORT = ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"]
 
 setup(
@@ -54,11 +56,14 @@ setup(
     extras_require={
         # The digits recipe: speech synthesis and scoring.
         "demo": DEMO,
+        # To decode with a lexicon and a word LM, and to score that.
+        "decode": DECODE,
         # To write encoders as ONNX, and to check them.
         "export": EXPORT,
         "test": [
             *DEMO,
             *EXPORT,
+            *DECODE,
             "pytest>=7.4",
             "pytest-xdist>=3.5",
             "hypothesis>=6.80",
