@@ -27,6 +27,7 @@ def recipe(request, tmp_path):
         (template / name).mkdir(parents=True)
     (template / "pyscripts/audio/format_wav_scp.py").write_text("")
     (template / "utils" / "run.pl").symlink_to("/bin/true")
+    (template / "utils" / "split_scp.pl").symlink_to("/bin/true")
     for name in ("queue", "pbs", "slurm"):
         (template / "conf" / f"{name}.conf").write_text("")
     (template / "db.sh").write_text("WSJ0=\nWSJ1=\nSWBD=\n")
@@ -55,6 +56,9 @@ lm_config=
 lm_train_text=
 inference_config=
 inference_asr_model=
+inference_nj=
+inference_tag=
+cleaner=
 train_set=
 valid_set=
 test_sets=
@@ -121,6 +125,32 @@ def test_help(recipe):
         (("stage",), {}, "unexpected argument 'stage'"),
         (("--stage", "11"), {}, "has no statistics; run stage 10 first"),
         (("--stage", "13"), {}, "run stage 1"),
+        (("--criterion", "crf"), {}, "--criterion is 'crf'; accepted are ctc, ctc_crf"),
+        (
+            ("--criterion", "ctc_crf", "--token_type", "whisper_en"),
+            {},
+            "no label LM for --token_type 'whisper_en'",
+        ),
+        (("--units", "char"), {}, "--units is 'char'; accepted is phn"),
+        (("--units", "phn"), {}, "--units phn needs --lexicon"),
+        (("--units", "phn", "--lexicon", "a b"), {}, "there is no file 'a'"),
+        (("--lexicon", "a"), {}, "--lexicon is only accepted with --units phn"),
+        (("--word_lm", "a"), {}, "--word_lm is only accepted with --units phn"),
+        (
+            ("--units", "phn", "--lexicon", "run.sh", "--word_lm", "b"),
+            {},
+            "there is no file 'b'",
+        ),
+        (
+            ("--units", "phn", "--lexicon", "run.sh", "--cleaner", "tacotron"),
+            {},
+            "--cleaner is not accepted with --units phn",
+        ),
+        (
+            ("--train_config", "conf/tuning/train_asr_ctc_crf.yaml"),
+            {},
+            "has model ctc_crf, which needs --criterion ctc_crf",
+        ),
     ],
 )
 def test_what_cannot_work_is_said_first(recipe, options, environment, message):
@@ -235,3 +265,210 @@ def test_an_architecture_from_elsewhere_needs_no_search(recipe):
     assert code == 1
     assert "holds a training of another" in text
     assert len(calls(recipe)) == 2
+
+
+LARGEST = EGS.parent / "conf" / "architecture" / "tdnn_largest.yaml"
+PHN = ("--units", "phn", "--lexicon", "lexicon.txt", "--unk_phn", "SPN")
+TEXTS = {"a": "go there", "b": "come", "sp0.9-a": "go there"}
+
+
+def stages_of(lines):
+    return [line.split("--stage|")[1].split("|")[0] for line in lines]
+
+
+def option_of(line, name):
+    """The last value that a call gives to an option."""
+    return line.rsplit(f"|--{name}|", 1)[1].split("|")[0]
+
+
+@pytest.fixture
+def dumped(recipe):
+    """After stage 4: texts of words, and a lexicon."""
+    folder, _ = recipe
+    script = (folder / "run.sh").read_text()
+    sets = {
+        k: script.split(f"--{k} ")[1].split()[0] for k in ("train_set", "valid_set")
+    }
+    for name in (f"{sets['train_set']}_sp", sets["valid_set"]):
+        data = folder / "dump" / "raw" / name
+        data.mkdir(parents=True)
+        lines = [f"{key} {words}\n" for key, words in sorted(TEXTS.items())]
+        (data / "text").write_text("".join(lines))
+        (data / "wav.scp").write_text("".join(f"{key} {key}.wav\n" for key in TEXTS))
+    (folder / "lexicon.txt").write_text("go G OW\nthere DH EH R\ncome K AH M\n")
+    return folder, f"{sets['train_set']}_sp"
+
+
+def test_phones_take_the_place_of_words(recipe, dumped):
+    folder, train_set = dumped
+    code, text = run(recipe, "--stage", "4", "--stop_stage", "11", *PHN)
+    assert code == 0, text
+    lines = calls(recipe)
+    assert stages_of(lines) == ["4", "10", "11"]
+    # The words stay for other units; trainings see phones.
+    assert [option_of(line, "dumpdir") for line in lines] == ["dump", *["dump_phn"] * 2]
+    data = folder / "dump_phn" / "raw" / train_set
+    assert (data / "text").read_text().splitlines()[:2] == [
+        "a G OW DH EH R",
+        "b K AH M",
+    ]
+    assert (data / "wav.scp").read_text() == "".join(f"{k} {k}.wav\n" for k in TEXTS)
+    for line in lines:
+        assert option_of(line, "token_type") == "word"
+        assert option_of(line, "use_lm") == "false"
+    tokens = (
+        folder / "data" / f"{option_of(lines[-1], 'lang')}_token_list/word/tokens.txt"
+    )
+    assert tokens.read_text().split() == [
+        *("<blank>", "<unk>", "AH", "DH", "EH", "G", "K", "M", "OW", "R", "SPN"),
+        "<sos/eos>",
+    ]
+    assert option_of(lines[-1], "asr_exp") == "exp/search_phn_sp"
+    assert option_of(lines[-1], "asr_stats_dir") == "exp/asr_stats_raw_phn_sp"
+    # Once is enough, and other units share what comes before.
+    code, text = run(recipe, "--stage", "4", "--stop_stage", "11", *PHN)
+    assert code == 0
+    assert calls(recipe) == lines
+    assert run(recipe, "--stage", "4", "--stop_stage", "5")[0] == 0
+    assert stages_of(calls(recipe)[len(lines) :]) == ["5"]
+    assert option_of(calls(recipe)[-1], "dumpdir") == "dump"
+
+
+def test_phones_of_two_lexicons_do_not_meet(recipe, dumped):
+    folder, _ = dumped
+    assert run(recipe, "--stage", "5", "--stop_stage", "10", *PHN)[0] == 0
+    with open(folder / "lexicon.txt", "a") as file:
+        file.write("went W EH N T\n")
+    for stage in ("5", "10", "11", "12", "13"):
+        code, text = run(recipe, "--stage", stage, "--stop_stage", stage, *PHN)
+        assert code == 1
+        assert "was made with another lexicon or --unk_phn" in text
+    assert stages_of(calls(recipe)) == ["10"]
+    # Removed, it is made again.
+    subprocess.run(["rm", "-r", folder / "dump_phn"], check=True)
+    assert run(recipe, "--stage", "5", "--stop_stage", "5", *PHN)[0] == 0
+    assert (folder / "dump_phn" / "raw").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("lexicon", "unknown", "message"),
+    [
+        ("go G OW\ncome K AH M\n", (), "words that are not in lexicon"),
+        ("GO G OW\nCOME K AH M\n", ("--unk_phn", "SPN"), "is one in upper case"),
+    ],
+)
+def test_texts_that_the_lexicon_does_not_cover(
+    recipe, dumped, lexicon, unknown, message
+):
+    (dumped[0] / "lexicon.txt").write_text(lexicon)
+    options = (*PHN[:4], *unknown, "--stage", "5", "--stop_stage", "10")
+    code, text = run(recipe, *options)
+    assert code == 1
+    assert message in text
+    assert "go on with the same options and --stage 5" in text
+    assert calls(recipe) == []
+
+
+@pytest.mark.parametrize("units", ["", "phn"])
+def test_ctc_crf_is_another_training(recipe, dumped, units):
+    """With a label LM of each text once, and a name of its own."""
+    folder, _ = dumped
+    options = ("--arch", str(LARGEST), "--stage", "5", "--stop_stage", "13")
+    if units:
+        options += PHN
+    else:
+        options += ("--token_type", "char")
+        tokens = folder / "data" / "en_token_list" / "char" / "tokens.txt"
+        tokens.parent.mkdir(parents=True)
+        symbols = [
+            "<blank>",
+            "<unk>",
+            "<space>",
+            *sorted(set("gotherecom")),
+            "<sos/eos>",
+        ]
+        tokens.write_text("\n".join(symbols) + "\n")
+        (folder / "data" / "nlsyms.txt").write_text("<NOISE>\n")
+    assert run(recipe, *options)[0] == 0
+    crf = ("--criterion", "ctc_crf", "--label_lm_args", "--order 2")
+    code, text = run(recipe, *options, *crf)
+    assert code == 0, text
+    assert "2-grams" in text and "3-grams" not in text and "perplexity of" in text
+    first, second = calls(recipe)[-2:]
+    assert stages_of([first, second]) == ["11", "11"]
+    # The search and its statistics are the same.
+    assert stages_of(calls(recipe)).count("10") == 1
+    suffix = f"{units or 'char'}_sp_tdnn_largest"
+    assert option_of(first, "asr_exp") == f"exp/asr_train_asr_{suffix}"
+    assert option_of(second, "asr_exp") == f"exp/asr_train_asr_ctc_crf_{suffix}"
+    derived = folder / f"exp/derived_train_asr_ctc_crf_{suffix}"
+    assert option_of(second, "asr_config") == str(
+        (derived / "train.yaml").relative_to(folder)
+    )
+    yaml = (derived / "train.yaml").read_text()
+    assert "model: ctc_crf" in yaml and "base64," in yaml and "tdnn-C2D2" in yaml
+    assert len((derived / "label_lm.txt").read_text().splitlines()) == 2
+    # Nothing to do the second time.
+    assert run(recipe, *options, *crf)[0] == 0
+    assert calls(recipe)[-1] == second
+
+
+def test_words_are_decoded_with_lexicon_and_scored_with_the_words(recipe, dumped):
+    folder, root = recipe
+    options = (*PHN, "--arch", str(LARGEST), "--stage", "5", "--stop_stage", "13")
+    assert run(recipe, *options)[0] == 0
+    (folder / "lm.arpa.gz").write_text("")
+    tests = "org/test_dev93 test_eval92" if "wsj" in str(folder) else "eval2000"
+    for name in tests.split():
+        data = folder / "dump" / "raw" / name
+        data.mkdir(parents=True)
+        (data / "wav.scp").write_text("b b.wav\nc c.wav\n")
+    (root / "espnet/egs2/TEMPLATE/asr1/utils/run.pl").unlink()
+    launcher = root / "espnet/egs2/TEMPLATE/asr1/utils/run.pl"
+    launcher.write_text(LAUNCHER)
+    launcher.chmod(0o755)
+    options = (*options[:-4], "--stage", "14", "--stop_stage", "15")
+    options += ("--word_lm", "lm.arpa.gz", "--decode_args", "--beam_size 9")
+    code, text = run(recipe, *options)
+    assert code == 0, text
+    tag = "decode_lexicon_lm_beam_size9_asr_model_valid.loss.ave"
+    exp = folder / f"exp/asr_train_asr_phn_sp_tdnn_largest/{tag}"
+    for name in tests.split():
+        assert (exp / name / "text").read_text() == "b 2\nc 1\n"
+    launched = (folder / "launched").read_text().splitlines()
+    assert len(launched) == len(tests.split())
+    kind = "sound" if "wsj" in str(folder) else "kaldi_ark"
+    assert f"|dump/raw/{tests.split()[0]}/wav.scp,speech,{kind}|" in launched[0]
+    assert "|--lexicon|lexicon.txt|" in launched[0]
+    assert "|--beam_size|9|--word_lm|lm.arpa.gz" in launched[0]
+    scored = calls(recipe)[-1]
+    assert stages_of([scored]) == ["13"]
+    assert option_of(scored, "inference_tag") == tag
+    assert option_of(scored, "dumpdir") == "dump"
+    # Another weight is another decoding, in a directory of its own.
+    assert run(recipe, *options[:-1], "--lm_weight 2")[0] == 0
+    assert option_of(calls(recipe)[-1], "inference_tag") == tag.replace(
+        "beam_size9", "lm_weight2"
+    )
+
+
+# Decodes: the number of the job, in the place of words.
+LAUNCHER = """#!/usr/bin/env bash
+printf '%s|' "$@" >> launched
+echo >> launched
+while [ $# -gt 0 ]; do
+    case $1 in
+        JOB=*) last=${1#JOB=1:} ;;
+        --output_dir) output=$2 ;;
+    esac
+    shift
+done
+names=(- c b)
+for ((job = 1; job <= last; job++)); do
+    dir=${output/JOB/${job}}/1best_recog
+    mkdir -p "${dir}"
+    for name in text token token_int score; do
+        echo "${names[job]} ${job}" > "${dir}/${name}"
+    done
+done
+"""

@@ -4,12 +4,13 @@
     python tests/integration/stand_in.py --recipe wsj --digits digits --output data
 
 They are what ESPnet's local/data.sh leaves behind, so that all later stages of a recipe
-can be tried without the licensed corpora.
+can be tried without the licensed corpora; with a lexicon and a word LM for phones.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
@@ -19,6 +20,18 @@ import soundfile
 SETS = {
     "wsj": {"train": ["train_si284"], "dev": ["test_dev93"], "test": ["test_eval92"]},
     "swbd": {"train": ["train_nodup"], "dev": ["train_dev"], "test": ["eval2000"]},
+}
+PHONES = {
+    "zero": "Z IH R OW",
+    "one": "W AH N",
+    "two": "T UW",
+    "three": "TH R IY",
+    "four": "F AO R",
+    "five": "F AY V",
+    "six": "S IH K S",
+    "seven": "S EH V AH N",
+    "eight": "EY T",
+    "nine": "N AY N",
 }
 GLM = """;; How words are mapped before scoring
 * name 'stand_in.glm'
@@ -100,6 +113,20 @@ def convert(source: Path, target: Path, recipe: str) -> None:
         (target / "glm").write_text(GLM)
 
 
+def write_lexicon(folder: Path, upper: bool) -> None:
+    """Write a lexicon, and a word 2-gram LM in which all words are equally likely."""
+    words = {word.upper() if upper else word: p for word, p in PHONES.items()}
+    lines = "".join(f"{word} {phones}\n" for word, phones in words.items())
+    (folder / "lexicon.txt").write_text(lines)
+    follow = [*words, "</s>"]
+    score = f"{-math.log10(len(follow)):.4f}"
+    one = ["-99 <s> 0", *(f"{score} {word} 0" for word in [*follow, "<unk>"])]
+    two = [f"{score} {first} {last}" for first in ["<s>", *words] for last in follow]
+    parts = ["\\data\\", f"ngram 1={len(one)}", f"ngram 2={len(two)}"]
+    parts += ["", "\\1-grams:", *one, "", "\\2-grams:", *two, "", "\\end\\", ""]
+    (folder / "word_lm.arpa").write_text("\n".join(parts))
+
+
 def main(arguments: Optional[Sequence[str]] = None) -> None:
     """Run the command."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -112,6 +139,7 @@ def main(arguments: Optional[Sequence[str]] = None) -> None:
     for part, names in SETS[args.recipe].items():
         for name in names:
             convert(args.digits.resolve() / part, args.output / name, args.recipe)
+    write_lexicon(args.output, upper=args.recipe == "wsj")
     if args.recipe == "wsj":
         # For the language model, and the symbols that are no words.
         train = read_table(args.output / "train_si284" / "text")

@@ -27,9 +27,23 @@ Options (default):
   --search_args          more options for the search ("")
   --search_tag           name of the search (from search_config and units)
   --epoch                epoch of the search to derive from (latest)
-  --train_config         retraining without its encoder (conf/train_asr.yaml)
+  --train_config         retraining without its encoder (conf/train_asr.yaml, or
+                         conf/tuning/train_asr_ctc_crf.yaml with --criterion ctc_crf)
   --train_args           more options for the retraining ("")
-  --tag                  name of the retraining (from train_config, units and --arch)
+  --tag                  name of the retraining (from train_config, criterion, units
+                         and --arch)
+  --criterion            ctc: as train_config says. ctc_crf: with CTC-CRF, by a label LM
+                         that stage 12 estimates from the training text (ctc)
+  --label_lm_args        more options for the label LM, see python3 -m
+                         espnet_stnas.bin.label_lm --help ("")
+  --units                phn: search and training are over the phones of --lexicon, and
+                         words are decoded with it; other units: --token_type ("")
+  --lexicon              of phn: words and their phones; several files are one ("")
+  --unk_phn              of phn: phone for words of the training and validation text
+                         that --lexicon lacks; "": they are an error ("")
+  --word_lm              of phn: word n-gram LM, an ARPA file or KenLM's binary ("")
+  --decode_args          of phn: more options for decoding, see python3 -m
+                         espnet_stnas.bin.ctc_decode --help ("")
   --ngpu, --num_nodes    GPUs a node, and nodes, of searches and trainings (1, 1)
   --expdir, --dumpdir    (exp, dump)
   --python               (python3 -m espnet_stnas.run)
@@ -49,9 +63,16 @@ search_config=conf/search.yaml
 search_args=
 search_tag=
 epoch=latest
-train_config=conf/train_asr.yaml
+train_config=
 train_args=
 tag=
+criterion=ctc
+label_lm_args=
+units=
+lexicon=
+unk_phn=
+word_lm=
+decode_args=
 ngpu=1
 num_nodes=1
 expdir=exp
@@ -59,7 +80,8 @@ dumpdir=dump
 python="python3 -m espnet_stnas.run"
 
 own="stage stop_stage espnet_recipe corpus arch search_config search_args search_tag \
-epoch train_config train_args tag ngpu num_nodes expdir dumpdir python"
+epoch train_config train_args tag criterion label_lm_args units lexicon unk_phn word_lm \
+decode_args ngpu num_nodes expdir dumpdir python"
 
 log() {
     echo "$(date '+%Y-%m-%dT%H:%M:%S') $*"
@@ -98,6 +120,36 @@ for name in stage stop_stage ngpu num_nodes; do
     [[ "${!name}" =~ ^[0-9]+$ ]] \
         || die "--${name} is '${!name}'; accepted is an integer of 0 or more"
 done
+case "${criterion}:${passed[token_type]}" in
+    ctc:*|ctc_crf:char|ctc_crf:bpe|ctc_crf:word) ;;
+    ctc_crf:*)
+        die "--criterion ctc_crf has no label LM for --token_type" \
+            "'${passed[token_type]}'; accepted are char, bpe, word"
+        ;;
+    *) die "--criterion is '${criterion}'; accepted are ctc, ctc_crf" ;;
+esac
+read -ra lexicon <<< "${lexicon}"
+case "${units}" in
+    phn)
+        [ "${#lexicon[@]}" -gt 0 ] \
+            || die "--units phn needs --lexicon, a file of words and their phones"
+        [ "${passed[cleaner]:-none}" = none ] \
+            || die "--cleaner is not accepted with --units phn: it would change phones"
+        ;;
+    "")
+        for name in lexicon unk_phn word_lm decode_args; do
+            [ -z "${!name:-}" ] || die "--${name} is only accepted with --units phn"
+        done
+        ;;
+    *)
+        die "--units is '${units}'; accepted is phn; other units are given by" \
+            "--token_type"
+        ;;
+esac
+if [ -z "${train_config}" ]; then
+    train_config=conf/train_asr.yaml
+    [ "${criterion}" = ctc ] || train_config=conf/tuning/train_asr_ctc_crf.yaml
+fi
 
 in_stages() {
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]
@@ -119,9 +171,12 @@ for name in asr_config asr_exp asr_tag asr_args asr_stats_dir; do
             "--tag and --expdir in run.sh --help"
 done
 for file in "${search_config}" "${train_config}" "${arch:-/dev/null}" \
-    "${passed[inference_config]:-/dev/null}" "${passed[lm_config]:-/dev/null}"; do
+    "${passed[inference_config]:-/dev/null}" "${passed[lm_config]:-/dev/null}" \
+    "${lexicon[@]}" "${word_lm:-/dev/null}"; do
     [ -e "${file}" ] || die "there is no file '${file}'"
 done
+[ "${criterion}" = ctc_crf ] || ! grep -q "^model: *ctc_crf" "${train_config}" \
+    || die "${train_config} has model ctc_crf, which needs --criterion ctc_crf"
 if in_stages 1; then
     # shellcheck disable=SC1091
     . ./db.sh
@@ -153,6 +208,11 @@ read -ra program <<< "${python}"
 "${program[0]}" -c "import espnet_stnas" 2> /dev/null \
     || die "${program[0]} cannot import espnet_stnas; pip install it there, or activate" \
         "the environment that has it"
+if [ "${units}" = phn ] && in_stages 14; then
+    "${program[0]}" -c "from espnet_stnas.errors import plain_errors as plain
+from espnet_stnas.decoding.beam import require_flashlight as require
+with plain(): require()" || exit 1
+fi
 # The checkout's scripts import modules of the installed ESPnet, some of which moved.
 module=$(grep -ohE "espnet2?(\.legacy|\.nets|\.utils)[a-z0-9_.]*cli_utils" \
     "${template}/pyscripts/audio/format_wav_scp.py" | head -n 1 || true)
@@ -180,24 +240,50 @@ for name in queue pbs slurm; do
     [ -e "conf/${name}.conf" ] || cp "${template}/conf/${name}.conf" conf/
 done
 
-units=${passed[token_type]}
-[ "${units}" != bpe ] || units+=${passed[nbpe]}
-suffix=${units}${passed[speed_perturb_factors]:+_sp}
+train_set=${passed[train_set]}${passed[speed_perturb_factors]:+_sp}
+dump=${dumpdir}/${passed[feats_type]}
+units_dumpdir=${dumpdir}
+if [ "${units}" = phn ]; then
+    # Phones are the words of a language of its own.
+    units_dumpdir=${dumpdir}_phn
+    passed[token_type]=word
+    passed[use_lm]=false
+    passed[lang]=${passed[lang]/#noinfo/}
+    passed[lang]+=${passed[lang]:+_}phn
+fi
+units_dump=${units_dumpdir}/${passed[feats_type]}
+token_lists=data/${passed[lang]}_token_list
+[ "${passed[lang]}" != noinfo ] || token_lists=data/token_list
+case ${passed[token_type]} in
+    bpe) token_lists+=/bpe_${passed[bpemode]:-unigram}${passed[nbpe]} ;;
+    *) token_lists+=/${passed[token_type]} ;;
+esac
+suffix=${units:-${passed[token_type]}}
+[ "${suffix}" != bpe ] || suffix+=${passed[nbpe]}
+suffix+=${passed[speed_perturb_factors]:+_sp}
 name=$(basename "${search_config}" .yaml)
 search_tag=${search_tag:-${name}_${suffix}}
 name=$(basename "${train_config}" .yaml)
+[ "${criterion}" = ctc ] || name=${name%_"${criterion}"}_${criterion}
 tag=${tag:-${name}_${suffix}${arch:+_$(basename "${arch}" .yaml)}}
 search_exp=${expdir}/${search_tag}
 asr_exp=${expdir}/asr_${tag}
 stats=${expdir}/asr_stats_${passed[feats_type]}_${suffix}
 derived=${expdir}/derived_${tag}
+inference_tag=${passed[inference_tag]:-}
+if [ "${units}" = phn ] && [ -z "${inference_tag}" ]; then
+    model=${passed[inference_asr_model]:-valid.acc.ave.pth}
+    inference_tag=decode_lexicon${word_lm:+_$(basename "${word_lm}" .gz)}
+    inference_tag=${inference_tag%.*}$(echo "${decode_args}" | sed 's/ *--/_/g; s/[ =/]//g')
+    inference_tag+=_asr_model_${model%.*}
+fi
 
 names=()
 for name in "${!passed[@]}"; do
     names+=("${name}")
 done
 mapfile -t names < <(printf '%s\n' "${names[@]}" | LC_ALL=C sort)
-options=(--expdir "${expdir}" --dumpdir "${dumpdir}" --asr_stats_dir "${stats}")
+options=(--expdir "${expdir}" --asr_stats_dir "${stats}")
 options+=(--ngpu "${ngpu}" --num_nodes "${num_nodes}")
 for name in "${names[@]}"; do
     options+=("--${name}" "${passed[${name}]}")
@@ -265,15 +351,139 @@ run_stage() {
     mv "${file}.part" "${file}"
 }
 
+# A stage of asr.sh, by asr.sh's own number.
 asr() {
-    local number=$1
+    local number=$1 dir=${dumpdir}
     shift
-    ./asr.sh "${options[@]}" --stage "${number}" --stop_stage "${number}" "$@"
+    case ${number} in [5-9]|1[01]) dir=${units_dumpdir} ;; esac
+    ./asr.sh "${options[@]}" --dumpdir "${dir}" --stage "${number}" \
+        --stop_stage "${number}" "$@"
 }
+
+# Speech as it is, phones for words, and the token list of all phones of the lexicon.
+make_phones() {
+    local name to unknown=()
+    [ -z "${unk_phn}" ] || unknown=(--unk "${unk_phn}")
+    mkdir -p "${token_lists}"
+    for name in "${train_set}" "${passed[valid_set]}"; do
+        to=${units_dump}/${name}
+        mkdir -p "${to}" \
+            && cp -r "${dump}/${name}/." "${to}/" \
+            && "${program[0]}" -m espnet_stnas.bin.apply_lexicon \
+                --lexicon "${lexicon[@]}" "${unknown[@]}" --text "${dump}/${name}/text" \
+                --output "${to}/text" --token_list "${token_lists}/tokens.txt" \
+            || return 1
+        # Words in another case than the lexicon's would all be unknown.
+        if awk -v unknown="${unk_phn}" '{ for (i = 2; i <= NF; i++) n += $i == unknown;
+                all += NF - 1 } END { exit !(n > all / 5) }' "${to}/text"; then
+            log "Most words of ${dump}/${name}/text are not in ${lexicon[*]}; is one in" \
+                "upper case, and the other in lower case?" >&2
+            return 1
+        fi
+    done
+}
+
+# ${derived}/train_ctc.yaml with a label LM inside: each text once, as in the paper, so
+# that neither copies by speed perturbation nor prompts of many speakers count more.
+make_label_lm() {
+    local extra=() options=(--token_type "${passed[token_type]}")
+    read -ra extra <<< "${label_lm_args}"
+    [ "${passed[token_type]}" != bpe ] || options+=(--bpemodel "${token_lists}/bpe.model")
+    [ "${passed[nlsyms_txt]:-none}" = none ] || [ "${units}" = phn ] \
+        || options+=(--non_linguistic_symbols "${passed[nlsyms_txt]}")
+    [ "${passed[cleaner]:-none}" = none ] || options+=(--cleaner "${passed[cleaner]}")
+    awk '{ name = $1; $1 = "" } NF > 1 && !known[$0]++ { print name $0 }' \
+        "${units_dump}/${train_set}/text" > "${derived}/label_lm.txt" \
+        && "${program[0]}" -m espnet_stnas.bin.label_lm --text "${derived}/label_lm.txt" \
+            --heldout "${units_dump}/${passed[valid_set]}/text" --map_unknown \
+            --token_list "${token_lists}/tokens.txt" "${options[@]}" "${extra[@]}" \
+            --output "${derived}/label_lm.arpa.gz" \
+            --train_config "${derived}/train_ctc.yaml" --train_output "${derived}/train.yaml"
+}
+
+# Words by lexicon and word LM, in the files that asr.sh's scoring reads.
+decode_words() {
+    local name sets="" valid="" scp type=sound jobs dir extra=() keys=() file n
+    local gpu=0 launcher=${decode_cmd}
+    read -ra extra <<< "${decode_args}"
+    [ -z "${word_lm}" ] || extra+=(--word_lm "${word_lm}")
+    if [ "${passed[gpu_inference]:-false}" = true ]; then
+        gpu=1 launcher=${cuda_cmd}
+    fi
+    # As asr.sh: the validation set comes first, and with all of its utterances.
+    [ "${passed[eval_valid_set]:-false}" = false ] || valid=org/${passed[valid_set]}
+    for name in ${passed[test_sets]}; do
+        case ${name} in
+            "${passed[valid_set]}") valid=org/${name} ;;
+            *) sets+=" ${name}" ;;
+        esac
+    done
+    for name in ${valid} ${sets}; do
+        scp=${dump}/${name}/wav.scp
+        if [ ! -f "${scp}" ]; then
+            scp=${dump}/${name}/feats.scp type=kaldi_ark
+        elif [[ ${passed[audio_format]:-flac} == *ark* ]]; then
+            type=kaldi_ark
+        fi
+        dir=${asr_exp}/${inference_tag}/${name}
+        rm -rf "${dir}/logdir"
+        mkdir -p "${dir}/logdir" || return 1
+        jobs=$(wc -l < "${scp}") || return 1
+        [ "${jobs}" -le "${passed[inference_nj]:-32}" ] || jobs=${passed[inference_nj]:-32}
+        keys=()
+        for ((n = 1; n <= jobs; n++)); do
+            keys+=("${dir}/logdir/keys.${n}.scp")
+        done
+        utils/split_scp.pl "${scp}" "${keys[@]}" || return 1
+        log "Decoding ${name}, log: ${dir}/logdir/ctc_decode.*.log"
+        # Launchers may have options.
+        # shellcheck disable=SC2086
+        ${launcher} --gpu "${gpu}" JOB=1:"${jobs}" "${dir}/logdir/ctc_decode.JOB.log" \
+            "${program[0]}" -m espnet_stnas.bin.ctc_decode --ngpu "${gpu}" \
+            --asr_train_config "${asr_exp}/config.yaml" \
+            --asr_model_file "${asr_exp}/${passed[inference_asr_model]:-valid.acc.ave.pth}" \
+            --data_path_and_name_and_type "${scp},speech,${type}" \
+            --key_file "${dir}/logdir/keys.JOB.scp" --lexicon "${lexicon[@]}" \
+            --output_dir "${dir}/logdir/output.JOB" "${extra[@]}" \
+            || { cat "${dir}"/logdir/ctc_decode.*.log | grep -i error | sort -u >&2; return 1; }
+        for file in text token token_int score; do
+            for ((n = 1; n <= jobs; n++)); do
+                cat "${dir}/logdir/output.${n}/1best_recog/${file}" || return 1
+            done | sort -k 1 > "${dir}/${file}" || return 1
+        done
+    done
+}
+
+# Neither the token list nor trainings may get phones of two lexicons.
+phones=
+if [ "${units}" = phn ]; then
+    phones="$(cat "${lexicon[@]}" | cksum) ${unk_phn}"
+    for number in 5 10 11 12 13; do
+        in_stages "${number}" && [ -f "${units_dump}/lexicon" ] || continue
+        [ "$(cat "${units_dump}/lexicon")" = "${phones}" ] \
+            || die "${units_dump} was made with another lexicon or --unk_phn; give another" \
+                "--dumpdir and --expdir, or remove it with all that was made from it"
+    done
+fi
 
 for number in 1 2 3 4 5 6 7 8 9 10; do
     in_stages "${number}" || continue
     basis=("$(mark $((number - 1)))")
+    case ${units}:${number} in
+        phn:5)
+            log "Stage 5: phones, in ${units_dump}"
+            [ -f "${dump}/${train_set}/text" ] \
+                || die "${dump}/${train_set}/text is missing; run stage 4"
+            [ -f "${units_dump}/lexicon" ] || rm -f "$(mark_of 5)"
+            run_stage 5 "${basis[@]}" "${phones}" -- make_phones
+            echo "${phones}" > "${units_dump}/lexicon"
+            continue
+            ;;
+        phn:[6-9])
+            log "Stage ${number}: nothing to do for phones"
+            continue
+            ;;
+    esac
     case ${number} in
         [6-9]) basis+=("$(cksum < "${passed[lm_config]:-/dev/null}")") ;;
         10) basis=("$(mark 5)" "${features}") ;;
@@ -308,10 +518,16 @@ if in_stages 12; then
     mkdir -p "${derived}"
     source=(--search_exp "${search_exp}" --epoch "${epoch}")
     [ -z "${arch}" ] || source=(--arch "${arch}")
+    target=train
+    if [ "${criterion}" = ctc_crf ]; then
+        target=train_ctc
+        rm -f "${derived}/train.yaml"
+    fi
     "${program[0]}" -m espnet_stnas.bin.derive "${source[@]}" \
         --output "${derived}/architecture.yaml" \
-        --train_config "${train_config}" --train_output "${derived}/train.yaml" \
+        --train_config "${train_config}" --train_output "${derived}/${target}.yaml" \
         || resume_hint 12
+    [ "${criterion}" = ctc ] || make_label_lm || resume_hint 12
     [ -n "${arch}" ] || "${program[0]}" -m espnet_stnas.bin.report "${search_exp}" \
         --arch "${derived}/architecture.yaml" --output_dir "${derived}/report" \
         || resume_hint 12
@@ -321,6 +537,7 @@ if in_stages 13 || in_stages 14 || in_stages 15 || in_stages 16; then
     [ -f "${derived}/train.yaml" ] || die "${derived}/train.yaml is missing; run stage 12"
     trained=(--python "${python}" --asr_config "${derived}/train.yaml"
         --asr_exp "${asr_exp}" --asr_args "${train_args}")
+    [ "${units}" != phn ] || trained+=(--inference_tag "${inference_tag}")
 fi
 if in_stages 13; then
     log "Stage 13: retrain, in ${asr_exp}"
@@ -338,8 +555,13 @@ fi
 inference=${passed[inference_config]:-/dev/null}
 if in_stages 14; then
     log "Stage 14: decode"
-    run_stage 14 "$(mark 13)" "$(mark 7)" "$(cksum < "${inference}")" -- \
-        asr 12 "${trained[@]}"
+    if [ "${units}" = phn ]; then
+        run_stage 14 "$(mark 13)" "${phones}" "$(cksum < "${word_lm:-/dev/null}")" \
+            "${decode_args}" "${inference_tag}" -- decode_words
+    else
+        run_stage 14 "$(mark 13)" "$(mark 7)" "$(cksum < "${inference}")" -- \
+            asr 12 "${trained[@]}"
+    fi
 fi
 if in_stages 15; then
     log "Stage 15: score"
