@@ -7,6 +7,7 @@ word are alternatives) and CMUdict (``;;;`` and ``#`` comments, alternatives as
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
@@ -28,6 +29,7 @@ _PROBABILITY = re.compile(r"[0-9]*\.[0-9]+([eE]-?[0-9]+)?|[01]\.")
 _STRESSED = re.compile(r"^([A-Za-z]+)[0-2]$")
 
 
+@functools.lru_cache(maxsize=10000)
 def is_unit(name: str) -> bool:
     """Whether a unit may have this name."""
     return name.split() == [name] and name not in _NO_UNITS
@@ -140,7 +142,7 @@ def _add(lexicon: Lexicon, line: str, place: str, strip_stress: bool) -> None:
                 f"accepted are names without spaces but {' and '.join(_NO_UNITS)}"
             )
     if strip_stress:
-        units = [_STRESSED.sub(r"\1", unit) for unit in units]
+        units = [_unstressed(unit) for unit in units]
     alternative = _ALTERNATIVE.fullmatch(word)
     # Kaldi's lexicons may have words that end like this.
     if alternative is not None and alternative[1] in lexicon.pronunciations:
@@ -150,6 +152,11 @@ def _add(lexicon: Lexicon, line: str, place: str, strip_stress: bool) -> None:
     if pronunciation not in known:
         known.append(pronunciation)
         lexicon.places[word, pronunciation] = place
+
+
+@functools.lru_cache(maxsize=10000)
+def _unstressed(unit: str) -> str:
+    return _STRESSED.sub(r"\1", unit)
 
 
 def token_list(units: Iterable[str]) -> list[str]:

@@ -89,6 +89,38 @@ def test_repeated_units_need_a_blank():
     assert words_of(lexicon, peaky(1, 1, 2, 2, 0, 0, 1, 1, 0)) == "AB A"
 
 
+@pytest.mark.parametrize("columns", [(1, 1), (1, 2, 2)])
+def test_flashlights_own_ctc_is_another(columns):
+    """If this fails, flashlight has changed, and topology.py may not be needed.
+
+    The last unit of A gets a single frame; and the last two of ABB need no blank.
+    """
+    from flashlight.lib.text import decoder
+
+    lexicon, blank = make_lexicon(A="a", ABB="a b b"), 0
+    emissions = peaky(*columns)
+    trie = decoder.Trie(len(TOKENS), blank)
+    for label, (units,) in enumerate(lexicon.pronunciations.values()):
+        trie.insert([TOKENS.index(unit) for unit in units], label, 0.0)
+    trie.smear(decoder.SmearingMode.MAX)
+    options = decoder.LexiconDecoderOptions(
+        beam_size=1000,
+        beam_size_token=len(TOKENS),
+        beam_threshold=1e6,
+        lm_weight=0.0,
+        word_score=0.0,
+        unk_score=-np.inf,
+        sil_score=-np.inf,
+        log_add=False,
+        criterion_type=decoder.CriterionType.CTC,
+    )
+    lm = decoder.ZeroLM()
+    plain = decoder.LexiconDecoder(options, trie, lm, blank, blank, -1, [], False)
+    found = plain.decode(emissions.ctypes.data, *emissions.shape)[0]
+    right = BeamSearch(lexicon, TOKENS)(emissions)[0]
+    assert found.score != pytest.approx(right.score, abs=0.1)
+
+
 def test_homophones_are_told_apart_by_the_lm(tmp_path):
     (tmp_path / "lm.arpa").write_text(ARPA)
     lexicon = make_lexicon(one="a", two="a", three="b")
