@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from espnet_stnas.lexicon import Lexicon, read_lexicon, token_list
 from espnet_stnas.spec import ConfigError
@@ -98,3 +100,15 @@ def test_token_list():
     tokens = ["<blank>", "<unk>", "AH", "B", "<sos/eos>"]
     assert token_list(["B", "AH", "B"]) == tokens
     assert token_list(["<unk>", "B", "AH"]) == tokens
+
+
+@given(st.binary() | st.text("a b\t(1)#;.<>\r\n0").map(str.encode))
+def test_any_bytes_are_read_or_refused(tmp_path_factory, data):
+    path = tmp_path_factory.mktemp("any") / "lexicon"
+    path.write_bytes(data)
+    try:
+        found = read_lexicon([path])
+    except ConfigError as error:
+        assert str(error).startswith("lexicon ")
+    else:
+        assert all(p for ps in found.pronunciations.values() for p in ps)

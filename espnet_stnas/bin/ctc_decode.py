@@ -94,7 +94,8 @@ def get_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--beam_size_token",
         type=int,
-        help="Units that are considered in each frame (default: all)",
+        default=_DEFAULTS.beam_size_token,
+        help="Units that are considered in each frame",
     )
     group.add_argument(
         "--lm_weight",

@@ -18,6 +18,9 @@ from espnet_stnas.spec import ConfigError
 
 # Flashlight takes so many words of the same spelling, and drops the others.
 _MOST_HOMOPHONES = 6
+# Flashlight's table of transitions has a number for each pair of tokens, and there are
+# three for each unit.
+_MOST_UNITS = 5000
 
 
 @dataclass(frozen=True)
@@ -28,7 +31,7 @@ class BeamOptions:
         beam_size: Hypotheses that are kept in each step.
         beam_threshold: Hypotheses whose score is lower than the best one's by more are
             dropped.
-        beam_size_token: Units that are considered in each frame; None for all.
+        beam_size_token: Units that are considered in each frame.
         lm_weight: Weight of the natural logarithm of the word LM's probability.
         word_score: Added for each word.
         nbest: Word sequences to find for each utterance.
@@ -39,7 +42,7 @@ class BeamOptions:
 
     beam_size: int = 500
     beam_threshold: float = 50.0
-    beam_size_token: Optional[int] = None
+    beam_size_token: int = 50
     lm_weight: float = 1.0
     word_score: float = 0.0
     nbest: int = 1
@@ -47,7 +50,7 @@ class BeamOptions:
     def __post_init__(self) -> None:
         for name in ("beam_size", "beam_size_token", "nbest"):
             value = getattr(self, name)
-            if value is not None and not 1 <= value < 2**31:
+            if not 1 <= value < 2**31:
                 raise ConfigError(
                     f"{name} is {value}; accepted is an integer from 1 on"
                 )
@@ -93,7 +96,8 @@ class BeamSearch:
         options: Widths and weights.
 
     Raises:
-        ConfigError: If flashlight-text is not installed, or the LM cannot be read.
+        ConfigError: If flashlight-text is not installed, the LM cannot be read, or
+            there are too many units.
     """
 
     def __init__(
@@ -115,8 +119,14 @@ class BeamSearch:
             for pronunciation in lexicon.pronunciations[word]
         ]
         homophones = Counter(spelling for _, spelling in spellings)
+        units = {column for _, spelling in spellings for column in spelling}
+        if len(units) > _MOST_UNITS:
+            raise ConfigError(
+                f"lexicon {lexicon.name} has {len(units)} different units; accepted "
+                f"are at most {_MOST_UNITS}"
+            )
         self.topology = Topology(
-            sorted({column for _, spelling in spellings for column in spelling}),
+            sorted(units),
             blank,
             endings=math.ceil(max(homophones.values()) / _MOST_HOMOPHONES),
         )

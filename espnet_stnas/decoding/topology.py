@@ -33,7 +33,6 @@ score (Viterbi) is exact and a sum over paths would not be.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Optional
 
 import numpy as np
 
@@ -70,10 +69,13 @@ class Topology:
         Returns:
             For token ``n`` after token ``p`` of ``N``, that in place ``n N + p``.
         """
-        table = np.zeros((self.number_tokens, self.number_tokens), dtype=np.float32)
+        number = self.number_tokens
+        # Millions of references to the same zero take less room than as many floats.
+        table = [0.0] * number**2
         for ends in self._tokens[2:]:
-            table[self._tokens[0], ends] = -np.inf
-        return table.ravel().tolist()
+            for begin, end in zip(self._tokens[0], ends, strict=True):
+                table[begin * number + end] = -np.inf
+        return table
 
     def spell(self, units: Sequence[int], ending: int = 0) -> list[int]:
         """The tokens of a word.
@@ -92,15 +94,13 @@ class Topology:
         tokens.append(int(self._tokens[2 + ending, self._place[units[-1]]]))
         return tokens
 
-    def expand(
-        self, emissions: np.ndarray, most_units: Optional[int] = None
-    ) -> np.ndarray:
+    def expand(self, emissions: np.ndarray, most_units: int) -> np.ndarray:
         """Emissions of the tokens.
 
         Args:
             emissions: Log-probabilities of CTC (T, V).
             most_units: How many units to consider in each frame, those with the highest
-                log-probabilities; None for all.
+                log-probabilities.
 
         Returns:
             Scores (3 T, tokens), float32; -inf where a token may not be emitted.
@@ -113,7 +113,7 @@ class Topology:
         steps[:, 1, [SIL, GAP]] = blanks[:, None]
         steps[:, 1, MUST] = blanks
         steps[:, 2, MUST] = 0.0
-        if most_units is not None and most_units < len(self.units):
+        if most_units < len(self.units):
             dropped = np.argpartition(-scores, most_units, axis=1)[:, most_units:]
             np.put_along_axis(scores, dropped, -np.inf, axis=1)
         waits = np.where(np.isfinite(scores), np.float32(0.0), np.float32(-np.inf))
@@ -126,14 +126,13 @@ class Topology:
             steps[:, 2, end] = waits
         return np.ascontiguousarray(steps.reshape(-1, self.number_tokens))
 
-    def most_tokens(self, most_units: Optional[int] = None) -> int:
+    def most_tokens(self, most_units: int) -> int:
         """How many tokens may be emitted in a step, at the most.
 
         Args:
             most_units: As in :meth:`expand`.
         """
-        number = len(self.units)
-        number = number if most_units is None else min(most_units, number)
+        number = min(most_units, len(self.units))
         return _FIRST + (1 + self._endings) * number
 
     def units_of(self, tokens: Sequence[int]) -> list[int]:

@@ -190,3 +190,23 @@ def test_without_flashlight(monkeypatch):
     monkeypatch.setitem(sys.modules, "flashlight.lib.text", None)
     with pytest.raises(ConfigError, match=r"pip install 'espnet-stnas\[decode\]'"):
         BeamSearch(LEXICONS[0], TOKENS)
+
+
+def test_word_pieces():
+    """Many units, of which few are considered in each frame."""
+    number = 1000
+    tokens = ["<blank>", *(f"p{n}" for n in range(1, number))]
+    lexicon = make_lexicon(
+        **{f"one{n}": f"p{n}" for n in range(1, number)}, two="p5 p5 p7"
+    )
+    search = BeamSearch(lexicon, tokens, options=BeamOptions(word_score=-1.0))
+    found = search(peaky(5, 0, 5, 7, 3, 3, high=0.999, number=number))
+    assert found[0].words == ("two", "one3")
+
+
+def test_too_many_units(monkeypatch):
+    monkeypatch.setattr("espnet_stnas.decoding.beam._MOST_UNITS", 2)
+    with pytest.raises(
+        ConfigError, match="test has 3 different units; accepted"
+    ):
+        BeamSearch(make_lexicon(A="a b c"), TOKENS)
