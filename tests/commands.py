@@ -20,15 +20,17 @@ from tests.pages import ROOT, blocks, comments, spans
 RECIPES = ROOT / "egs2"
 # Options of ESPnet's asr.sh that the pages use; compared with it where it is at hand.
 ASR_SH = frozenset(
-    "asr_args asr_config asr_stats_dir asr_tag expdir inference_asr_model "
-    "inference_config nbpe ngpu nj num_nodes python speed_perturb_factors stage "
-    "stop_stage token_type use_lm lm_args".split()
+    "asr_args asr_config asr_stats_dir asr_tag expdir inference_args "
+    "inference_asr_model inference_config inference_nj lm_args nbpe ngpu nj num_nodes "
+    "python speed_perturb_factors stage stop_stage token_type use_lm".split()
 )
 # Options whose value is a list of options, and the module that takes these.
 _NESTED = {
     "search_args": "espnet_stnas.bin.asr_search",
     "train_args": "espnet2.bin.asr_train",
     "asr_args": "espnet2.bin.asr_train",
+    "label_lm_args": "espnet_stnas.bin.label_lm",
+    "decode_args": "espnet_stnas.bin.ctc_decode",
 }
 # Options of other programs: pip, pytest, torchrun, espnet3.
 _OTHERS = frozenset("dist no-deps stages training_config nproc_per_node".split())

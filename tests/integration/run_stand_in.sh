@@ -4,6 +4,8 @@
 #
 #   ESPNET_ROOT=/path/to/espnet tests/integration/run_stand_in.sh wsj WORKDIR
 #   ESPNET_ROOT=/path/to/espnet tests/integration/run_stand_in.sh swbd WORKDIR [--arch FILE]
+#   ... WORKDIR --criterion ctc_crf --units phn --lexicon data/lexicon.txt \
+#       --word_lm data/word_lm.arpa
 #
 # Needs sox and sctk (hubscr.pl in ${ESPNET_ROOT}/tools/sctk/bin for swbd), an
 # environment with espnet_stnas, and FSDD_DIR, the Free Spoken Digit Dataset (default:

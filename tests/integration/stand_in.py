@@ -120,8 +120,8 @@ def write_lexicon(folder: Path, upper: bool) -> None:
     (folder / "lexicon.txt").write_text(lines)
     follow = [*words, "</s>"]
     score = f"{-math.log10(len(follow)):.4f}"
-    one = ["-99 <s> 0", *(f"{score} {word} 0" for word in [*follow, "<unk>"])]
-    two = [f"{score} {first} {last}" for first in ["<s>", *words] for last in follow]
+    one = ["-99\t<s>\t0", *(f"{score}\t{word}\t0" for word in [*follow, "<unk>"])]
+    two = [f"{score}\t{first} {last}" for first in ["<s>", *words] for last in follow]
     parts = ["\\data\\", f"ngram 1={len(one)}", f"ngram 2={len(two)}"]
     parts += ["", "\\1-grams:", *one, "", "\\2-grams:", *two, "", "\\end\\", ""]
     (folder / "word_lm.arpa").write_text("\n".join(parts))
