@@ -57,6 +57,7 @@ def run_recipe(args: argparse.Namespace, space: str, seed: int) -> Path:
         "seed": seed,
         "baselines": baselines(space, args.spaces, args.baselines),
         "num_random": args.num_random,
+        "decoder": args.decoder,
         "data": data,
         "exp": exp,
         "python": sys.executable,
@@ -77,11 +78,12 @@ def run_recipe(args: argparse.Namespace, space: str, seed: int) -> Path:
     return exp
 
 
-def word_error_rates(exp: Path) -> dict[str, float]:
+def word_error_rates(exp: Path, decoder: str = "espnet") -> dict[str, float]:
     """The word error rate of every encoder of one run, by its name."""
+    place = "decode_test" if decoder == "espnet" else f"decode_{decoder}"
     scores = {}
     for file in (exp / "derived", *sorted((exp / "baselines").iterdir())):
-        score = file / "decode_test" / "score.yaml"
+        score = file / place / "score.yaml"
         if score.exists():
             scores[file.name] = float(yaml.safe_load(score.read_text())["wer"])
     return scores
@@ -147,6 +149,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     add("--fsdd_dir", type=Path, help="Local copy of the Free Spoken Digit Dataset")
     for name in ("train_minutes", "dev_minutes", "test_minutes"):
         add(f"--{name}", type=float, help="As in run.sh")
+    add("--decoder", default="espnet", choices=("espnet", "lexicon"), help="See run.sh")
     add("--nj", type=int, help="As in run.sh")
     add("--search_args", default="", help="As in run.sh")
     add("--train_args", default="", help="As in run.sh")
@@ -154,7 +157,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     args.work = args.work.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
     runs = [
-        (space, word_error_rates(run_recipe(args, space, seed)))
+        (space, word_error_rates(run_recipe(args, space, seed), args.decoder))
         for seed in args.seeds
         for space in args.spaces
     ]

@@ -22,7 +22,9 @@ Options (default):
                               size of the corpus (30, 3, 6)
   --seed                      seed of corpus, search and training (0)
   --ngpu                      GPUs for search and training; 0 is the CPU (0)
-  --nj                        decoding processes (2)
+  --decoder                   espnet: beam search over characters; lexicon: over the words
+                              of the training text, spelled in characters (espnet)
+  --nj                        decoding processes of espnet (2)
   --baselines                 true: train other encoders with the same budget: random,
                               hand and espnet, or some of these, with commas (false)
   --num_random                random architectures among the baselines (3)
@@ -58,6 +60,7 @@ num_random=3
 space=tdnn
 search_config=
 train_config=
+decoder=espnet
 decode_config=conf/decode.yaml
 criterion=ctc
 label_lm_args=
@@ -78,7 +81,7 @@ die() {
 
 options="stage stop_stage corpus variant fsdd_dir train_minutes dev_minutes \
 test_minutes seed ngpu nj baselines num_random space search_config train_config \
-decode_config criterion label_lm_args search_args train_args data exp python"
+decoder decode_config criterion label_lm_args search_args train_args data exp python"
 while [ $# -gt 0 ]; do
     case "$1" in
         -h|--help)
@@ -110,6 +113,10 @@ case "${baselines}" in
     true) kinds=random,hand,espnet ;;
     false) kinds= ;;
     *) kinds=${baselines} ;;
+esac
+case "${decoder}" in
+    espnet|lexicon) ;;
+    *) die "--decoder is '${decoder}'; accepted are espnet, lexicon" ;;
 esac
 case "${criterion}" in
     ctc|ctc_crf) ;;
@@ -146,6 +153,8 @@ else
 ebranchformer, hybrid"
 fi
 stats=${exp}/stats
+decoded=decode_test
+[ "${decoder}" = espnet ] || decoded=decode_${decoder}
 tokens=${exp}/tokens.txt
 derived=${exp}/derived
 [ "${criterion}" = ctc ] || derived+=_${criterion}
@@ -214,7 +223,7 @@ trained() {
         return
     fi
     mkdir -p "${dir}"
-    rm -rf "${dir}/decode_test" "${dir}/.done"
+    rm -rf "${dir}"/decode_* "${dir}/.done"
     logged "${dir}/train.log" "$@" --config "${config}" --output_dir "${dir}"
     echo "$((SECONDS - start))" >> "${dir}/train_seconds"
     echo "${signature}" > "${dir}/.done"
@@ -226,13 +235,26 @@ train() {
 }
 
 decode() {
-    local dir=$1 out=$1/decode_test pids=() n
+    local dir=$1 out=$1/${decoded} pids=() n
     if [ -e "${out}/.done" ]; then
         log "${out} is complete"
         return
     fi
     rm -rf "${out}"
     mkdir -p "${out}/log"
+    if [ "${decoder}" = lexicon ]; then
+        # Characters have a space behind each word but the last.
+        cut -d " " -f 2- "${data}/train/text" | tr " " "\n" | LC_ALL=C sort -u \
+            | awk '{word = $0; gsub(/./, " &"); print word $0; print word $0 " <space>"}' \
+            > "${out}/lexicon.txt"
+        logged "${out}/log/decode.log" "${python[@]}" -m espnet_stnas.bin.ctc_decode \
+            --asr_train_config "${dir}/config.yaml" \
+            --asr_model_file "${dir}/valid.loss.ave.pth" --data_dir "${data}/test" \
+            --lexicon "${out}/lexicon.txt" --output_dir "${out}/found"
+        cp "${out}/found/1best_recog/text" "${out}/text"
+        touch "${out}/.done"
+        return
+    fi
     split -n "r/${nj}" -d -a 3 "${data}/test/wav.scp" "${out}/log/keys."
     for keys in "${out}"/log/keys.*; do
         n=${keys##*.}
@@ -254,7 +276,7 @@ decode() {
 
 score() {
     "${python[@]}" -m espnet_stnas.bin.score --ref "${data}/test/text" \
-        --hyp "$1/decode_test/text" --output "$1/decode_test/score.yaml"
+        --hyp "$1/${decoded}/text" --output "$1/${decoded}/score.yaml"
 }
 
 # A page about the search, and about encoders that were trained.
@@ -327,7 +349,7 @@ if in_stages 5; then
 fi
 
 if in_stages 6; then
-    log "Stage 6: decode the test set, in ${derived}/decode_test"
+    log "Stage 6: decode the test set, in ${derived}/${decoded}"
     decode "${derived}"
 fi
 
@@ -384,7 +406,8 @@ if in_stages 8 && [ "${#kinds[@]}" -gt 0 ]; then
         dirs+=("${exp}/baselines/${name}")
     done
     logged "${exp}/results.log" "${python[@]}" -m espnet_stnas.bin.results "${dirs[@]}" \
-        --data "${data}/test" --output "${exp}/results.md"
+        --data "${data}/test" --output "${exp}/results.md" \
+        --score_file "${decoded}/score.yaml"
     cat "${exp}/results.md"
     logged "${exp}/results.log" report "${exp}/search" "${dirs[@]}"
 fi
