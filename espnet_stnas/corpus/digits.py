@@ -152,8 +152,7 @@ def write_set(
         sample_rate: Of the samples, in Hz.
         manifest: What ``corpus.json`` records beside the sizes.
     """
-    for left_over in target.parent.glob(f".{target.name}.partial.*"):
-        shutil.rmtree(left_over)  # of a run that was killed
+    _clear_left_overs(target)
     partial = target.with_name(f".{target.name}.partial.{os.getpid()}")
     wav = partial / "wav"
     wav.mkdir(parents=True)
@@ -169,6 +168,35 @@ def write_set(
         shutil.rmtree(partial, ignore_errors=True)
         raise
     logging.info("%s: %d utterances, %.1f min", target, len(done), seconds / 60)
+
+
+def _clear_left_overs(target: Path) -> None:
+    """Remove what runs that were killed left of a directory.
+
+    Raises:
+        ValueError: If a run that lives is making it right now.
+    """
+    for left_over in target.parent.glob(f".{target.name}.partial.*"):
+        number = left_over.suffix[1:]
+        if number.isdecimal() and _lives(int(number)):
+            raise ValueError(
+                f"{target} is being made by process {number} right now; wait for it, "
+                "or stop it first"
+            )
+        shutil.rmtree(left_over)
+
+
+def _lives(process: int) -> bool:
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        # Of somebody else, or no number of a process.
+        return process < 2**31
+    return True
 
 
 def _write_audio(

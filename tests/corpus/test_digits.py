@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator
 from itertools import islice
@@ -123,3 +125,26 @@ def test_a_failure_leaves_nothing_behind(tmp_path: Path) -> None:
     with pytest.raises(RuntimeError, match="no voice left"):
         write_set(tmp_path / "dev", failing(), 1.0, 8000, {})
     assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_run_left_goes_away(tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", "import os; print(os.getpid())"],
+        capture_output=True,
+        check=True,
+        text=True,
+    )
+    left = tmp_path / f".dev.partial.{done.stdout.strip()}"
+    (left / "wav").mkdir(parents=True)
+    write_set(tmp_path / "dev", utterances(9), 1 / 60, 8000, {})
+    assert [p.name for p in tmp_path.iterdir()] == ["dev"]
+
+
+def test_what_another_run_makes_is_left_alone(tmp_path: Path) -> None:
+    with subprocess.Popen([sys.executable, "-c", "input()"], stdin=-1) as other:
+        busy = tmp_path / f".dev.partial.{other.pid}"
+        busy.mkdir()
+        with pytest.raises(ValueError, match=f"process {other.pid} right now; wait"):
+            write_set(tmp_path / "dev", utterances(9), 1 / 60, 8000, {})
+        assert busy.is_dir()
+        other.communicate(b"\n")
