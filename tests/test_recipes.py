@@ -369,6 +369,19 @@ def test_texts_that_the_lexicon_does_not_cover(
     assert calls(recipe) == []
 
 
+def test_a_missing_decoder_is_said_first(recipe, dumped):
+    broken = recipe[1] / "broken" / "flashlight"
+    broken.mkdir(parents=True)
+    (broken / "__init__.py").write_text("raise ImportError('none here')\n")
+    environment = {"PYTHONPATH": str(broken.parent)}
+    code, text = run(recipe, "--stage", "2", *PHN, **environment)
+    assert code == 1
+    assert "needs the package flashlight-text" in text
+    assert calls(recipe) == []
+    # Who does not decode does not need it.
+    assert run(recipe, "--stage", "5", "--stop_stage", "5", *PHN, **environment)[0] == 0
+
+
 @pytest.mark.parametrize("units", ["", "phn"])
 def test_ctc_crf_is_another_training(recipe, dumped, units):
     """With a label LM of each text once, and a name of its own."""

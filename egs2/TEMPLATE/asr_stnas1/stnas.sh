@@ -376,7 +376,7 @@ make_phones() {
         # Words in another case than the lexicon's would all be unknown.
         if awk -v unknown="${unk_phn}" '{ for (i = 2; i <= NF; i++) n += $i == unknown;
                 all += NF - 1 } END { exit !(n > all / 5) }' "${to}/text"; then
-            log "Most words of ${dump}/${name}/text are not in ${lexicon[*]}; is one in" \
+            echo "Most words of ${dump}/${name}/text are not in ${lexicon[*]}; is one in" \
                 "upper case, and the other in lower case?" >&2
             return 1
         fi
