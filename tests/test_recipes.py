@@ -344,10 +344,16 @@ def test_phones_of_two_lexicons_do_not_meet(recipe, dumped):
         assert code == 1
         assert "was made with another lexicon or --unk_phn" in text
     assert stages_of(calls(recipe)) == ["10"]
-    # Removed, it is made again.
+    # Without the old ones, they are made.
     subprocess.run(["rm", "-r", folder / "dump_phn"], check=True)
+    code, text = run(recipe, "--stage", "5", "--stop_stage", "5", *PHN)
+    assert code == 1
+    assert "_phn_token_list/word was made with another lexicon" in text
+    (old,) = folder.glob("data/*_phn_token_list")
+    subprocess.run(["rm", "-r", old], check=True)
     assert run(recipe, "--stage", "5", "--stop_stage", "5", *PHN)[0] == 0
     assert (folder / "dump_phn" / "raw").is_dir()
+    assert "\nW\n" in (old / "word" / "tokens.txt").read_text()
 
 
 @pytest.mark.parametrize(

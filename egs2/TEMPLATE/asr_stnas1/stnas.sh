@@ -459,10 +459,12 @@ phones=
 if [ "${units}" = phn ]; then
     phones="$(cat "${lexicon[@]}" | cksum) ${unk_phn}"
     for number in 5 10 11 12 13; do
-        in_stages "${number}" && [ -f "${units_dump}/lexicon" ] || continue
-        [ "$(cat "${units_dump}/lexicon")" = "${phones}" ] \
-            || die "${units_dump} was made with another lexicon or --unk_phn; give another" \
-                "--dumpdir and --expdir, or remove it with all that was made from it"
+        in_stages "${number}" || continue
+        for name in "${units_dump}" "${token_lists}"; do
+            [ ! -f "${name}/lexicon" ] || [ "$(cat "${name}/lexicon")" = "${phones}" ] \
+                || die "${name} was made with another lexicon or --unk_phn; remove it" \
+                    "with all that was made from it, or work in a copy of ${PWD}"
+        done
     done
 fi
 
@@ -474,9 +476,10 @@ for number in 1 2 3 4 5 6 7 8 9 10; do
             log "Stage 5: phones, in ${units_dump}"
             [ -f "${dump}/${train_set}/text" ] \
                 || die "${dump}/${train_set}/text is missing; run stage 4"
-            [ -f "${units_dump}/lexicon" ] || rm -f "$(mark_of 5)"
+            [ -f "${units_dump}/lexicon" ] && [ -f "${token_lists}/lexicon" ] \
+                || rm -f "$(mark_of 5)"
             run_stage 5 "${basis[@]}" "${phones}" -- make_phones
-            echo "${phones}" > "${units_dump}/lexicon"
+            tee "${units_dump}/lexicon" > "${token_lists}/lexicon" <<< "${phones}"
             continue
             ;;
         phn:[6-9])
