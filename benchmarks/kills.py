@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import importlib
+import json
 import os
 import random
 import re
@@ -55,7 +56,7 @@ PHASES: dict[str, tuple[str, str, float]] = {
         for name, phase in _OF_TRAINING.items()
     },
 }
-_NO_RESULT = re.compile(r"config\.yaml|.*\.log|\..*|.*_time")
+_NO_RESULT = re.compile(r"config\.yaml|runs\.jsonl|.*\.log|\..*|.*_time")
 
 
 def run_until(module: str, options: list[str], entry: str, nth: int, delay: float):
@@ -158,6 +159,10 @@ def results(directory: Path) -> dict[str, str]:
             digests[name] = f"link to {os.readlink(path)}"
         elif path.suffix == ".pth":
             digests[name] = _digest(torch.load(path, weights_only=True))
+        elif path.suffix == ".jsonl":
+            lines = path.read_text(encoding="utf-8").splitlines()
+            moments = [{**json.loads(line), "seconds": 0} for line in lines]
+            digests[name] = json.dumps(moments)
         else:
             # Without the first line, which may name directories.
             text = path.read_bytes().split(b"\n", 1)[-1]

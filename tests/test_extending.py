@@ -47,7 +47,8 @@ def example(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("example")
     page = PAGE.read_text(encoding="utf-8")
     files = re.findall(r"^`([\w./]+)`:\n\n```\w+\n(.*?)^```$", page, re.M | re.S)
-    listed = re.findall(r"^  (\S+)$", page.partition("```text")[2], re.M)
+    tree = page.partition("```text")[2].partition("```")[0]
+    listed = re.findall(r"^  (\S+)$", tree, re.M)
     assert set(listed) == dict(files).keys()
     for name, text in files:
         (folder / name).parent.mkdir(exist_ok=True)
