@@ -70,6 +70,24 @@ def _write_whole(path: Path, text: str) -> None:
         raise
 
 
+def read_text(path: PathLike, what: str) -> str:
+    """Read a small text file.
+
+    Args:
+        path: The file, in UTF-8.
+        what: What it should be, for error messages.
+
+    Raises:
+        ConfigError: If it is missing, or cannot be read.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8")
+    except FileNotFoundError:
+        raise ConfigError(f"{what} {path} does not exist") from None
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{what} {path} cannot be read: {error}") from None
+
+
 def dump_yaml(data: Any) -> str:
     """YAML text in which only the innermost lists and mappings share a line."""
     return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=88)
@@ -86,13 +104,7 @@ def read_yaml_mapping(path: PathLike, what: str) -> dict[str, Any]:
         ConfigError: If it is missing, damaged, or holds something else; also if it
             refers to itself, has a key twice, or is enormous.
     """
-    path = Path(path)
-    try:
-        text = path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{what} {path} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{what} {path} cannot be read: {error}") from None
+    text = read_text(path, what)
     try:
         data = _load_yaml(text)
     except yaml.YAMLError as error:

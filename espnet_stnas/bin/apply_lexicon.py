@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Optional
 
 from espnet_stnas.errors import plain_errors
-from espnet_stnas.files import write_text
+from espnet_stnas.files import read_text, write_text
 from espnet_stnas.lexicon import Lexicon, is_unit, read_lexicon, token_list
 from espnet_stnas.messages import shown
 from espnet_stnas.spec import ConfigError
@@ -120,13 +119,7 @@ def apply(lexicon: Lexicon, path: str, unk: Optional[str] = None) -> list[str]:
 
 
 def _utterances(path: str) -> Iterator[tuple[str, list[str]]]:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"text {path} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"text {path} cannot be read: {error}") from None
-    for line in text.split("\n"):
+    for line in read_text(path, "text").split("\n"):
         fields = line.split()
         if fields:
             yield fields[0], fields[1:]

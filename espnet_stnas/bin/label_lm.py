@@ -8,14 +8,13 @@ import math
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Callable, Optional
 
 from espnet_stnas.crf.arpa import Entry, Ngram, inline_arpa, read_arpa, write_arpa
 from espnet_stnas.crf.estimate import SMOOTHINGS, EstimationOptions, estimate
 from espnet_stnas.crf.lm import NO_LABELS, LabelLM
 from espnet_stnas.errors import plain_errors
-from espnet_stnas.files import dump_yaml, read_yaml_mapping, write_text
+from espnet_stnas.files import dump_yaml, read_text, read_yaml_mapping, write_text
 from espnet_stnas.messages import one_line, shown
 from espnet_stnas.spec import ConfigError
 
@@ -180,12 +179,7 @@ def _tokenizer(args: argparse.Namespace) -> Callable[[str], list[str]]:
 
 
 def _lines(path: str, what: str) -> list[str]:
-    try:
-        text = Path(path).read_text(encoding="utf-8")
-    except FileNotFoundError:
-        raise ConfigError(f"{what} {path} does not exist") from None
-    except (OSError, ValueError) as error:
-        raise ConfigError(f"{what} {path} cannot be read: {error}") from None
+    text = read_text(path, what)
     # Not splitlines, for which some characters of texts are line ends, too.
     lines = text.rstrip("\n").split("\n") if text.strip() else []
     if not lines:

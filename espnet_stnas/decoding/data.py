@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from espnet_stnas.files import PathLike
+from espnet_stnas.files import PathLike, read_text
 from espnet_stnas.messages import shown
 from espnet_stnas.spec import ConfigError
 
@@ -98,12 +98,7 @@ def _speech_of(data_dir: Path) -> Source:
 
 
 def _first_column(path: PathLike, what: str) -> tuple[str, ...]:
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except FileNotFoundError:
-        raise ConfigError(f"{what} {path} does not exist") from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{what} {path} cannot be read: {error}") from None
+    lines = read_text(path, what).splitlines()
     ids = tuple(line.split(maxsplit=1)[0] for line in lines if line.strip())
     if not ids:
         raise ConfigError(f"{what} {path} holds no utterance")
