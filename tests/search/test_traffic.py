@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import tempfile
 from pathlib import Path
 
 import pytest
 import torch
 
-from benchmarks.processes import finish, free_port, start
+from benchmarks.processes import finish, start
 from espnet_stnas.network import build_network
 from espnet_stnas.search import traffic
 from espnet_stnas.search.ranks import (
@@ -22,19 +23,25 @@ from tests.conftest import tiny_space
 CHOICE = ["tdnn-C1D1", "tdnn-C1D2", "tdnn-C1D3", "tdnn-C1D4"]
 
 
-def join(rank: int, port: int, ranks: int = 2) -> None:
+def join(rank: int, store: str, ranks: int = 2) -> None:
+    """Join a group, for as long as this process lives, as ESPnet's trainings do.
+
+    Leaving it while DDP holds it can hang: the group then ends with the model, which
+    waits for the group's threads under Python's lock, and a thread needs that lock to
+    drop the future of a hook.
+    """
     torch.distributed.init_process_group(
-        "gloo", f"tcp://127.0.0.1:{port}", world_size=ranks, rank=rank
+        "gloo", f"file://{store}", world_size=ranks, rank=rank
     )
 
 
 def run_ranks(tmp_path: Path, function: str, *arguments: object) -> list:
     """Call a function of this file in two processes: what each has saved."""
-    port = free_port()
+    store = f"{tempfile.mkdtemp(dir=tmp_path)}/store"
     outs = [tmp_path / f"{function}{rank}.pth" for rank in range(2)]
     logs = [out.with_suffix(".log") for out in outs]
     processes = [
-        start(f"{__name__}:{function}", log, rank, port, out, *arguments)
+        start(f"{__name__}:{function}", log, rank, store, out, *arguments)
         for rank, (out, log) in enumerate(zip(outs, logs, strict=True))
     ]
     try:
@@ -46,11 +53,11 @@ def run_ranks(tmp_path: Path, function: str, *arguments: object) -> list:
     return [torch.load(out, weights_only=True) for out in outs]
 
 
-def weight_steps(rank: int, port: int, out: Path, hook: bool, layers: list) -> None:
+def weight_steps(rank: int, store: str, out: Path, hook: bool, layers: list) -> None:
     """Two accumulated weight steps: gradients, and how much was sent in each."""
     from espnet_stnas.estimators import Gate
 
-    join(rank, port)
+    join(rank, store)
     torch.manual_seed(0)
     supernet = build_network(tiny_space(*layers), 3).double().train()
     model = torch.nn.parallel.DistributedDataParallel(
@@ -77,7 +84,6 @@ def weight_steps(rank: int, port: int, out: Path, hook: bool, layers: list) -> N
             model(*inputs)[0].square().sum().backward()
     gradients = {n: p.grad for n, p in supernet.named_parameters()}
     torch.save({"gradients": gradients, "sent": sent}, out)
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
@@ -119,8 +125,8 @@ def test_traffic_does_not_grow_with_the_candidates(tmp_path):
     assert sent[0] == sent[1]
 
 
-def exchanges(rank: int, port: int, out: Path) -> None:
-    join(rank, port)
+def exchanges(rank: int, store: str, out: Path) -> None:
+    join(rank, store)
     sets = ([frozenset({0}), frozenset()], [frozenset({2}), frozenset({1})])[rank]
     union = union_over_ranks(sets, [3, 2], "cpu")
     tensors = [torch.full((2,), float(rank)), torch.tensor(10.0 * rank)]
@@ -133,7 +139,6 @@ def exchanges(rank: int, port: int, out: Path) -> None:
     items = list(stop_together(range(4 - rank), "cpu"))
     result = {"union": [sorted(s) for s in union], "means": means, "total": total}
     torch.save({**result, "items": items}, out)
-    torch.distributed.destroy_process_group()
 
 
 @pytest.mark.slow
