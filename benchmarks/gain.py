@@ -5,7 +5,9 @@
 
 Runs the digits recipe, all its stages and baselines, for each search space and seed (of
 corpus, search and training), and prints error rates with mean and standard deviation.
-What is done already is not done again, so it can be stopped and called with more seeds.
+Seeds differ in their test sets, too, so a second table compares each searched encoder
+with the random ones of its own seed. What is done already is not done again, so it can
+be stopped and called with more seeds.
 """
 
 from __future__ import annotations
@@ -17,18 +19,32 @@ import subprocess
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import yaml
 from measure import markdown_table
+
+from espnet_stnas.results import count_parameters
 
 RECIPE = Path(__file__).parents[1] / "egs2" / "digits" / "asr_stnas1" / "run.sh"
 SPACES = ("tdnn", "tdnn_wide", "conformer", "ebranchformer", "hybrid")
 ESPNET = ("conformer", "ebranchformer")
 KINDS = ("random", "hand", "espnet")
 
-# Word error rates by kind of encoder, in the order of the table.
-Rates = dict[str, list[float]]
+
+class Trained(NamedTuple):
+    """A trained encoder: word error rate in percent, parameters of the whole model."""
+
+    wer: float
+    parameters: Optional[int]
+
+
+class Run(NamedTuple):
+    """What one run of the recipe trained, by the names of its directories."""
+
+    space: str
+    seed: int
+    encoders: Mapping[str, Trained]
 
 
 def baselines(space: str, spaces: Sequence[str], kinds: Sequence[str] = KINDS) -> str:
@@ -78,15 +94,16 @@ def run_recipe(args: argparse.Namespace, space: str, seed: int) -> Path:
     return exp
 
 
-def word_error_rates(exp: Path, decoder: str = "espnet") -> dict[str, float]:
-    """The word error rate of every encoder of one run, by its name."""
+def trained_encoders(exp: Path, decoder: str = "espnet") -> dict[str, Trained]:
+    """Every encoder of one run that was trained and scored, by its name."""
     place = "decode_test" if decoder == "espnet" else f"decode_{decoder}"
-    scores = {}
-    for file in (exp / "derived", *sorted((exp / "baselines").iterdir())):
-        score = file / place / "score.yaml"
+    found = {}
+    for training in (exp / "derived", *sorted((exp / "baselines").iterdir())):
+        score = training / place / "score.yaml"
         if score.exists():
-            scores[file.name] = float(yaml.safe_load(score.read_text())["wer"])
-    return scores
+            wer = float(yaml.safe_load(score.read_text())["wer"])
+            found[training.name] = Trained(wer, count_parameters(training))
+    return found
 
 
 def kind(name: str, space: str) -> str:
@@ -100,33 +117,49 @@ def kind(name: str, space: str) -> str:
     return f"by hand: {name}"
 
 
-def gather(runs: Sequence[tuple[str, Mapping[str, float]]]) -> Rates:
-    """Put the rates of several runs together.
-
-    Args:
-        runs: Search space, and rates by name, of every run.
-    """
-    rates: Rates = {}
-    for space, found in runs:
-        for name, rate in found.items():
-            rates.setdefault(kind(name, space), []).append(rate)
-    return rates
+def spread(values: Sequence[float]) -> str:
+    """The standard deviation, if there is one."""
+    return f"{statistics.stdev(values):.2f}" if len(values) > 1 else "-"
 
 
-def rows(rates: Rates) -> list[tuple[object, ...]]:
+def rows_of_kinds(runs: Sequence[Run]) -> list[tuple[object, ...]]:
     """Mean, standard deviation, best and worst of each kind, the best mean first."""
-    ordered = sorted(rates.items(), key=lambda item: statistics.mean(item[1]))
-    return [
-        (
-            name,
-            len(found),
-            f"{statistics.mean(found):.2f}",
-            f"{statistics.stdev(found):.2f}" if len(found) > 1 else "-",
-            f"{min(found):.2f}",
-            f"{max(found):.2f}",
+    kinds: dict[str, list[Trained]] = {}
+    for run in runs:
+        for name, encoder in run.encoders.items():
+            kinds.setdefault(kind(name, run.space), []).append(encoder)
+    table = []
+    for name, encoders in kinds.items():
+        rates = [encoder.wer for encoder in encoders]
+        sizes = sorted(
+            {f"{n:,}": n for _, n in encoders if n}.items(), key=lambda i: i[1]
         )
-        for name, found in ordered
-    ]
+        table.append(
+            (
+                *(name, len(rates), statistics.mean(rates), spread(rates)),
+                *(f"{min(rates):.2f}", f"{max(rates):.2f}"),
+                " to ".join(dict.fromkeys(size for size, _ in sizes[:1] + sizes[-1:])),
+            )
+        )
+    table.sort(key=lambda row: row[2])
+    return [(*row[:2], f"{row[2]:.2f}", *row[3:]) for row in table]
+
+
+def rows_of_seeds(runs: Sequence[Run]) -> list[tuple[object, ...]]:
+    """Each searched encoder beside the random ones of its space and seed."""
+    table: list[tuple[object, ...]] = []
+    for run in sorted(runs, key=lambda run: (run.space, run.seed)):
+        searched = run.encoders["derived"].wer
+        random = [e.wer for n, e in run.encoders.items() if n.startswith("random")]
+        if random:
+            table.append(
+                (
+                    *(run.space, run.seed, f"{searched:.2f}"),
+                    *(f"{statistics.mean(random):.2f}", spread(random)),
+                    f"{sum(wer < searched for wer in random)} of {len(random)}",
+                )
+            )
+    return table
 
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
@@ -157,12 +190,14 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     args.work = args.work.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
     runs = [
-        (space, word_error_rates(run_recipe(args, space, seed), args.decoder))
+        Run(space, seed, trained_encoders(run_recipe(args, space, seed), args.decoder))
         for seed in args.seeds
         for space in args.spaces
     ]
-    columns = ("encoder", "runs", "WER %", "sd", "best", "worst")
-    print(markdown_table(columns, rows(gather(runs))))
+    columns = ("encoder", "runs", "WER %", "sd", "best", "worst", "parameters")
+    print(markdown_table(columns, rows_of_kinds(runs)))
+    columns = ("space", "seed", "searched", "at random", "sd", "better at random")
+    print("\n" + markdown_table(columns, rows_of_seeds(runs)))
 
 
 if __name__ == "__main__":

@@ -23,8 +23,8 @@ def experiment(root: Path, **rates: float) -> Path:
     return root
 
 
-def test_table(gain, tmp_path):
-    one = experiment(
+def test_tables(gain, tmp_path, monkeypatch):
+    first = experiment(
         tmp_path / "1",
         derived=4.0,
         random1=8.0,
@@ -32,15 +32,27 @@ def test_table(gain, tmp_path):
         all_C1D1=9.0,
         conformer=7.0,
     )
-    two = experiment(tmp_path / "2", derived=6.0, random1=10.0, conformer=10.0)
-    runs = [("tdnn", gain.word_error_rates(one)), ("tdnn", gain.word_error_rates(two))]
-    runs.append(("tdnn_wide", {"random1": 3.0}))
-    assert gain.rows(gain.gather(runs)) == [
-        ("tdnn_wide: at random", 1, "3.00", "-", "3.00", "3.00"),
-        ("tdnn: searched", 2, "5.00", "1.41", "4.00", "6.00"),
-        ("tdnn: at random", 3, "8.00", "2.00", "6.00", "10.00"),
-        ("ESPnet's conformer", 2, "8.50", "2.12", "7.00", "10.00"),
-        ("by hand: all_C1D1", 1, "9.00", "-", "9.00", "9.00"),
+    second = experiment(tmp_path / "2", derived=9.5, random1=10.0, conformer=10.0)
+    sizes = {"derived": 2000, "random1": 1000, "random2": 3000}
+    monkeypatch.setattr(gain, "count_parameters", lambda path: sizes.get(path.name))
+    runs = [
+        gain.Run("tdnn", seed, gain.trained_encoders(exp))
+        for seed, exp in enumerate((first, second))
+    ]
+    wide = {"derived": gain.Trained(2.0, None), "random1": gain.Trained(1.0, None)}
+    runs.append(gain.Run("tdnn_wide", 0, wide))
+    assert gain.rows_of_kinds(runs) == [
+        ("tdnn_wide: at random", 1, "1.00", "-", "1.00", "1.00", ""),
+        ("tdnn_wide: searched", 1, "2.00", "-", "2.00", "2.00", ""),
+        ("tdnn: searched", 2, "6.75", "3.89", "4.00", "9.50", "2,000"),
+        ("tdnn: at random", 3, "8.00", "2.00", "6.00", "10.00", "1,000 to 3,000"),
+        ("ESPnet's conformer", 2, "8.50", "2.12", "7.00", "10.00", ""),
+        ("by hand: all_C1D1", 1, "9.00", "-", "9.00", "9.00", ""),
+    ]
+    assert gain.rows_of_seeds(runs) == [
+        ("tdnn", 0, "4.00", "7.00", "1.41", "0 of 2"),
+        ("tdnn", 1, "9.50", "10.00", "-", "0 of 1"),
+        ("tdnn_wide", 0, "2.00", "1.00", "-", "1 of 1"),
     ]
 
 
