@@ -50,16 +50,25 @@ def write_text(path: PathLike, text: str) -> None:
     Raises:
         WriteError: If it cannot be written; an older file is then left as it was.
     """
+    write_bytes(path, text.encode())
+
+
+def write_bytes(path: PathLike, data: bytes) -> None:
+    """Write a file by way of a temporary one, so that it is never half-written.
+
+    Raises:
+        WriteError: If it cannot be written; an older file is then left as it was.
+    """
     with writing(path):
-        _write_whole(Path(path), text)
+        _write_whole(Path(path), data)
 
 
-def _write_whole(path: Path, text: str) -> None:
+def _write_whole(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with open(handle, "w", encoding="utf-8") as file:
-            file.write(text)
+        with open(handle, "wb") as file:
+            file.write(data)
         # mkstemp makes private files; results are for everyone, as the umask says.
         umask = os.umask(0)
         os.umask(umask)

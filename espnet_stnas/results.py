@@ -15,8 +15,9 @@ import torch
 from espnet2.tasks.asr import ASRTask
 
 from espnet_stnas.files import PathLike, read_yaml_mapping
-from espnet_stnas.messages import one_line, shown
+from espnet_stnas.messages import shown
 from espnet_stnas.spec import ConfigError
+from espnet_stnas.trained import load_model
 
 
 @dataclass(frozen=True)
@@ -63,7 +64,7 @@ def collect(
         ConfigError: If an experiment lacks a file.
     """
     paths = [Path(e) for e in experiments]
-    models = [_load(path, model_file) for path in paths]
+    models = [load_model(path / "config.yaml", path / model_file)[0] for path in paths]
     scores = [read_yaml_mapping(path / score_file, "score file") for path in paths]
     factors = _real_time_factors(models, wavs)
     return [
@@ -135,25 +136,6 @@ def _rate(file: Path, score: Mapping[str, Any], name: str) -> float:
             "0 on, in percent"
         )
     return float(value)
-
-
-def _load(path: Path, model_file: str) -> Any:
-    for name in ("config.yaml", model_file):
-        if not (path / name).exists():
-            raise ConfigError(
-                f"{path / name} does not exist; is the training complete?"
-            )
-    read_yaml_mapping(path / "config.yaml", "training config")
-    try:
-        model, _ = ASRTask.build_model_from_file(
-            str(path / "config.yaml"), str(path / model_file), "cpu"
-        )
-    except Exception as error:  # whatever ESPnet and torch make of damaged files
-        raise ConfigError(
-            f"no model can be built from {path / 'config.yaml'} and {path / model_file}"
-            f" ({type(error).__name__}: {one_line(error)[:500]})"
-        ) from error
-    return model.eval()
 
 
 def _train_seconds(path: Path) -> float:

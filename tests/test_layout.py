@@ -39,7 +39,10 @@ ALLOWED = {
     },
     "crf": {"crf", "files", "messages", "spec"},
     "lexicon": {"files", "messages", "spec"},
-    "decoding": {"compat", "decoding", "files", "lexicon", "messages", "spec"},
+    "trained": {"files", "messages", "spec"},
+    "decoding": {
+        *("compat", "decoding", "files", "lexicon", "messages", "spec", "trained"),
+    },
     "loading": set(),
     "saving": {"files"},
     "encoder": {"network", "loading", "space", "spec"},
@@ -64,7 +67,7 @@ ALLOWED = {
     },
     "score": {"files", "spec"},
     "reference": {"files", "messages", "space", "spec"},
-    "results": {"files", "messages", "spec"},
+    "results": {"files", "messages", "spec", "trained"},
     "progress": set(),
     "corpus": {"corpus", "progress"},
 }

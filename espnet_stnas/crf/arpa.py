@@ -7,14 +7,13 @@ import binascii
 import gzip
 import io
 import math
-import os
 import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from espnet_stnas.files import PathLike, writing
+from espnet_stnas.files import PathLike, write_bytes
 from espnet_stnas.messages import shown
 from espnet_stnas.spec import ConfigError
 
@@ -173,15 +172,7 @@ def write_arpa(path: PathLike, ngrams: Mapping[Ngram, Entry]) -> None:
         WriteError: If it cannot be written.
     """
     data = format_arpa(ngrams).encode()
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.partial")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            temporary.write_bytes(_gzip(data) if path.suffix == ".gz" else data)
-            os.replace(temporary, path)
-        finally:
-            temporary.unlink(missing_ok=True)
+    write_bytes(path, _gzip(data) if Path(path).suffix == ".gz" else data)
 
 
 def _gzip(data: bytes) -> bytes:

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from espnet2.tasks.asr import ASRTask
 
-import espnet_stnas  # noqa: F401  (registers encoder and model)
 from espnet_stnas.compat import too_short_base
 from espnet_stnas.decoding.data import NAME, Utterances
-from espnet_stnas.files import PathLike, read_yaml_mapping
+from espnet_stnas.files import PathLike
 from espnet_stnas.messages import one_line, shown
 from espnet_stnas.spec import ConfigError
+from espnet_stnas.trained import load_model
 
 
 class Experiment:
@@ -35,7 +33,9 @@ class Experiment:
         self, train_config: PathLike, model_file: PathLike, device: str = "cpu"
     ) -> None:
         self._device = device
-        self._model, self._train_args = _load(train_config, model_file, device)
+        if device == "cuda" and not torch.cuda.is_available():
+            raise ConfigError("ngpu is 1, and torch finds no GPU; accepted is 0")
+        self._model, self._train_args = load_model(train_config, model_file, device)
         if getattr(self._model, "ctc", None) is None:
             raise ConfigError(
                 f"the model of {train_config} has no CTC output (ctc_weight is 0); "
@@ -107,22 +107,3 @@ class Experiment:
                 "at the recording and at the weights"
             )
         return scores
-
-
-def _load(train_config: PathLike, model_file: PathLike, device: str) -> tuple[Any, Any]:
-    for path in (train_config, model_file):
-        if not Path(path).is_file():
-            raise ConfigError(f"{path} does not exist; is the training complete?")
-    read_yaml_mapping(train_config, "training config")
-    if device == "cuda" and not torch.cuda.is_available():
-        raise ConfigError("ngpu is 1, and torch finds no GPU; accepted is 0")
-    try:
-        model, train_args = ASRTask.build_model_from_file(
-            str(train_config), str(model_file), device
-        )
-    except Exception as error:  # whatever ESPnet and torch make of damaged files
-        raise ConfigError(
-            f"no ASR model can be built from {train_config} and {model_file} "
-            f"({type(error).__name__}: {one_line(error)[:500]})"
-        ) from error
-    return model.eval(), train_args

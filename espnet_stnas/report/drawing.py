@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from espnet_stnas.files import PathLike, writing
+from espnet_stnas.files import PathLike, write_bytes
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -107,19 +105,7 @@ def figure_svg(figure: Figure) -> str:
 
 def save_figure(figure: Figure, path: PathLike) -> None:
     """Write a figure, whole or not at all, in the format of the file's suffix."""
-    with writing(path):
-        _save_whole(figure, Path(path))
-
-
-def _save_whole(figure: Figure, path: Path) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=path.suffix)
-    os.close(handle)
-    try:
-        dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
-        figure.savefig(temporary, dpi=dpi)
-        os.chmod(temporary, 0o644)
-        os.replace(temporary, path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise
+    dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
+    data = io.BytesIO()
+    figure.savefig(data, format=Path(path).suffix.removeprefix("."), dpi=dpi)
+    write_bytes(path, data.getvalue())
