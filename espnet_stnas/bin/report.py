@@ -19,9 +19,9 @@ from typing import Optional
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.files import read_yaml_mapping, write_text
 from espnet_stnas.report.drawing import save_figure
-from espnet_stnas.report.page import figures_of, report_page
+from espnet_stnas.report.page import figures_of, report_page, tradeoff_figures
 from espnet_stnas.report.summary import Summary, summarise
-from espnet_stnas.report.trainings import Training, open_training
+from espnet_stnas.report.trainings import Training, open_training, short_names
 from espnet_stnas.space import SearchSpace
 from espnet_stnas.spec import ConfigError
 
@@ -73,7 +73,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         summaries = [
             summarise(path, arch=args.arch, parameters=_parameters) for path in searches
         ]
-        trainings = [_training(path) for path in others]
+        trainings = [
+            _training(path, name)
+            for path, name in zip(others, short_names(others), strict=True)
+        ]
         directory = Path(args.output_dir or Path(searches[0]) / "report")
         for path in write_report(summaries, trainings, directory, args.format):
             print(path)
@@ -95,10 +98,14 @@ def write_report(
         suffix: Format of the figures' files.
     """
     figures = [figures_of(summary) for summary in summaries]
+    tradeoffs = tradeoff_figures(summaries, trainings)
     files = [directory / "report.html"]
-    write_text(
-        files[0], report_page(list(zip(summaries, figures, strict=True)), trainings)
-    )
+    searches = list(zip(summaries, figures, strict=True))
+    write_text(files[0], report_page(searches, trainings, tradeoffs))
+    for test, figure in tradeoffs.items():
+        name = test.replace("/", "_")
+        files.append(directory / f"errors_{name}.{suffix}")
+        save_figure(figure, files[-1])
     for number, found in enumerate(figures, start=1):
         place = directory if len(figures) == 1 else directory / f"search{number}"
         for name, figure in found.items():
@@ -123,10 +130,10 @@ def _parameters(space: SearchSpace, size: int) -> Sequence[Sequence[int]]:
     return layer_parameters(space, size)
 
 
-def _training(path: str) -> Training:
+def _training(path: str, name: str) -> Training:
     from espnet_stnas.results import count_parameters
 
-    return open_training(path, count_parameters(path))
+    return open_training(path, count_parameters(path), name)
 
 
 if __name__ == "__main__":

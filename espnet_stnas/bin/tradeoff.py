@@ -15,7 +15,9 @@ from espnet_stnas.architecture import Architecture
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.files import read_yaml_mapping, write_text
 from espnet_stnas.messages import one_line, shown
-from espnet_stnas.report.tradeoff import Point, save_tradeoff, tradeoff_table
+from espnet_stnas.report.drawing import save_figure
+from espnet_stnas.report.tradeoff import Point, tradeoff_figure, tradeoff_table
+from espnet_stnas.report.trainings import short_names
 from espnet_stnas.search.experiment import SearchExperiment
 from espnet_stnas.space import SearchSpace
 from espnet_stnas.spec import ConfigError
@@ -54,16 +56,20 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     from espnet_stnas.cost.table import UNITS
 
     with plain_errors():
-        points = [_point(args, text) for text in args.experiments]
+        names = short_names([text.rpartition("=")[2] for text in args.experiments])
+        points = [
+            _point(args, text, name)
+            for text, name in zip(args.experiments, names, strict=True)
+        ]
         table = tradeoff_table(points, UNITS[args.kind], args.metric)
         directory = Path(args.output_dir)
-        figure = directory / f"tradeoff.{args.format}"
-        save_tradeoff(points, UNITS[args.kind], args.metric, figure)
+        figure = tradeoff_figure(points, UNITS[args.kind], args.metric)
+        save_figure(figure, directory / f"tradeoff.{args.format}")
         write_text(directory / "tradeoff.md", table)
     print(table, end="")
 
 
-def _point(args: argparse.Namespace, text: str) -> Point:
+def _point(args: argparse.Namespace, text: str, name: str) -> Point:
     from espnet_stnas.cost.budget import costs_of, search_cost
 
     search, _, path = text.rpartition("=")
@@ -89,7 +95,7 @@ def _point(args: argparse.Namespace, text: str) -> Point:
             f"the {args.kind} of {one_line(path)} are not known; give --input_size, "
             "and --latency_table with --kind latency"
         )
-    return Point(training.name, value, _error(args, training), weight, target)
+    return Point(name, value, _error(args, training), weight, target)
 
 
 def _trained(training: Path) -> Architecture:

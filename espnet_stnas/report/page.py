@@ -19,6 +19,7 @@ from espnet_stnas.report.curves import (
 from espnet_stnas.report.drawing import figure_svg
 from espnet_stnas.report.graph import architecture_figure
 from espnet_stnas.report.summary import Summary, command_of
+from espnet_stnas.report.tradeoff import Point, tradeoff_figure
 from espnet_stnas.report.trainings import Training
 from espnet_stnas.streaming import FRAME_SHIFT
 from espnet_stnas.version import __version__
@@ -50,17 +51,52 @@ def figures_of(summary: Summary) -> dict[str, Figure]:
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
+def tradeoff_figures(
+    summaries: Sequence[Summary], trainings: Sequence[Training]
+) -> dict[str, Figure]:
+    """Word errors against parameters, of each test set that two trainings share.
+
+    Args:
+        summaries: Searches. Trainings of their architectures are marked as searched,
+            with the weight of cost.
+        trainings: Trained encoders; those of unknown size are left out.
+    """
+    points: dict[str, list[Point]] = {}
+    for training in trainings:
+        weights = [
+            s.cost_weight for s in summaries if s.architecture.space == training.space
+        ]
+        for score in training.scores:
+            if training.parameters is not None and score.wer is not None:
+                points.setdefault(score.test, []).append(
+                    Point(
+                        training.name,
+                        training.parameters,
+                        score.wer,
+                        weights[0] if weights else None,
+                    )
+                )
+    return {
+        test: tradeoff_figure(some, "parameters of the model", "wer")
+        for test, some in points.items()
+        if len(some) > 1
+    }
+
+
 def report_page(
     summaries: Sequence[tuple[Summary, Mapping[str, Figure]]],
     trainings: Sequence[Training] = (),
+    tradeoffs: Optional[Mapping[str, Figure]] = None,
 ) -> str:
     """The text of the page.
 
     Args:
         summaries: The searches, with their figures (:func:`figures_of`).
         trainings: Trained encoders to compare.
+        tradeoffs: Their figures by test set (:func:`tradeoff_figures`).
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from markupsafe import Markup
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -78,6 +114,7 @@ def report_page(
         date=datetime.now().strftime("%Y-%m-%d %H:%M"),
         searches=searches,
         trainings=[(t, score) for t in trainings for score in t.scores or (None,)],
+        tradeoffs=[(t, Markup(figure_svg(f))) for t, f in (tradeoffs or {}).items()],
         **_side_by_side(alone),
     )
 

@@ -117,15 +117,24 @@ class Summary:
     @property
     def cost_target(self) -> Optional[float]:
         """The target of the cost, in units of its kind, if the search has one."""
-        cost = self.architecture.provenance.get("cost")
-        target = cost.get("target") if isinstance(cost, dict) else None
+        target = self._cost.get("target")
         return float(target) if isinstance(target, (int, float)) else None
 
     @property
     def cost_kind(self) -> str:
         """The kind of cost that the search knows, or nothing."""
+        return str(self._cost.get("kind", ""))
+
+    @property
+    def cost_weight(self) -> float:
+        """The weight of the cost in the search."""
+        weight = self._cost.get("weight")
+        return float(weight) if isinstance(weight, (int, float)) else 0.0
+
+    @property
+    def _cost(self) -> Mapping[str, Any]:
         cost = self.architecture.provenance.get("cost")
-        return str(cost.get("kind", "")) if isinstance(cost, dict) else ""
+        return cost if isinstance(cost, dict) else {}
 
 
 def summarise(

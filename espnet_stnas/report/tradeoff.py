@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import TYPE_CHECKING, Optional
 
-from espnet_stnas.files import PathLike
-from espnet_stnas.report.drawing import COLOURS, new_figure, save_figure
+from espnet_stnas.report.drawing import COLOURS, new_figure
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 @dataclass(frozen=True)
@@ -70,16 +72,13 @@ def tradeoff_table(points: Sequence[Point], unit: str, metric: str) -> str:
     return "\n".join(lines) + "\n"
 
 
-def save_tradeoff(
-    points: Sequence[Point], unit: str, metric: str, path: PathLike
-) -> None:
+def tradeoff_figure(points: Sequence[Point], unit: str, metric: str) -> Figure:
     """Draw errors against costs, with the front of what nothing beats.
 
     Args:
         points: What was trained.
         unit: Of the costs.
         metric: Name of the error rate.
-        path: PNG, SVG or PDF file to write, whole or not at all.
     """
     figure = new_figure(6.4, 4.4)
     axis = figure.add_subplot()
@@ -113,4 +112,4 @@ def save_tradeoff(
     axis.set_ylabel(f"{metric.upper()} %")
     axis.grid(color="0.85", linewidth=0.6)
     axis.legend(frameon=False)
-    save_figure(figure, path)
+    return figure

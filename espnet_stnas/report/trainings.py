@@ -1,15 +1,16 @@
-"""What is known of trained encoders: their names and error rates. No torch."""
+"""What is known of trained encoders: names, error rates, architecture. No torch."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
 from espnet_stnas.files import PathLike, read_yaml_mapping
 from espnet_stnas.messages import shown
+from espnet_stnas.space import SearchSpace
 from espnet_stnas.spec import ConfigError
 
 # The line of sclite's table with the sums, in result.txt of ESPnet's asr.sh: sentences,
@@ -40,29 +41,43 @@ class Training:
     """A training experiment of ESPnet.
 
     Args:
-        path: Its directory.
+        name: What to call it.
         encoder: Name of its encoder.
         scores: Error rates, one of each test set; none if nothing was scored.
         parameters: Of the whole model, if they are known.
+        space: The architecture of its encoder, if that is ours and can be read.
     """
 
-    path: Path
+    name: str
     encoder: str
     scores: tuple[Score, ...]
     parameters: Optional[int] = None
-
-    @property
-    def name(self) -> str:
-        """The name of its directory."""
-        return self.path.name
+    space: Optional[SearchSpace] = None
 
 
-def open_training(path: PathLike, parameters: Optional[int] = None) -> Training:
+def short_names(paths: Sequence[PathLike]) -> list[str]:
+    """Names of directories: their last parts, as many as tell them apart."""
+    parts = [Path(path).resolve().parts for path in paths]
+    most = max(map(len, parts), default=1)
+    names = ["/".join(p[-1:]) for p in parts]
+    for length in range(2, most + 1):
+        twice = {name for name in names if names.count(name) > 1}
+        names = [
+            "/".join(p[-length:]) if name in twice else name
+            for name, p in zip(names, parts, strict=True)
+        ]
+    return names
+
+
+def open_training(
+    path: PathLike, parameters: Optional[int] = None, name: Optional[str] = None
+) -> Training:
     """Read what there is of a training experiment.
 
     Args:
         path: Its directory.
         parameters: Of the whole model, if they are known.
+        name: What to call it; default: the name of the directory.
 
     Raises:
         ConfigError: If it is no experiment, or a file of it is damaged.
@@ -70,11 +85,21 @@ def open_training(path: PathLike, parameters: Optional[int] = None) -> Training:
     path = Path(path)
     config = read_yaml_mapping(path / "config.yaml", "training config")
     return Training(
-        path,
+        name or path.name,
         str(config.get("encoder", "default")),
         tuple(sorted(_scores(path), key=lambda score: score.test)),
         parameters,
+        _space(config),
     )
+
+
+def _space(config: Mapping[str, Any]) -> Optional[SearchSpace]:
+    if config.get("encoder") != "stnas":
+        return None
+    try:
+        return SearchSpace.from_conf(config.get("encoder_conf") or {})
+    except ConfigError:  # a file of it is gone; its errors are known all the same
+        return None
 
 
 def _scores(path: Path) -> Iterator[Score]:

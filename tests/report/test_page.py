@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -9,7 +10,9 @@ import yaml
 
 from espnet_stnas.bin import report
 from espnet_stnas.curves import note_run
-from espnet_stnas.report.trainings import open_training
+from espnet_stnas.report.page import figures_of, report_page, tradeoff_figures
+from espnet_stnas.report.summary import summarise
+from espnet_stnas.report.trainings import open_training, short_names
 from espnet_stnas.spec import ConfigError
 from tests.report.spaces import experiment, history
 
@@ -102,6 +105,60 @@ def test_searches_and_trainings_side_by_side(tmp_path, capsys):
     assert "Side by side" in words and "gumbel_st" in words
     assert "train_a conformer decode/test 12.30 4.00" in words
     assert page.text.count("finished") == 0
+
+
+def test_errors_against_parameters(tmp_path, capsys):
+    search = experiment(tmp_path / "search")
+    conf = {"encoder": "stnas", "encoder_conf": history()[-1].space.to_conf()}
+    trainings = []
+    for place, wer in (("a/derived", 20.0), ("b/derived", 30.0), ("c", None)):
+        trainings.append(tmp_path / place)
+        (trainings[-1] / "decode" / "test").mkdir(parents=True)
+        (trainings[-1] / "config.yaml").write_text(yaml.safe_dump(conf))
+        score = trainings[-1] / "decode" / "test" / "score.yaml"
+        score.write_text(yaml.safe_dump({"cer": 1.0} if wer is None else {"wer": wer}))
+    names = short_names(trainings)
+    sizes = (1000, 2000, 3000)
+    opened = [
+        open_training(t, p, n) for t, p, n in zip(trainings, sizes, names, strict=True)
+    ]
+    summary = summarise(search)
+    ((test, figure),) = tradeoff_figures([summary], opened).items()
+    assert test == "decode/test"
+    texts = [text.get_text() for text in figure.axes[0].texts]
+    assert texts == ["a/derived (weight 0)", "b/derived (weight 0)"]
+    conformer = replace(opened[0], space=None, encoder="conformer")
+    (figure,) = tradeoff_figures([summary], [conformer, opened[1]]).values()
+    assert figure.axes[0].texts[0].get_text() == "a/derived"
+    assert tradeoff_figures([summary], opened[1:]) == {}
+    page = Page(report_page([(summary, figures_of(summary))], opened, {test: figure}))
+    assert "Errors on decode/test" in page.text
+    # The configurations have no more than an encoder: sizes are not known.
+    files = run(search, *trainings, capsys=capsys)
+    assert not any("/errors_" in file for file in files)
+    assert "Errors on" not in (search / "report" / "report.html").read_text()
+
+
+def test_the_figure_of_errors_is_a_file_too(tmp_path, capsys, monkeypatch):
+    search = experiment(tmp_path / "search")
+    for number in (1, 2):
+        training = tmp_path / f"train{number}"
+        (training / "decode" / "test").mkdir(parents=True)
+        (training / "config.yaml").write_text("encoder: conformer\n")
+        (training / "decode" / "test" / "score.yaml").write_text(f"wer: {number}\n")
+    monkeypatch.setattr("espnet_stnas.results.count_parameters", lambda path: 1000)
+    files = run(search, tmp_path / "train1", tmp_path / "train2", capsys=capsys)
+    assert files[1] == f"{search}/report/errors_decode_test.png"
+    text = (search / "report" / "report.html").read_text()
+    assert text.count("<svg") == 5
+    Page(text)
+
+
+def test_names_tell_directories_apart():
+    names = short_names(["/x/a/train", "/x/b/train", "/x/c", "/y/b/train"])
+    assert names == ["a/train", "x/b/train", "c", "y/b/train"]
+    assert short_names(["/same", "/same"]) == ["//same", "//same"]
+    assert short_names([]) == []
 
 
 def test_an_architecture_that_was_derived(tmp_path, capsys):
