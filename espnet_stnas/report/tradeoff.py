@@ -75,12 +75,23 @@ def tradeoff_table(points: Sequence[Point], unit: str, metric: str) -> str:
 def tradeoff_figure(points: Sequence[Point], unit: str, metric: str) -> Figure:
     """Draw errors against costs, with the front of what nothing beats.
 
+    Points have numbers, in the order of costs, and their names stand beside the axes:
+    names in between would hide each other.
+
     Args:
         points: What was trained.
         unit: Of the costs.
         metric: Name of the error rate.
     """
-    figure = new_figure(6.4, 4.4)
+    from matplotlib.ticker import MaxNLocator
+
+    points = sorted(points, key=lambda p: (p.cost, p.error))
+    names = [
+        p.name if not p.weight else f"{p.name} (weight {p.weight:g})" for p in points
+    ]
+    # A legend has about five lines an inch and a dozen letters an inch.
+    longest = max(map(len, names), default=0)
+    figure = new_figure(5.2 + longest / 13, max(4.0, 0.5 + (len(points) + 3) / 5))
     axis = figure.add_subplot()
     front = pareto_front(points)
     axis.plot(
@@ -102,14 +113,22 @@ def tradeoff_figure(points: Sequence[Point], unit: str, metric: str) -> Figure:
                 label=label,
                 zorder=2,
             )
-    for p in points:
-        text = p.name if p.weight is None else f"{p.name} (weight {p.weight:g})"
+    places: dict[tuple[float, float], list[int]] = {}
+    for number, (p, name) in enumerate(zip(points, names, strict=True), start=1):
+        places.setdefault((p.cost, p.error), []).append(number)
+        axis.plot([], [], " ", label=f"{number}  {name}")
+    for place, numbers in places.items():
         axis.annotate(
-            text, (p.cost, p.error), (5, 5), textcoords="offset points", fontsize=8
+            ", ".join(map(str, numbers)),
+            *(place, (5, 4)),
+            textcoords="offset points",
+            fontsize=9,
         )
-    axis.margins(0.15)
+    axis.margins(0.1)
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.set_xlabel(unit)
     axis.set_ylabel(f"{metric.upper()} %")
     axis.grid(color="0.85", linewidth=0.6)
-    axis.legend(frameon=False)
+    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
     return figure

@@ -107,6 +107,13 @@ def test_searches_and_trainings_side_by_side(tmp_path, capsys):
     assert page.text.count("finished") == 0
 
 
+def labels(figure) -> list[str]:
+    """Those of the legend, without the first."""
+    first, *others = (text.get_text() for text in figure.legends[0].texts)
+    assert first == "Pareto front"
+    return others
+
+
 def test_errors_against_parameters(tmp_path, capsys):
     search = experiment(tmp_path / "search")
     conf = {"encoder": "stnas", "encoder_conf": history()[-1].space.to_conf()}
@@ -125,11 +132,10 @@ def test_errors_against_parameters(tmp_path, capsys):
     summary = summarise(search)
     ((test, figure),) = tradeoff_figures([summary], opened).items()
     assert test == "decode/test"
-    texts = [text.get_text() for text in figure.axes[0].texts]
-    assert texts == ["a/derived (weight 0)", "b/derived (weight 0)"]
+    assert labels(figure) == ["searched", "1  a/derived", "2  b/derived"]
     conformer = replace(opened[0], space=None, encoder="conformer")
     (figure,) = tradeoff_figures([summary], [conformer, opened[1]]).values()
-    assert figure.axes[0].texts[0].get_text() == "a/derived"
+    assert labels(figure)[:2] == ["searched", "others"]
     assert tradeoff_figures([summary], opened[1:]) == {}
     page = Page(report_page([(summary, figures_of(summary))], opened, {test: figure}))
     assert "Errors on decode/test" in page.text
