@@ -97,6 +97,24 @@ def read_text(path: PathLike, what: str) -> str:
         raise ConfigError(f"{what} {path} cannot be read: {error}") from None
 
 
+def read_bytes(path: PathLike, what: str) -> bytes:
+    """Read a file of bytes.
+
+    Args:
+        path: The file.
+        what: What it should be, for error messages.
+
+    Raises:
+        ConfigError: If it is missing, or cannot be read.
+    """
+    try:
+        return Path(path).read_bytes()
+    except FileNotFoundError:
+        raise ConfigError(f"{what} {path} does not exist") from None
+    except OSError as error:
+        raise ConfigError(f"{what} {path} cannot be read: {error.strerror}") from None
+
+
 def dump_yaml(data: Any) -> str:
     """YAML text in which only the innermost lists and mappings share a line."""
     return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=88)

@@ -11,9 +11,8 @@ import functools
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
-from espnet_stnas.files import PathLike
+from espnet_stnas.files import PathLike, read_bytes
 from espnet_stnas.messages import shown
 from espnet_stnas.spec import ConfigError
 
@@ -101,12 +100,7 @@ def read_lexicon(paths: Sequence[PathLike], strip_stress: bool = False) -> Lexic
 
 
 def _lines(path: PathLike) -> list[str]:
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(f"lexicon {path} does not exist") from None
-    except OSError as error:
-        raise ConfigError(f"lexicon {path} cannot be read: {error.strerror}") from None
+    data = read_bytes(path, "lexicon")
     try:
         return data.decode("utf-8-sig").split("\n")
     except UnicodeDecodeError as error:

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from espnet_stnas.files import PathLike, write_bytes
+from espnet_stnas.files import PathLike, read_bytes, write_bytes
 from espnet_stnas.messages import shown
 from espnet_stnas.spec import ConfigError
 
@@ -187,13 +187,7 @@ def read_arpa(path: PathLike) -> dict[Ngram, Entry]:
         ConfigError: If it is missing or damaged.
     """
     name = str(path)
-    try:
-        data = Path(path).read_bytes()
-    except FileNotFoundError:
-        raise ConfigError(f"label LM {name} does not exist") from None
-    except OSError as error:
-        raise ConfigError(f"label LM {name} cannot be read: {error.strerror}") from None
-    return parse_arpa(_decode(data, name), name)
+    return parse_arpa(_decode(read_bytes(path, "label LM"), name), name)
 
 
 def _decode(data: bytes, name: str) -> str:

@@ -82,23 +82,12 @@ class CTCCRFLoss:
             lm_scores: log p_LM of each utterance's labels (B,).
         """
         with torch.autocast(log_probs.device.type, enabled=False):
-            return self._scores(log_probs, frames, targets, labels, lm_scores)
-
-    def _scores(
-        self,
-        log_probs: torch.Tensor,
-        frames: torch.Tensor,
-        targets: torch.Tensor,
-        labels: torch.Tensor,
-        lm_scores: torch.Tensor,
-    ) -> Scores:
-        device = log_probs.device
-        ctc = torch.nn.functional.ctc_loss(
-            log_probs, targets, frames, labels, reduction="none", zero_infinity=True
-        )
-        denominator = self._denominator(device)
-        frames, lm_scores = frames.to(device), lm_scores.to(device).double()
-        log_z = denominator(log_probs.transpose(0, 1), frames)
+            ctc = torch.nn.functional.ctc_loss(
+                log_probs, targets, frames, labels, reduction="none", zero_infinity=True
+            )
+            device = log_probs.device
+            frames, lm_scores = frames.to(device), lm_scores.to(device).double()
+            log_z = self._denominator(device)(log_probs.transpose(0, 1), frames)
         fits = required_frames(targets, labels).to(device) <= frames
         valid = fits & ~lm_scores.isneginf() & ~log_z.isneginf()
         # torch put 0 for infinite losses; no other loss is 0 but that of certainty.
