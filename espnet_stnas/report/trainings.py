@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,7 +58,7 @@ class Training:
 
 def short_names(paths: Sequence[PathLike]) -> list[str]:
     """Names of directories: their last parts, as many as tell them apart."""
-    parts = [Path(path).resolve().parts for path in paths]
+    parts = [Path(os.path.abspath(path)).parts for path in paths]
     most = max(map(len, parts), default=1)
     names = ["/".join(p[-1:]) for p in parts]
     for length in range(2, most + 1):
