@@ -131,14 +131,12 @@ def rows_of_kinds(runs: Sequence[Run]) -> list[tuple[object, ...]]:
     table = []
     for name, encoders in kinds.items():
         rates = [encoder.wer for encoder in encoders]
-        sizes = sorted(
-            {f"{n:,}": n for _, n in encoders if n}.items(), key=lambda i: i[1]
-        )
+        sizes = sorted({encoder.parameters for encoder in encoders} - {None})
         table.append(
             (
                 *(name, len(rates), statistics.mean(rates), spread(rates)),
                 *(f"{min(rates):.2f}", f"{max(rates):.2f}"),
-                " to ".join(dict.fromkeys(size for size, _ in sizes[:1] + sizes[-1:])),
+                " to ".join(f"{n:,}" for n in dict.fromkeys(sizes[:1] + sizes[-1:])),
             )
         )
     table.sort(key=lambda row: row[2])

@@ -6,7 +6,7 @@ import random
 import re
 import statistics
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
@@ -16,6 +16,7 @@ from espnet2.tasks.asr import ASRTask
 
 from espnet_stnas.files import PathLike, read_yaml_mapping
 from espnet_stnas.messages import shown
+from espnet_stnas.score import rate_of
 from espnet_stnas.spec import ConfigError
 from espnet_stnas.trained import load_model
 
@@ -71,8 +72,8 @@ def collect(
         Result(
             name=path.name,
             parameters=sum(p.numel() for p in model.parameters()),
-            wer=_rate(path / score_file, score, "wer"),
-            cer=_rate(path / score_file, score, "cer"),
+            wer=rate_of(score, "wer", path / score_file),
+            cer=rate_of(score, "cer", path / score_file),
             train_seconds=_train_seconds(path),
             rtf=factor,
         )
@@ -126,16 +127,6 @@ def read_wavs(scp: Path, number: int) -> list[tuple[torch.Tensor, int]]:
             )
         wavs.append((torch.from_numpy(samples), rate))
     return wavs
-
-
-def _rate(file: Path, score: Mapping[str, Any], name: str) -> float:
-    value: Any = score.get(name)
-    if type(value) not in (int, float) or not 0 <= value < 1e6:
-        raise ConfigError(
-            f"score file {file}: {name} is {shown(value)}; accepted is a number from "
-            "0 on, in percent"
-        )
-    return float(value)
 
 
 def _train_seconds(path: Path) -> float:

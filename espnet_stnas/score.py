@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from espnet_stnas.files import PathLike
+from espnet_stnas.messages import shown
 from espnet_stnas.spec import ConfigError
 
 
@@ -74,6 +77,26 @@ def score(reference: PathLike, hypothesis: PathLike) -> Score:
         deletions=words.deletions,
         insertions=words.insertions,
     )
+
+
+def rate_of(values: Mapping[str, Any], name: str, file: PathLike) -> float:
+    """An error rate of a score file, in percent.
+
+    Args:
+        values: What the file holds.
+        name: ``wer`` or ``cer``.
+        file: Its path, for error messages.
+
+    Raises:
+        ConfigError: If it is not there, or is not an error rate.
+    """
+    value: Any = values.get(name)
+    if type(value) not in (int, float) or not 0 <= value < 1e6:
+        raise ConfigError(
+            f"score file {file}: {name} is {shown(value)}; accepted is a number from "
+            "0 on, in percent"
+        )
+    return float(value)
 
 
 def read_text(path: PathLike) -> dict[str, str]:

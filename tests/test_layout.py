@@ -62,12 +62,12 @@ ALLOWED = {
     "baselines": {"architecture", "messages", "space", "spec"},
     "report": {
         *("report", "architecture", "certainty", "curves", "files", "layer_table"),
-        *("messages", "search.experiment", "space", "spec", "streaming", "topology"),
-        "version",
+        *("messages", "score", "search.experiment", "space", "spec", "streaming"),
+        *("topology", "version"),
     },
-    "score": {"files", "spec"},
+    "score": {"files", "messages", "spec"},
     "reference": {"files", "messages", "space", "spec"},
-    "results": {"files", "messages", "spec", "trained"},
+    "results": {"files", "messages", "score", "spec", "trained"},
     "progress": set(),
     "corpus": {"corpus", "progress"},
 }

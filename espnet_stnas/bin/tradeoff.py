@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Optional
+from typing import Optional
 
 from espnet_stnas.architecture import Architecture
 from espnet_stnas.errors import plain_errors
@@ -18,6 +18,7 @@ from espnet_stnas.messages import one_line, shown
 from espnet_stnas.report.drawing import save_figure
 from espnet_stnas.report.tradeoff import Point, tradeoff_figure, tradeoff_table
 from espnet_stnas.report.trainings import short_names
+from espnet_stnas.score import rate_of
 from espnet_stnas.search.experiment import SearchExperiment
 from espnet_stnas.space import SearchSpace
 from espnet_stnas.spec import ConfigError
@@ -130,13 +131,7 @@ def _searched(
 
 def _error(args: argparse.Namespace, training: Path) -> float:
     file = training / args.score_file
-    value: Any = read_yaml_mapping(file, "score file").get(args.metric)
-    if type(value) not in (int, float) or not 0 <= value < 1e6:
-        raise ConfigError(
-            f"score file {file}: {args.metric} is {shown(value)}; accepted is a number "
-            "from 0 on, in percent"
-        )
-    return float(value)
+    return rate_of(read_yaml_mapping(file, "score file"), args.metric, file)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Optional
 
 from espnet_stnas.files import PathLike, read_yaml_mapping
-from espnet_stnas.messages import shown
+from espnet_stnas.score import rate_of
 from espnet_stnas.space import SearchSpace
 from espnet_stnas.spec import ConfigError
 
@@ -106,26 +106,16 @@ def _space(config: Mapping[str, Any]) -> Optional[SearchSpace]:
 def _scores(path: Path) -> Iterator[Score]:
     for file in path.glob("**/score.yaml"):
         values = read_yaml_mapping(file, "score file")
-        rates = {k: _rate(file, values.get(k), k) for k in ("wer", "cer")}
+        known = [k for k in ("wer", "cer") if values.get(k) is not None]
+        rates = {k: rate_of(values, k, file) for k in known}
         yield Score(str(file.parent.relative_to(path)), **rates)
     places = {file.parent.parent for file in path.glob("**/score_*er/result.txt")}
     for place in places:
-        rates = {
+        found = {
             k: _sclite(place / f"score_{k}" / "result.txt") for k in ("wer", "cer")
         }
-        if any(rate is not None for rate in rates.values()):
-            yield Score(str(place.relative_to(path)), **rates)
-
-
-def _rate(file: Path, value: Any, name: str) -> Optional[float]:
-    if value is None:
-        return None
-    if type(value) not in (int, float) or not 0 <= value < 1e6:
-        raise ConfigError(
-            f"score file {file}: {name} is {shown(value)}; accepted is a number from 0 "
-            "on, in percent"
-        )
-    return float(value)
+        if any(rate is not None for rate in found.values()):
+            yield Score(str(place.relative_to(path)), **found)
 
 
 def _sclite(file: Path) -> Optional[float]:
