@@ -17,10 +17,10 @@ import torch
 from conv1d import with_conv1d
 from measure import header, interleaved, markdown_table, open_device
 
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.errors import ConfigError, plain_errors
+from espnet_stnas.notation.spec import parse_op
 from espnet_stnas.ops import build_operation
 from espnet_stnas.ops.tdnn import TDNN
-from espnet_stnas.spec import ConfigError, parse_op
 
 # Width, utterances, frames.
 SIZES = [(640, 8, 600), (640, 4, 300), (64, 16, 200)]

@@ -20,8 +20,8 @@ from espnet_stnas.cost.latency import LatencyTable
 from espnet_stnas.cost.table import CostTable
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.files import read_yaml_mapping
-from espnet_stnas.network import build_network
-from espnet_stnas.space import SearchSpace
+from espnet_stnas.network.network import build_network
+from espnet_stnas.notation.space import SearchSpace
 
 
 def candidate_table(space: SearchSpace, costs: dict[str, CostTable]) -> str:

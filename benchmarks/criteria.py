@@ -25,11 +25,11 @@ import numpy as np
 import yaml
 from measure import markdown_table
 
-from espnet_stnas.decoding.beam import BeamOptions, BeamSearch
-from espnet_stnas.decoding.data import find_utterances
-from espnet_stnas.decoding.experiment import Experiment
-from espnet_stnas.lexicon import Lexicon, read_lexicon
-from espnet_stnas.score import read_text
+from espnet_stnas.ctc_crf.decoding.beam import BeamOptions, BeamSearch
+from espnet_stnas.ctc_crf.decoding.data import find_utterances
+from espnet_stnas.ctc_crf.decoding.experiment import Experiment
+from espnet_stnas.ctc_crf.lexicon import Lexicon, read_lexicon
+from espnet_stnas.results.error_rates import read_text
 
 CRITERIA = {"CTC": "derived", "CTC-CRF": "derived_ctc_crf"}
 

@@ -31,13 +31,12 @@ from measure import (
     peak_bytes,
 )
 
-from espnet_stnas.crf.estimate import EstimationOptions, estimate
-from espnet_stnas.crf.graph import DenominatorGraph, SparseArray, build_graph
-from espnet_stnas.crf.lm import LabelLM
-from espnet_stnas.crf.loss import CTCCRFLoss
-from espnet_stnas.encoder import STNASEncoder
-from espnet_stnas.errors import plain_errors
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.ctc_crf.estimate import EstimationOptions, estimate
+from espnet_stnas.ctc_crf.graph import DenominatorGraph, SparseArray, build_graph
+from espnet_stnas.ctc_crf.lm import LabelLM
+from espnet_stnas.ctc_crf.loss import CTCCRFLoss
+from espnet_stnas.errors import ConfigError, plain_errors
+from espnet_stnas.host.encoder import STNASEncoder
 
 SENTENCES = 4000
 LIKELY = 12

@@ -26,9 +26,8 @@ from measure import (
 )
 from plans import SHAPES, Plan, count, paper_plans, read_plan, sized_plan
 
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.files import write_text
-from espnet_stnas.spec import ConfigError
 
 FRAMES_PER_SECOND = 100
 # ESPnet's subsampling layers fail on less.

@@ -23,12 +23,10 @@ import torch
 import torch.nn.functional as F
 from measure import environment, header, markdown_table, open_device
 
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.estimators import Gate, build_estimator
-from espnet_stnas.network import build_network
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
-from espnet_stnas.supernet import Supernet, frozen_weights
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.supernet.supernet import Supernet, build_supernet, frozen_weights
 
 CHOICE = ["tdnn-C1D1", "tdnn-C1D2", "tdnn-C2D1", "tdnn-C2D2"]
 CONF = {"width": 8, "dropout_rate": 0.0, "layers": [CHOICE, CHOICE, "tdnn-C0"]}
@@ -67,7 +65,7 @@ class Toy:
 
     def __init__(self, seed: int, logits_sd: float, dtype: torch.dtype) -> None:
         torch.manual_seed(seed)
-        network = build_network(SearchSpace.from_conf(CONF), input_size=6)
+        network = build_supernet(SearchSpace.from_conf(CONF), input_size=6)
         assert isinstance(network, Supernet)
         for logits in network.logits:
             torch.nn.init.normal_(logits, std=logits_sd)

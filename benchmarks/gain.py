@@ -24,7 +24,7 @@ from typing import NamedTuple, Optional
 import yaml
 from measure import markdown_table
 
-from espnet_stnas.results import count_parameters
+from espnet_stnas.report.table import count_parameters
 
 RECIPE = Path(__file__).parents[1] / "egs2" / "digits" / "asr_stnas1" / "run.sh"
 SPACES = ("tdnn", "tdnn_wide", "conformer", "ebranchformer", "hybrid")

@@ -42,7 +42,7 @@ _OF_TRAINING = {
     "epoch": ("espnet2.train.trainer:Trainer.train_one_epoch", 0.4),
     "weight update": ("torch.optim:Adam.step", 0.01),
     "validation": ("espnet2.train.trainer:Trainer.validate_one_epoch", 0.05),
-    "checkpoint": ("espnet_stnas.saving:_WholeSaves.__call__", 0.01),
+    "checkpoint": ("espnet_stnas.host.checkpoints:_WholeSaves.__call__", 0.01),
     "links": ("pathlib:Path.symlink_to", 0.005),
 }
 _STEP = "espnet_stnas.search.architecture_step:ArchitectureStep.__call__"

@@ -17,7 +17,7 @@ from typing import Callable
 import torch
 
 from espnet_stnas.cost.latency import device_name
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.version import __version__
 
 

@@ -10,11 +10,11 @@ from typing import Any, Callable
 
 import torch
 
-from espnet_stnas.architecture import Architecture
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.messages import format_keys
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture
 
 PAPER_SPACE = Path(__file__).parent.parent / "conf" / "space" / "tdnn_paper.yaml"
 # The largest first, so that ESPnet's encoders get the size that the paper states.

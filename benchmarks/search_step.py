@@ -36,10 +36,9 @@ from measure import (
 from steps import STEPS, Problem, Step, forward_and_backward
 from variance import SmallSupernet
 
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.files import read_yaml_mapping
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.notation.space import SearchSpace
 
 SIZES = {"paper": (8, 600), "middle": (4, 300)}
 # Candidates C<context>D<dilation>; four are the paper's.

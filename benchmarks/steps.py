@@ -12,14 +12,14 @@ from typing import Any, Optional
 import torch
 from conv1d import with_conv1d
 
-from espnet_stnas.choice import ChoiceLayer
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Estimator, Gate, build_estimator
-from espnet_stnas.lengths import zero_padding
-from espnet_stnas.network import build_network
+from espnet_stnas.network.network import build_network
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.ops.lengths import zero_padding
 from espnet_stnas.ops.norm import frozen_statistics
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
-from espnet_stnas.supernet import Supernet, frozen_weights
+from espnet_stnas.supernet.choice import ChoiceLayer
+from espnet_stnas.supernet.supernet import Supernet, build_supernet, frozen_weights
 
 OUTPUTS = 72
 PAIR = {"subgraph_size": 2, "weighting": "unbiased"}
@@ -91,7 +91,7 @@ class Problem:
         seed: int,
     ) -> None:
         torch.manual_seed(seed)
-        supernet = build_network(space, input_size)
+        supernet = build_supernet(space, input_size)
         if not isinstance(supernet, Supernet):
             raise ConfigError("encoder_conf: layers holds no choice to search")
         self.supernet = supernet.to(device).train()

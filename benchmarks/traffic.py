@@ -25,12 +25,11 @@ if __name__ == "__main__":
 from benchmarks.measure import markdown_table
 from benchmarks.processes import finish, free_port, start
 from espnet_stnas.estimators import build_estimator
-from espnet_stnas.network import build_network
+from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.search.randomness import path_generator
 from espnet_stnas.search.ranks import union_over_ranks
 from espnet_stnas.search.traffic import path_traffic
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.supernet import Supernet
+from espnet_stnas.supernet.supernet import Supernet, build_supernet
 
 WAYS = ("DDP alone", "same", "per_rank")
 RANKS = 2
@@ -52,7 +51,7 @@ def train_rank(
         "gloo", f"tcp://127.0.0.1:{port}", world_size=RANKS, rank=rank
     )
     torch.manual_seed(0)
-    supernet = build_network(search_space(candidates, width, 6), width)
+    supernet = build_supernet(search_space(candidates, width, 6), width)
     assert isinstance(supernet, Supernet)
     model = torch.nn.parallel.DistributedDataParallel(
         supernet.train(), find_unused_parameters=True

@@ -9,10 +9,10 @@ import torch
 import torch.nn.functional as F
 
 from espnet_stnas.estimators import build_estimator
-from espnet_stnas.network import build_network
+from espnet_stnas.network.network import build_network
+from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.ops.norm import frozen_statistics
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.supernet import Supernet, frozen_weights
+from espnet_stnas.supernet.supernet import Supernet, build_supernet, frozen_weights
 
 WIDTH = 32
 BATCH = 8
@@ -45,7 +45,7 @@ class SmallSupernet:
         self.teacher = build_network(small.resolve(path), input_size).eval()
         width = small.shapes(input_size)[-1].output_width
         self.heads = [torch.nn.Linear(width, CLASSES) for _ in range(2)]
-        supernet = build_network(small, input_size)
+        supernet = build_supernet(small, input_size)
         assert isinstance(supernet, Supernet)
         self.supernet = supernet.train()
         self.generator = torch.Generator().manual_seed(seed)

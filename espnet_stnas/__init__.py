@@ -4,7 +4,7 @@ Importing this package makes ``encoder: stnas`` known to ESPnet. It imports neit
 torch nor ESPnet.
 """
 
-from espnet_stnas.registry import register
+from espnet_stnas.host.registry import register
 from espnet_stnas.version import __version__
 
 __all__ = ["__version__", "register"]

@@ -9,9 +9,18 @@ from contextlib import contextmanager
 
 import yaml
 
-from espnet_stnas.files import WriteError
 from espnet_stnas.messages import one_line
-from espnet_stnas.spec import ConfigError
+
+
+class ConfigError(ValueError):
+    """Something a user wrote (YAML key, option, file) that cannot be honoured."""
+
+
+class WriteError(OSError):
+    """A file could not be written: one sentence with its name and the reason."""
+
+    def __str__(self) -> str:
+        return f"{self.filename} cannot be written: {self.strerror}"
 
 
 class TrainingError(RuntimeError):

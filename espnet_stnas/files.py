@@ -11,8 +11,8 @@ from typing import Any, Optional, Union
 
 import yaml
 
+from espnet_stnas.errors import ConfigError, WriteError
 from espnet_stnas.messages import one_line, shown
-from espnet_stnas.spec import ConfigError
 
 PathLike = Union[str, Path]
 
@@ -21,13 +21,6 @@ _MOST_VALUES = 1_000_000
 _DEEPEST = 100
 # Python does not write integers of more digits back.
 _MOST_DIGITS = 1000
-
-
-class WriteError(OSError):
-    """A file could not be written: one sentence with its name and the reason."""
-
-    def __str__(self) -> str:
-        return f"{self.filename} cannot be written: {self.strerror}"
 
 
 @contextmanager

@@ -91,7 +91,7 @@ def _saving(name: str) -> AbstractContextManager[None]:
     if not name.endswith("_train"):
         return nullcontext()
     # torch is imported by then; other programs shall start without it.
-    from espnet_stnas.saving import whole_saves
+    from espnet_stnas.host.checkpoints import whole_saves
 
     return whole_saves()
 

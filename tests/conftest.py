@@ -13,8 +13,9 @@ import pytest
 import torch
 from hypothesis import settings
 
-from espnet_stnas.network import build_network
-from espnet_stnas.space import SearchSpace
+from espnet_stnas.network.network import build_network
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.supernet.supernet import build_supernet
 
 # Machines are noisy; tests are not timed.
 settings.register_profile("untimed", deadline=None)
@@ -35,7 +36,8 @@ def tiny_space(*layers: object, width: int = 4, **conf: object) -> SearchSpace:
 
 def double_network(space: SearchSpace, input_size: int = 3) -> torch.nn.Module:
     """The network of a space in float64, with random logits if it is a supernet."""
-    network = build_network(space, input_size).double()
+    build = build_network if space.is_architecture else build_supernet
+    network = build(space, input_size).double()
     for logits in getattr(network, "logits", ()):
         torch.nn.init.normal_(logits)
     return network

@@ -9,10 +9,10 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.architecture import Architecture
-from espnet_stnas.encoder import STNASEncoder
 from espnet_stnas.estimators import build_estimator
-from espnet_stnas.space import SearchSpace
+from espnet_stnas.host.encoder import STNASEncoder
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture
 
 ROOT = Path(__file__).parent.parent
 SPACES = sorted((ROOT / "conf" / "space").glob("*.yaml"))

@@ -13,8 +13,8 @@ import yaml
 
 from espnet_stnas.cost.goal import CostOptions
 from espnet_stnas.estimators import ESTIMATORS, build_estimator, option_names
-from espnet_stnas.families import FAMILIES
-from espnet_stnas.space import SearchSpace
+from espnet_stnas.notation.families import FAMILIES
+from espnet_stnas.notation.space import SearchSpace
 from tests import commands, messages, pages
 from tests.pages import PAGES, ROOT
 

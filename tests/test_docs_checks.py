@@ -45,7 +45,10 @@ def test_good_links():
         ("in tests/nothing there", "there is no tests/nothing"),
         ("`conf/space/tdnn.yaml`", "there is no conf/space/tdnn.yaml"),
         ("`espnet_stnas.bin.nothing`", "there is no espnet_stnas.bin.nothing"),
-        ("`espnet_stnas.spec.parse_up`", "there is no espnet_stnas.spec.parse_up"),
+        (
+            "`espnet_stnas.notation.spec.parse_up`",
+            "there is no espnet_stnas.notation.spec.parse_up",
+        ),
     ],
 )
 def test_bad_paths(text, problem):
@@ -53,9 +56,7 @@ def test_bad_paths(text, problem):
 
 
 def test_good_paths():
-    text = (
-        "tests/ops, `docs/`, espnet_stnas.spec.parse_op, ${X}/tools/sctk, espnet_stnas."
-    )
+    text = "tests/ops, `docs/`, espnet_stnas.errors, ${X}/tools/sctk, espnet_stnas."
     assert pages.path_problems(PAGE, text) == []
 
 
@@ -157,8 +158,12 @@ def test_bad_python():
     with pytest.raises(SyntaxError):
         run_python("config = {..., 'a': 1}", "page.md")
     with pytest.raises(ImportError):
-        run_python("import torch\nfrom espnet_stnas.spec import parse", "page.md")
-    run_python("import espnetez\nfrom espnet_stnas.spec import parse", "page.md")
+        run_python(
+            "import torch\nfrom espnet_stnas.notation.spec import parse", "page.md"
+        )
+    run_python(
+        "import espnetez\nfrom espnet_stnas.notation.spec import parse", "page.md"
+    )
 
 
 def test_messages_are_compared_word_by_word():

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import pytest
 
-from espnet_stnas import plugins
-from espnet_stnas.architecture import Architecture
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import ESTIMATORS, build_estimator, register_estimator
-from espnet_stnas.families import FAMILIES, register_operation
-from espnet_stnas.family import ConfigError, OpFamily, Option
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import parse_op
+from espnet_stnas.notation import plugins
+from espnet_stnas.notation.families import FAMILIES, register_operation
+from espnet_stnas.notation.family import OpFamily, Option
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.notation.spec import parse_op
+from espnet_stnas.results.architecture import Architecture
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 

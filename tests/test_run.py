@@ -66,7 +66,7 @@ def test_help(argv, capsys):
 def test_config_errors_are_one_sentence(tmp_path):
     script = tmp_path / "script.py"
     script.write_text(
-        "from espnet_stnas.spec import ConfigError\nraise ConfigError('width is 0')\n"
+        "from espnet_stnas.errors import ConfigError\nraise ConfigError('width is 0')\n"
     )
     with pytest.raises(SystemExit, match="^error: width is 0$"):
         run.main([str(script)])

@@ -9,11 +9,10 @@ import argparse
 from collections.abc import Iterator, Sequence
 from typing import Optional
 
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.ctc_crf.lexicon import Lexicon, is_unit, read_lexicon, token_list
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.files import read_text, write_text
-from espnet_stnas.lexicon import Lexicon, is_unit, read_lexicon, token_list
 from espnet_stnas.messages import shown
-from espnet_stnas.spec import ConfigError
 
 _MOST_EXAMPLES = 5
 

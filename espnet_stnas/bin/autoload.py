@@ -3,7 +3,7 @@
     python3 -m espnet_stnas.bin.autoload enable | disable | status
 
 A line in a .pth file, which Python reads when it starts, installs the hook of
-:mod:`espnet_stnas.registry`; torch and ESPnet are not imported by it. The file is
+:mod:`espnet_stnas.host.registry`; torch and ESPnet are not imported by it. The file is
 entered in the package's list of installed files, so that uninstalling removes it.
 """
 
@@ -15,9 +15,8 @@ from importlib.metadata import Distribution, PackageNotFoundError, distribution
 from pathlib import Path
 from typing import Optional
 
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.files import write_text
-from espnet_stnas.spec import ConfigError
 
 FILE = "espnet_stnas_autoload.pth"
 # One line; silent where the package is gone.

@@ -7,13 +7,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from espnet_stnas.architecture import Architecture
-from espnet_stnas.baselines import at_random, by_hand
-from espnet_stnas.derive import write_training_config
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.files import read_yaml_mapping
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.baselines import at_random, by_hand
+from espnet_stnas.results.derive import write_training_config
 
 
 def get_parser() -> argparse.ArgumentParser:

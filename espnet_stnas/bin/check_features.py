@@ -12,10 +12,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Optional
 
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.messages import shown
-from espnet_stnas.spec import ConfigError
 
 KEYS = ("frontend", "frontend_conf")
 

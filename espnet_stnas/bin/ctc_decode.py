@@ -14,21 +14,20 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Optional
 
-from espnet_stnas.decoding.beam import (
+from espnet_stnas.ctc_crf.decoding.beam import (
     BeamOptions,
     BeamSearch,
     Hypothesis,
     require_flashlight,
 )
-from espnet_stnas.decoding.data import Source, Utterances, find_utterances
-from espnet_stnas.decoding.output import write_recognition
-from espnet_stnas.decoding.word_lm import words_of_lm
-from espnet_stnas.errors import plain_errors
-from espnet_stnas.lexicon import Lexicon, read_lexicon
+from espnet_stnas.ctc_crf.decoding.data import Source, Utterances, find_utterances
+from espnet_stnas.ctc_crf.decoding.output import write_recognition
+from espnet_stnas.ctc_crf.decoding.word_lm import words_of_lm
+from espnet_stnas.ctc_crf.lexicon import Lexicon, read_lexicon
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.messages import one_line, shown
 from espnet_stnas.progress import Progress
-from espnet_stnas.score import read_text, score
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.results.error_rates import read_text, score
 
 _DEFAULTS = BeamOptions()
 
@@ -159,7 +158,7 @@ def _decode(
     options: BeamOptions,
 ) -> None:
     # torch and ESPnet take seconds to import; mistakes in files are found before.
-    from espnet_stnas.decoding.experiment import Experiment
+    from espnet_stnas.ctc_crf.decoding.experiment import Experiment
 
     experiment = Experiment(
         args.asr_train_config, args.asr_model_file, "cuda" if args.ngpu else "cpu"

@@ -7,13 +7,12 @@ import re
 from collections.abc import Sequence
 from typing import Optional
 
-from espnet_stnas.architecture import Architecture
-from espnet_stnas.certainty import SearchPlan, doubts
-from espnet_stnas.derive import describe, write_training_config
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.messages import one_line, shown
-from espnet_stnas.search.experiment import SearchExperiment
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.certainty import SearchPlan, doubts
+from espnet_stnas.results.derive import describe, write_training_config
+from espnet_stnas.results.experiment import SearchExperiment
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -92,7 +91,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             )
         if args.init_output is not None:
             # torch takes seconds to import.
-            from espnet_stnas.inherit import write_inherited
+            from espnet_stnas.results.inherit import write_inherited
 
             write_inherited(
                 SearchExperiment.open(args.search_exp), architecture, args.init_output

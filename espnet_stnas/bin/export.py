@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.messages import shown
-from espnet_stnas.spec import ConfigError
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -41,10 +40,14 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
                 ".onnx or .pt2"
             )
         # ESPnet takes seconds to import; --help does not need it.
-        from espnet_stnas.architecture import Architecture
-        from espnet_stnas.encoder import STNASEncoder
-        from espnet_stnas.export import export_program, write_onnx, write_program
-        from espnet_stnas.weights import encoder_weights, read_weights
+        from espnet_stnas.export.program import (
+            export_program,
+            write_onnx,
+            write_program,
+        )
+        from espnet_stnas.host.encoder import STNASEncoder
+        from espnet_stnas.network.weights import encoder_weights, read_weights
+        from espnet_stnas.results.architecture import Architecture
 
         space = Architecture.read(args.arch).space
         encoder = STNASEncoder(args.input_size, **space.to_conf())

@@ -8,7 +8,7 @@ from typing import Optional
 
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.files import dump_yaml, write_text
-from espnet_stnas.reference import import_config
+from espnet_stnas.notation.reference import import_config
 
 
 def get_parser() -> argparse.ArgumentParser:

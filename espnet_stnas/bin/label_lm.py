@@ -10,13 +10,12 @@ from collections import Counter
 from collections.abc import Iterator, Sequence
 from typing import Callable, Optional
 
-from espnet_stnas.crf.arpa import Entry, Ngram, inline_arpa, read_arpa, write_arpa
-from espnet_stnas.crf.estimate import SMOOTHINGS, EstimationOptions, estimate
-from espnet_stnas.crf.lm import NO_LABELS, LabelLM
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.ctc_crf.arpa import Entry, Ngram, inline_arpa, read_arpa, write_arpa
+from espnet_stnas.ctc_crf.estimate import SMOOTHINGS, EstimationOptions, estimate
+from espnet_stnas.ctc_crf.lm import NO_LABELS, LabelLM
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.files import dump_yaml, read_text, read_yaml_mapping, write_text
 from espnet_stnas.messages import one_line, shown
-from espnet_stnas.spec import ConfigError
 
 UNKNOWN = "<unk>"
 

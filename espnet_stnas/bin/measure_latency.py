@@ -8,7 +8,7 @@ from typing import Optional
 
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.files import read_yaml_mapping
-from espnet_stnas.space import SearchSpace
+from espnet_stnas.notation.space import SearchSpace
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -16,14 +16,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.files import read_yaml_mapping, write_text
+from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.report.drawing import save_figure
 from espnet_stnas.report.page import figures_of, report_page, tradeoff_figures
 from espnet_stnas.report.summary import Summary, summarise
 from espnet_stnas.report.trainings import Training, open_training, short_names
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -131,7 +130,7 @@ def _parameters(space: SearchSpace, size: int) -> Sequence[Sequence[int]]:
 
 
 def _training(path: str, name: str) -> Training:
-    from espnet_stnas.results import count_parameters
+    from espnet_stnas.report.table import count_parameters
 
     return open_training(path, count_parameters(path), name)
 

@@ -29,7 +29,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(cmd)
     # ESPnet takes seconds to import; --help does not need it.
-    from espnet_stnas.results import collect, markdown, read_wavs
+    from espnet_stnas.report.table import collect, markdown, read_wavs
 
     with plain_errors():
         wavs = read_wavs(Path(args.data) / "wav.scp", args.utterances)

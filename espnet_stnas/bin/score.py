@@ -8,7 +8,7 @@ from typing import Optional
 
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.files import dump_yaml, write_text
-from espnet_stnas.score import score
+from espnet_stnas.results.error_rates import score
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -8,9 +8,9 @@ from typing import Optional, Sequence
 
 import espnet_stnas  # noqa: F401  (registers the encoder, here and in spawned workers)
 from espnet_stnas.errors import plain_errors
-from espnet_stnas.plugins import load_plugins
+from espnet_stnas.notation.plugins import load_plugins
+from espnet_stnas.search.checks import check_config
 from espnet_stnas.search.names import TASKS
-from espnet_stnas.search.options import check_config
 from espnet_stnas.search.tasks import search_task
 
 

@@ -12,11 +12,10 @@ import argparse
 from collections.abc import Sequence
 from typing import Optional
 
-from espnet_stnas.errors import plain_errors
-from espnet_stnas.layer_table import layer_rows
-from espnet_stnas.show import Cost, Shown, difference, read_shown, show_text
-from espnet_stnas.spec import ConfigError
-from espnet_stnas.streaming import FRAME_SHIFT
+from espnet_stnas.errors import ConfigError, plain_errors
+from espnet_stnas.notation.reach import FRAME_SHIFT
+from espnet_stnas.results.layer_table import layer_rows
+from espnet_stnas.results.show import Cost, Shown, difference, read_shown, show_text
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -11,17 +11,16 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Optional
 
-from espnet_stnas.architecture import Architecture
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.files import read_yaml_mapping, write_text
 from espnet_stnas.messages import one_line, shown
+from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.report.drawing import save_figure
 from espnet_stnas.report.tradeoff import Point, tradeoff_figure, tradeoff_table
 from espnet_stnas.report.trainings import short_names
-from espnet_stnas.score import rate_of
-from espnet_stnas.search.experiment import SearchExperiment
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.error_rates import rate_of
+from espnet_stnas.results.experiment import SearchExperiment
 
 
 def get_parser() -> argparse.ArgumentParser:

@@ -6,15 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Optional
 
-from espnet_stnas.architecture import Architecture
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.goal import parse_target
 from espnet_stnas.cost.latency import LatencyTable
 from espnet_stnas.cost.table import LARGEST_COST, UNITS, with_unit
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
 from espnet_stnas.messages import one_line, shown
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture
 
 
 @dataclass(frozen=True)

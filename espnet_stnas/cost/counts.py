@@ -10,11 +10,14 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from espnet_stnas.cost.table import CostTable
-from espnet_stnas.network import NetworkLayer, check_size
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.network.network import NetworkLayer, check_size
+from espnet_stnas.notation.family import LARGEST
+from espnet_stnas.notation.shapes import LayerShape
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.notation.spec import OpSpec
+from espnet_stnas.notation.topology import Bidirectional, Layer, Node, Residual
 from espnet_stnas.ops import build_operation
-from espnet_stnas.space import Layer, LayerShape, SearchSpace
-from espnet_stnas.spec import LARGEST, ConfigError, OpSpec
-from espnet_stnas.topology import Bidirectional, Node, Residual
 
 # Some kernels of recurrent layers are not known to torch's counter.
 _RECURRENT = (torch.nn.LSTM, torch.nn.GRU)

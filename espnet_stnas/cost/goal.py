@@ -18,10 +18,11 @@ from espnet_stnas.cost.table import (
     everywhere,
     with_unit,
 )
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators.base import probabilities
 from espnet_stnas.messages import format_keys, shown
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import LARGEST, ConfigError
+from espnet_stnas.notation.family import LARGEST
+from espnet_stnas.notation.space import SearchSpace
 
 FRAMES = 1000
 _OWN_KEYS = {"params": (), "macs": ("frames",), "latency": ("table",)}

@@ -17,12 +17,13 @@ import torch
 
 from espnet_stnas.cost.counts import layer_lengths
 from espnet_stnas.cost.table import CostTable
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
 from espnet_stnas.messages import shown
-from espnet_stnas.network import NetworkLayer, check_size
+from espnet_stnas.network.network import NetworkLayer, check_size
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.notation.topology import Layer
 from espnet_stnas.progress import Progress
-from espnet_stnas.space import Layer, SearchSpace
-from espnet_stnas.spec import ConfigError
 
 FORMAT = 1
 _WARM_UP = 3

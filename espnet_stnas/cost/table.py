@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import torch
 
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.notation.space import SearchSpace
 
 # No cost or target is larger; what is, is a slip of the pen.
 LARGEST_COST = 1e18

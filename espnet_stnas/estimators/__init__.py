@@ -7,9 +7,9 @@ import inspect
 from collections.abc import Mapping
 from typing import Any, Optional
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators.base import Estimator, Gate, Scoring
-from espnet_stnas.plugins import load_plugins, refuse_other
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.notation.plugins import load_plugins, refuse_other
 
 __all__ = [
     "ESTIMATORS",

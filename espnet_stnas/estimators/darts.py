@@ -8,8 +8,8 @@ from typing import Optional
 
 import torch
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators.base import Estimator, Gate, Losses, probabilities
-from espnet_stnas.spec import ConfigError
 
 
 class DARTS(Estimator):

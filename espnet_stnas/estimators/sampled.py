@@ -8,14 +8,8 @@ from typing import Optional
 
 import torch
 
-from espnet_stnas.estimators.base import (
-    Estimator,
-    Gate,
-    Scoring,
-    probabilities,
-    sample,
-)
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.estimators.base import Estimator, Gate, Scoring, probabilities, sample
 
 WEIGHTINGS = ("unbiased", "renormalise")
 PROPOSALS = ("uniform", "probabilities")
@@ -35,8 +29,8 @@ class SampledPath(Estimator):
             them. A choice with fewer candidates has all of its own scored. None: all.
         weighting: ``unbiased`` (default) weighs the other candidates' scores by the
             inverse of their chance to be drawn, after subtraction of what was to be
-            expected (:func:`espnet_stnas.scoring.estimated_scores`): the expectation
-            over the draws is that of scoring all.
+            expected (:func:`espnet_stnas.supernet.scores.estimated_scores`): the
+            expectation over the draws is that of scoring all.
             ``renormalise`` takes the sub-graph for the whole choice, as ProxylessNAS
             does; biased.
         proposal: How the others are drawn, without replacement: ``uniform`` (default),

@@ -7,8 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Union
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators.base import Estimator
-from espnet_stnas.spec import ConfigError
 
 SHAPES = ("linear", "exponential", "cosine")
 KEYS = ("start", "end", "epochs", "shape")

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import importlib
 
+from espnet_stnas.notation.spec import ChainSpec, OpSpec
 from espnet_stnas.ops.base import Operation
-from espnet_stnas.spec import ChainSpec, OpSpec
 
 __all__ = ["Operation", "build_operation"]
 

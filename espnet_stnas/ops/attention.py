@@ -6,11 +6,12 @@ from typing import Any, Optional
 
 import torch
 
-from espnet_stnas.compat import espnet_part
-from espnet_stnas.lengths import padding_mask
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.base import Operation
+from espnet_stnas.ops.espnet import espnet_part
+from espnet_stnas.ops.lengths import padding_mask
 from espnet_stnas.ops.padding import keep_padding_out, valid_lengths
-from espnet_stnas.spec import ConfigError, OpSpec
 
 
 class RelativePositions(torch.nn.Module):

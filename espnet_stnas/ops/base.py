@@ -6,8 +6,8 @@ from abc import ABC, abstractmethod
 
 import torch
 
+from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.norm import frozen_statistics
-from espnet_stnas.spec import OpSpec
 
 
 class Operation(torch.nn.Module, ABC):

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 
 import torch
 
-from espnet_stnas.lengths import zero_padding
+from espnet_stnas.notation.spec import ChainSpec
 from espnet_stnas.ops.base import Operation
-from espnet_stnas.spec import ChainSpec
+from espnet_stnas.ops.lengths import zero_padding
 
 
 class Chain(Operation):

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from espnet_stnas.compat import espnet_part
+from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.attention import AttentionLayer
-from espnet_stnas.spec import OpSpec
+from espnet_stnas.ops.espnet import espnet_part
 
 
 class Conformer(AttentionLayer):

@@ -6,9 +6,10 @@ from typing import Any
 
 import torch
 
-from espnet_stnas.compat import conv2d_subsampling, too_short_error
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.base import Operation
-from espnet_stnas.spec import ConfigError, OpSpec
+from espnet_stnas.ops.espnet import conv2d_subsampling, too_short_error
 
 
 class Conv2dSubsampling(Operation):

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from espnet_stnas.compat import espnet_part
+from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.base import Operation
-from espnet_stnas.spec import OpSpec
+from espnet_stnas.ops.espnet import espnet_part
 
 
 class FeedForward(Operation):

@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch.distributed.nn.functional import all_reduce
 
-from espnet_stnas.lengths import padding_mask, zero_padding
+from espnet_stnas.ops.lengths import padding_mask, zero_padding
 
 
 class MaskedBatchNorm(torch.nn.BatchNorm1d):

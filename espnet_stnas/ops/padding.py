@@ -15,7 +15,7 @@ from typing import Any, Optional
 
 import torch
 
-from espnet_stnas.lengths import padding_mask
+from espnet_stnas.ops.lengths import padding_mask
 from espnet_stnas.ops.norm import MaskedBatchNorm
 
 # The lengths (B,) of the batch that a layer is called with. ESPnet's layers do not pass

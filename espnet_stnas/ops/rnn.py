@@ -7,8 +7,9 @@ from typing import Any
 import torch
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.base import Operation
-from espnet_stnas.spec import ConfigError, OpSpec
 
 
 class Recurrent(Operation):

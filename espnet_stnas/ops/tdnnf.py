@@ -7,10 +7,10 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.base import Operation
 from espnet_stnas.ops.norm import frame_norm, normalised
 from espnet_stnas.ops.tdnn import FrameConv
-from espnet_stnas.spec import OpSpec
 
 
 class FactorisedTDNN(Operation):

@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 
-from espnet_stnas.compat import espnet_part
+from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.attention import AttentionLayer
-from espnet_stnas.spec import OpSpec
+from espnet_stnas.ops.espnet import espnet_part
 
 
 class Transformer(AttentionLayer):

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Optional
 
-from espnet_stnas.certainty import COLLAPSED, UNMOVED, margin, relative_entropy
-from espnet_stnas.curves import Moment
+from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.report.drawing import (
     COLOURS,
     add_legend,
@@ -15,7 +14,8 @@ from espnet_stnas.report.drawing import (
     shade_warmup,
     style,
 )
-from espnet_stnas.space import SearchSpace
+from espnet_stnas.results.certainty import COLLAPSED, UNMOVED, margin, relative_entropy
+from espnet_stnas.results.curves import Moment
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -81,7 +81,8 @@ def probability_figure(space: SearchSpace, moments: Sequence[Moment]) -> Figure:
 def certainty_figure(space: SearchSpace, moments: Sequence[Moment]) -> Figure:
     """Relative entropy and margin of every choice over the epochs.
 
-    Dotted lines are the limits of the warnings, see :mod:`espnet_stnas.certainty`.
+    Dotted lines are the limits of the warnings, see
+    :mod:`espnet_stnas.results.certainty`.
 
     Args:
         space: The search space.

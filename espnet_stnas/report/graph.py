@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from espnet_stnas.layer_table import LayerRow
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.notation.topology import Bidirectional, Node, Residual
 from espnet_stnas.report.drawing import TEXT, new_figure
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.topology import Bidirectional, Node, Residual
+from espnet_stnas.results.layer_table import LayerRow
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -43,7 +43,7 @@ def architecture_figure(space: SearchSpace, rows: Sequence[LayerRow]) -> Figure:
 
     Args:
         space: The architecture.
-        rows: Its layers, see :func:`espnet_stnas.layer_table.layer_rows`.
+        rows: Its layers, see :func:`espnet_stnas.results.layer_table.layer_rows`.
     """
     drawing = _Drawing(rows)
     extent = drawing.chain_extent(space.nodes)

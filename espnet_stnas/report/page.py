@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
 from espnet_stnas.files import dump_yaml
-from espnet_stnas.layer_table import field_in_words
+from espnet_stnas.notation.reach import FRAME_SHIFT
 from espnet_stnas.report.curves import (
     certainty_figure,
     comparison_figure,
@@ -21,7 +21,7 @@ from espnet_stnas.report.graph import architecture_figure
 from espnet_stnas.report.summary import Summary, command_of
 from espnet_stnas.report.tradeoff import Point, tradeoff_figure
 from espnet_stnas.report.trainings import Training
-from espnet_stnas.streaming import FRAME_SHIFT
+from espnet_stnas.results.layer_table import field_in_words
 from espnet_stnas.version import __version__
 
 if TYPE_CHECKING:

@@ -9,15 +9,21 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
-from espnet_stnas.architecture import Architecture
-from espnet_stnas.certainty import Certainty, Doubt, certainties, doubts, entropy
-from espnet_stnas.curves import Moment, moments_of, read_curves, read_runs
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, read_yaml_mapping
-from espnet_stnas.layer_table import LayerRow, architecture_rows
-from espnet_stnas.search.experiment import SearchExperiment
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
-from espnet_stnas.streaming import FRAME_SHIFT, View, view_of
+from espnet_stnas.notation.reach import FRAME_SHIFT, View, view_of
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.certainty import (
+    Certainty,
+    Doubt,
+    certainties,
+    doubts,
+    entropy,
+)
+from espnet_stnas.results.curves import Moment, moments_of, read_curves, read_runs
+from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.results.layer_table import LayerRow, architecture_rows
 
 # What somebody who wants to know how a search was made asks for first.
 SETTINGS = (

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Optional
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, read_yaml_mapping
-from espnet_stnas.score import rate_of
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.error_rates import rate_of
 
 # The line of sclite's table with the sums, in result.txt of ESPnet's asr.sh: sentences,
 # words | correct, substitutions, deletions, insertions, errors, sentences with errors.

@@ -16,7 +16,7 @@ from espnet_stnas.ops.norm import frozen_statistics
 from espnet_stnas.search.iterators import Batch
 from espnet_stnas.search.logit_update import LogitUpdate
 from espnet_stnas.search.ranks import mean_over_ranks, weighted_loss
-from espnet_stnas.supernet import Gates, Supernet, frozen_weights
+from espnet_stnas.supernet.supernet import Gates, Supernet, frozen_weights
 
 # Gradients of some parameters on one batch, with loss and weight of the batch.
 Result = tuple[list[torch.Tensor], torch.Tensor, Optional[torch.Tensor]]

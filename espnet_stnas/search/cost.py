@@ -8,10 +8,10 @@ from typing import Any, Optional
 
 from espnet_stnas.cost.goal import CostOptions, CostTerm, build_term
 from espnet_stnas.cost.table import UNITS, with_unit
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Estimator
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
-from espnet_stnas.supernet import Supernet
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.supernet.supernet import Supernet
 
 
 def check_cost_options(conf: Any, estimator: Estimator) -> None:

@@ -5,17 +5,15 @@ from __future__ import annotations
 import dataclasses
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from espnet_stnas.architecture import Architecture
-from espnet_stnas.certainty import SearchPlan, doubts
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import dump_yaml, read_yaml_mapping, write_text
-from espnet_stnas.search.experiment import SearchExperiment
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
-
-if TYPE_CHECKING:
-    from espnet_stnas.search.trainer import SearchTrainerOptions
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.certainty import SearchPlan, doubts
+from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.search.options import SearchTrainerOptions
 
 
 def warn(space: SearchSpace, epoch: int, options: SearchTrainerOptions) -> None:

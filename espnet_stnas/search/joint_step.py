@@ -11,7 +11,7 @@ from espnet2.train.reporter import SubReporter
 
 from espnet_stnas.search.logit_update import LogitUpdate
 from espnet_stnas.search.ranks import mean_over_ranks
-from espnet_stnas.supernet import Gates
+from espnet_stnas.supernet.supernet import Gates
 
 
 class JointStep:

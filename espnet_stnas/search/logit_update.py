@@ -14,7 +14,7 @@ from espnet_stnas.cost.goal import CostTerm
 from espnet_stnas.estimators import Estimator, Gate
 from espnet_stnas.search.ranks import union_over_ranks
 from espnet_stnas.search.skips import Skips
-from espnet_stnas.supernet import Supernet
+from espnet_stnas.supernet.supernet import Supernet
 
 
 class LogitUpdate:

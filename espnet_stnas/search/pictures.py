@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from espnet2.train.reporter import SubReporter
 
-from espnet_stnas.architecture import Architecture, search_provenance
 from espnet_stnas.cost.counts import layer_parameters
-from espnet_stnas.derive import describe
-from espnet_stnas.layer_table import architecture_rows
 from espnet_stnas.report.graph import architecture_figure
+from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.derive import describe
+from espnet_stnas.results.layer_table import architecture_rows
 from espnet_stnas.search.cost import input_size
-from espnet_stnas.supernet import Supernet
-
-if TYPE_CHECKING:
-    from espnet_stnas.search.trainer import SearchTrainerOptions
+from espnet_stnas.search.options import SearchTrainerOptions
+from espnet_stnas.supernet.supernet import Supernet
 
 
 def show_architecture(

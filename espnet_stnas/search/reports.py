@@ -6,23 +6,21 @@ import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 import torch
 from espnet2.train.reporter import SubReporter, aggregate
 
-from espnet_stnas.architecture import Architecture, search_provenance
-from espnet_stnas.certainty import margin
 from espnet_stnas.cost.goal import CostTerm
 from espnet_stnas.cost.latency import device_name
-from espnet_stnas.curves import Moment, note_run, write_moment
 from espnet_stnas.files import PathLike
+from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.certainty import margin
+from espnet_stnas.results.curves import Moment, note_run, write_moment
 from espnet_stnas.search.cost import cost_provenance, cost_report
 from espnet_stnas.search.iterators import Batch
-from espnet_stnas.supernet import Supernet
-
-if TYPE_CHECKING:
-    from espnet_stnas.search.trainer import SearchTrainerOptions
+from espnet_stnas.search.options import SearchTrainerOptions
+from espnet_stnas.supernet.supernet import Supernet
 
 
 def epoch_report(supernet: Supernet, cost: Optional[CostTerm]) -> dict[str, float]:

@@ -8,8 +8,8 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import write_text
-from espnet_stnas.spec import ConfigError
 
 ROLES = ("weights", "architecture")
 # ESPnet's and Kaldi's speed perturbation puts this in front of utterance ids.

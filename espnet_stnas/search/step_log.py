@@ -8,23 +8,21 @@ import time
 import warnings
 from collections.abc import Sized
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Optional
+from typing import Any, Optional
 
 from espnet2.train.reporter import SubReporter, aggregate
 from humanfriendly import format_timespan
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from espnet_stnas.certainty import entropy
 from espnet_stnas.cost.goal import CostTerm
-from espnet_stnas.curves import Moment, start_epoch, write_moment
 from espnet_stnas.files import PathLike
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.certainty import entropy
+from espnet_stnas.results.curves import Moment, start_epoch, write_moment
 from espnet_stnas.search.cost import cost_report, cost_term
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.supernet import Supernet
-
-if TYPE_CHECKING:
-    from espnet_stnas.search.trainer import SearchTrainerOptions
+from espnet_stnas.search.options import SearchTrainerOptions
+from espnet_stnas.supernet.supernet import Supernet
 
 # One sign for each candidate: 1 is the first.
 _SIGNS = "123456789abcdefghijklmnopqrstuvwxyz"

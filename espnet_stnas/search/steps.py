@@ -19,7 +19,7 @@ from espnet_stnas.search.ranks import stop_together, union_over_ranks
 from espnet_stnas.search.skips import Skips, Updates
 from espnet_stnas.search.step_log import StepLog
 from espnet_stnas.search.traffic import PathTraffic
-from espnet_stnas.supernet import Gates, Supernet
+from espnet_stnas.supernet.supernet import Gates, Supernet
 
 
 class SearchSteps:

@@ -15,16 +15,16 @@ from espnet2.tasks.asr import ASRTask
 from espnet2.train.abs_espnet_model import AbsESPnetModel
 from espnet2.train.distributed_utils import DistributedOption
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import build_estimator
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.search.checks import building, check_scheduler
 from espnet_stnas.search.cost import check_cost, check_cost_options
-from espnet_stnas.search.experiment import SearchExperiment
 from espnet_stnas.search.iterators import SearchIterFactory
-from espnet_stnas.search.options import building, check_scheduler
 from espnet_stnas.search.split import write_split
 from espnet_stnas.search.trainer import SearchTrainer
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
-from espnet_stnas.supernet import find_supernet
+from espnet_stnas.supernet.supernet import find_supernet
 
 
 class SearchTask(AbsTask):

@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import importlib
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.search.names import TASKS
 from espnet_stnas.search.task import SearchASRTask, SearchTask
-from espnet_stnas.spec import ConfigError
 
 
 @functools.cache

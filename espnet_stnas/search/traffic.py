@@ -9,7 +9,7 @@ from weakref import WeakKeyDictionary
 import torch
 from torch.distributed import GradBucket
 
-from espnet_stnas.supernet import Supernet
+from espnet_stnas.supernet.supernet import Supernet
 
 # A model takes one hook, once; a trainer's epochs share it.
 _REGISTERED: MutableMapping[torch.nn.Module, "PathTraffic"] = WeakKeyDictionary()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 from collections.abc import Iterable, Sequence
 from contextlib import closing, nullcontext
 from typing import Any, Optional
@@ -11,19 +10,21 @@ from typing import Any, Optional
 import torch
 from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import SubReporter
-from espnet2.train.trainer import Trainer, TrainerOptions
+from espnet2.train.trainer import Trainer
 from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import ESTIMATORS, Estimator, build_estimator
+from espnet_stnas.host.checkpoints import whole_saves
 from espnet_stnas.ops.norm import synchronised_statistics
-from espnet_stnas.saving import whole_saves
 from espnet_stnas.search.architecture_step import ArchitectureStep
 from espnet_stnas.search.cost import cost_term
 from espnet_stnas.search.guards import warn
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.joint_step import JointStep
 from espnet_stnas.search.logit_update import LogitUpdate
+from espnet_stnas.search.options import SearchTrainerOptions
 from espnet_stnas.search.pictures import show_architecture
 from espnet_stnas.search.ranks import refuse_divergence
 from espnet_stnas.search.reports import (
@@ -38,21 +39,7 @@ from espnet_stnas.search.skips import MAX_SKIPPED, Skips, Updates, poisoned_loss
 from espnet_stnas.search.step_log import StepLog, step_log
 from espnet_stnas.search.steps import SearchSteps
 from espnet_stnas.search.traffic import path_traffic
-from espnet_stnas.spec import ConfigError
-from espnet_stnas.supernet import find_supernet
-
-
-@dataclasses.dataclass
-class SearchTrainerOptions(TrainerOptions):
-    """ESPnet's options and those of the search."""
-
-    warmup_epochs: int
-    estimator: str
-    estimator_conf: dict
-    cost_conf: dict
-    arch_data: str
-    path_draws: str
-    max_skipped_steps: int
+from espnet_stnas.supernet.supernet import find_supernet
 
 
 class SearchTrainer(Trainer):

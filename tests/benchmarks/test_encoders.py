@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.architecture import Architecture
+from espnet_stnas.results.architecture import Architecture
 from tests.conftest import tiny_space
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"

@@ -14,8 +14,8 @@ import yaml
 
 import espnet_stnas  # noqa: F401  (registers the encoder)
 from espnet_stnas.bin import ctc_decode, label_lm
-from espnet_stnas.score import read_text
-from tests.decoding.search import needs_flashlight
+from espnet_stnas.results.error_rates import read_text
+from tests.ctc_crf.decoding.search import needs_flashlight
 from tests.search.conftest import TOKENS, command, corpus, search_config  # noqa: F401
 
 needs_flashlight()

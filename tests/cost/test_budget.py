@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from espnet_stnas.architecture import Architecture, search_provenance
 from espnet_stnas.bin import derive
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.latency import measure_latency
+from espnet_stnas.results.architecture import Architecture, search_provenance
 from tests.conftest import tiny_space
 
 SPACE = tiny_space("tdnn-C0D1", ["tdnn-C1D1", "tdnn-C2D1"], ["tdnn-C1D1", "identity"])

@@ -21,7 +21,7 @@ from espnet_stnas.cost.goal import (
 )
 from espnet_stnas.cost.latency import measure_latency
 from espnet_stnas.cost.table import CostTable
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.errors import ConfigError
 from tests.conftest import all_paths, tiny_space
 
 PAIR = ["tdnn-C1D1", "tdnn-C2D1"]

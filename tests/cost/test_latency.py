@@ -11,7 +11,7 @@ import yaml
 from espnet_stnas.bin import measure_latency
 from espnet_stnas.cost import latency
 from espnet_stnas.cost.latency import LatencyTable
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.errors import ConfigError
 from tests.conftest import all_paths, tiny_space
 
 PAIR = ["tdnn-C1D1", "identity"]

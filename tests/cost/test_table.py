@@ -15,9 +15,10 @@ from espnet_stnas.cost.counts import (
     parameter_table,
 )
 from espnet_stnas.cost.table import CostTable, everywhere, with_unit
-from espnet_stnas.network import build_network
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.network.network import build_network
+from espnet_stnas.notation.spec import parse_op
 from espnet_stnas.ops import build_operation
-from espnet_stnas.spec import ConfigError, parse_op
 from tests.conftest import all_paths, tiny_space
 
 PAIR = ["tdnn-C1D1", "tdnn-C2D1Nbn"]

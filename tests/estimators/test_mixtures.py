@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from espnet_stnas.estimators import build_estimator
-from espnet_stnas.lengths import zero_padding
+from espnet_stnas.ops.lengths import zero_padding
 from espnet_stnas.ops.norm import frozen_statistics
 from tests.conftest import batch, double_network
 from tests.estimators.toys import SPACES, cpu_generator, loss_of

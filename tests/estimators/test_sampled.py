@@ -8,12 +8,12 @@ import math
 import pytest
 import torch
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Gate, build_estimator
 from espnet_stnas.estimators.sampled import draw_others, inclusion_chances
-from espnet_stnas.lengths import zero_padding
+from espnet_stnas.ops.lengths import zero_padding
 from espnet_stnas.ops.norm import frozen_statistics
-from espnet_stnas.scoring import estimated_scores
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.supernet.scores import estimated_scores
 from tests.conftest import all_paths, batch, double_network, tiny_space
 from tests.estimators.toys import (
     CANDIDATES,

@@ -7,11 +7,11 @@ import math
 import pytest
 import torch
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import ESTIMATORS, build_estimator, option_names
 from espnet_stnas.estimators.base import Estimator
-from espnet_stnas.network import build_network
+from espnet_stnas.network.network import build_network
 from espnet_stnas.ops.norm import frozen_statistics
-from espnet_stnas.spec import ConfigError
 from tests.conftest import all_paths, batch, double_network, tiny_space
 from tests.estimators.toys import SPACES, cpu_generator, gates_of, loss_of
 

@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.estimators.temperature import SHAPES, build_temperature
-from espnet_stnas.spec import ConfigError
 
 
 @pytest.mark.parametrize("shape", SHAPES)

@@ -6,9 +6,9 @@ import pytest
 import torch
 from torch.func import functional_call
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.estimators.darts import unrolled_gradients
-from espnet_stnas.spec import ConfigError
 from tests.conftest import batch, double_network, tiny_space
 from tests.estimators.toys import cpu_generator, loss_of
 

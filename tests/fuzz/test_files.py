@@ -12,10 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import espnet_stnas
-from espnet_stnas.architecture import Architecture, search_provenance
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import dump_yaml, read_yaml_mapping
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture, search_provenance
 from tests.fuzz.inputs import JUNK, TEXTS, damaged_bytes, fuzz, litter
 from tests.fuzz.test_notation import sentence
 

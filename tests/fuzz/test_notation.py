@@ -10,10 +10,11 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_stnas.encoder import STNASEncoder
-from espnet_stnas.network import MOST_PARAMETERS, check_size
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ConfigError, parse_op
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.host.encoder import STNASEncoder
+from espnet_stnas.network.network import MOST_PARAMETERS, check_size
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.notation.spec import parse_op
 from tests.fuzz.inputs import VALUES, damaged, fuzz, itself, laughs
 
 CONF = {

@@ -13,7 +13,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_stnas.architecture import Architecture, search_provenance
 from espnet_stnas.bin import (
     baselines,
     check_features,
@@ -24,7 +23,8 @@ from espnet_stnas.bin import (
     score,
 )
 from espnet_stnas.files import read_yaml_mapping
-from espnet_stnas.space import SearchSpace
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture, search_provenance
 from tests.fuzz.inputs import JUNK, damaged_bytes, fuzz, litter, refused
 
 SPACE = SearchSpace.from_conf(

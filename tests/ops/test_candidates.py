@@ -6,11 +6,11 @@ import pytest
 import torch
 from espnet2.main_funcs.calculate_all_attentions import calculate_all_attentions
 
-from espnet_stnas.encoder import STNASEncoder
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.estimators.base import probabilities
-from espnet_stnas.lengths import zero_padding
-from espnet_stnas.network import build_network
+from espnet_stnas.host.encoder import STNASEncoder
+from espnet_stnas.network.network import build_network
+from espnet_stnas.ops.lengths import zero_padding
 from tests.conftest import batch, double_network, tiny_space
 from tests.estimators.toys import jacobian, loss_of, path_gates
 

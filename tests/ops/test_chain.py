@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 import torch
 
-from espnet_stnas.network import build_network
-from espnet_stnas.space import SearchSpace
-from espnet_stnas.spec import ChainSpec, ConfigError, parse_op
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.network.network import build_network
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.notation.spec import ChainSpec, parse_op
 from tests.conftest import batch, double_network, tiny_space
 
 EARLY, LATE = "tdnn-C1S3D1+tdnn-C1D2W5", "tdnn-C2D1W7+tdnn-C1S3D1W5"

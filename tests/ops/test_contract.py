@@ -1,6 +1,6 @@
 """What all operations promise, for those that are layers of their own.
 
-The time-delay layers, `identity`, `deltas` and `conv2d` are in tests/test_ops.py.
+The time-delay layers, `identity`, `deltas` and `conv2d` are in tests/ops/test_ops.py.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
-from espnet_stnas.lengths import padding_mask, zero_padding
+from espnet_stnas.notation.family import LARGEST
+from espnet_stnas.notation.spec import parse_op
 from espnet_stnas.ops import build_operation
+from espnet_stnas.ops.lengths import padding_mask, zero_padding
 from espnet_stnas.ops.norm import MaskedBatchNorm, synchronised_statistics
-from espnet_stnas.spec import LARGEST, parse_op
 from tests.conftest import batch
 
 SIZE = 8

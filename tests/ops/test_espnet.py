@@ -9,7 +9,7 @@ from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
 from espnet2.asr.encoder.rnn_encoder import RNNEncoder
 from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
 
-from espnet_stnas.encoder import STNASEncoder
+from espnet_stnas.host.encoder import STNASEncoder
 
 SIZE, WIDTH, FRAMES = 20, 8, 47
 COMMON = {

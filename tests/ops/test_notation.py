@@ -7,10 +7,12 @@ import sys
 import pytest
 import torch
 
-from espnet_stnas import compat
-from espnet_stnas.encoder import STNASEncoder
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.host.encoder import STNASEncoder
+from espnet_stnas.notation.families import FAMILIES
+from espnet_stnas.notation.spec import parse_op
 from espnet_stnas.ops import build_operation
-from espnet_stnas.spec import FAMILIES, ConfigError, parse_op
+from espnet_stnas.ops import espnet as compat
 
 
 @pytest.mark.parametrize(

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import yaml
 
-from espnet_stnas.architecture import Architecture, search_provenance
-from espnet_stnas.curves import Moment, start_epoch, write_moment
-from espnet_stnas.space import SearchSpace
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.curves import Moment, start_epoch, write_moment
 
 SPACE = SearchSpace.from_conf(
     {

@@ -5,10 +5,10 @@ import re
 import matplotlib
 import pytest
 
-from espnet_stnas.curves import moments_of
+from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.report import curves
 from espnet_stnas.report.drawing import figure_svg, save_figure
-from espnet_stnas.space import SearchSpace
+from espnet_stnas.results.curves import moments_of
 from tests.report.spaces import SPACE, history, moments
 
 

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_stnas.architecture import Architecture
-from espnet_stnas.layer_table import architecture_rows, layer_rows
+from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.report.drawing import save_figure
 from espnet_stnas.report.graph import architecture_figure, sizes, times
-from espnet_stnas.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.layer_table import architecture_rows, layer_rows
 from tests.conftest import tiny_space
 from tests.report.spaces import history
 

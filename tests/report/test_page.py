@@ -9,11 +9,11 @@ import pytest
 import yaml
 
 from espnet_stnas.bin import report
-from espnet_stnas.curves import note_run
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.report.page import figures_of, report_page, tradeoff_figures
 from espnet_stnas.report.summary import summarise
 from espnet_stnas.report.trainings import open_training, short_names
-from espnet_stnas.spec import ConfigError
+from espnet_stnas.results.curves import note_run
 from tests.report.spaces import experiment, history
 
 
@@ -79,7 +79,7 @@ def test_page_of_one_search(tmp_path, capsys):
 
 
 def test_parameters_are_those_of_the_encoder(tmp_path, capsys):
-    from espnet_stnas.network import build_network
+    from espnet_stnas.network.network import build_network
 
     exp = experiment(tmp_path / "exp")
     run(exp, capsys=capsys)
@@ -152,7 +152,7 @@ def test_the_figure_of_errors_is_a_file_too(tmp_path, capsys, monkeypatch):
         (training / "decode" / "test").mkdir(parents=True)
         (training / "config.yaml").write_text("encoder: conformer\n")
         (training / "decode" / "test" / "score.yaml").write_text(f"wer: {number}\n")
-    monkeypatch.setattr("espnet_stnas.results.count_parameters", lambda path: 1000)
+    monkeypatch.setattr("espnet_stnas.report.table.count_parameters", lambda path: 1000)
     files = run(search, tmp_path / "train1", tmp_path / "train2", capsys=capsys)
     assert files[1] == f"{search}/report/errors_decode_test.png"
     text = (search / "report" / "report.html").read_text()

@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from espnet_stnas.architecture import Architecture, search_provenance
 from espnet_stnas.bin import tradeoff
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.report.tradeoff import Point, pareto_front, tradeoff_table
+from espnet_stnas.results.architecture import Architecture, search_provenance
 from tests.conftest import all_paths, tiny_space
 
 SPACE = tiny_space(["tdnn-C1D1", "tdnn-C2D1"], ["tdnn-C1D1", "identity"])

@@ -10,7 +10,7 @@ import soundfile
 import torch
 
 from espnet_stnas.bin import asr_search
-from espnet_stnas.search.experiment import SearchExperiment
+from espnet_stnas.results.experiment import SearchExperiment
 from tests.search.conftest import CHOICE, command, search_config
 
 RATE = 8000

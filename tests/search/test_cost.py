@@ -12,8 +12,8 @@ from espnet_stnas.bin import measure_latency
 from espnet_stnas.cost.counts import parameter_table
 from espnet_stnas.cost.goal import CostTerm
 from espnet_stnas.estimators import Gate
-from espnet_stnas.search.experiment import SearchExperiment
-from espnet_stnas.space import SearchSpace
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.experiment import SearchExperiment
 from tests.search.conftest import search_config
 from tests.search.test_architecture_step import SPACE, data, logits, make, run
 from tests.search.test_distributed import search as search_with

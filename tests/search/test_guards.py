@@ -10,11 +10,11 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.architecture import Architecture, search_provenance
 from espnet_stnas.bin import asr_search, derive
-from espnet_stnas.search.experiment import SearchExperiment
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.search.guards import warn
-from espnet_stnas.space import SearchSpace
 from tests.search.conftest import command, search_config
 
 STILL = {"optim2_conf": {"lr": 0.0}, "max_epoch": 5}

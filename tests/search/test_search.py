@@ -14,15 +14,15 @@ import yaml
 from espnet2.tasks.asr import ASRTask
 from espnet2.train.trainer import Trainer
 
-from espnet_stnas import choice
 from espnet_stnas.bin import asr_search, derive
 from espnet_stnas.estimators import Gate, build_estimator
-from espnet_stnas.search.experiment import SearchExperiment
+from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.search.joint_step import JointStep
 from espnet_stnas.search.randomness import path_generator
 from espnet_stnas.search.task import SearchASRTask
 from espnet_stnas.search.trainer import SearchTrainer
-from espnet_stnas.supernet import find_supernet
+from espnet_stnas.supernet import choice
+from espnet_stnas.supernet.supernet import find_supernet
 from tests.search.conftest import CHOICE, command, search_config
 
 

@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.search.split import split_utterances, write_split
-from espnet_stnas.spec import ConfigError
 
 UTTERANCES = [f"spk{s}-utt{u:02d}" for s in range(3) for u in range(20)]
 

@@ -13,10 +13,10 @@ import torch
 from espnet2.train.reporter import Reporter
 
 from espnet_stnas.bin import asr_search
-from espnet_stnas.curves import read_curves, read_runs
-from espnet_stnas.network import build_network
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.curves import read_curves, read_runs
 from espnet_stnas.search.step_log import StepLog, compact, describe_signs
-from espnet_stnas.space import SearchSpace
+from espnet_stnas.supernet.supernet import build_supernet
 from tests.conftest import tiny_space
 from tests.search.conftest import command, search_config
 
@@ -80,7 +80,7 @@ def test_curves_of_the_search(searched):
     assert [m.temperature for m in steps[2:]] == pytest.approx([4.0] * 2 + [1.0] * 2)
     assert all(m.cost is not None for m in found)
     # The last one is what the architecture file of the epoch says.
-    from espnet_stnas.search.experiment import SearchExperiment
+    from espnet_stnas.results.experiment import SearchExperiment
 
     expected = SearchExperiment.open(exp).architecture().provenance
     for pi, written in zip(
@@ -139,7 +139,7 @@ def test_wandb_gets_the_architecture(monkeypatch):
     wandb.Image = lambda figure: ("image", type(figure).__name__)
     wandb.Html = lambda text: ("html", text)
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    supernet = build_network(tiny_space(["tdnn-C1D1", "tdnn-C2D1"]), 3)
+    supernet = build_supernet(tiny_space(["tdnn-C1D1", "tdnn-C2D1"]), 3)
     options = Namespace(use_wandb=False, seed=0, warmup_epochs=0)
     with Reporter().observe("train", epoch=2) as reporter:
         reporter.register({"loss": 1.0})
@@ -188,7 +188,7 @@ def test_epochs_of_unknown_length(tmp_path, caplog):
         def __len__(self) -> int:
             raise TypeError
 
-    supernet = build_network(tiny_space(["tdnn-C1D1", "tdnn-C2D1"]), 3)
+    supernet = build_supernet(tiny_space(["tdnn-C1D1", "tdnn-C2D1"]), 3)
     with Reporter().observe("train", epoch=1) as reporter:
         options = {"epoch": 1, "last": 2, "warmup": False, "batches": Unknown()}
         log = StepLog(

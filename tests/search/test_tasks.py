@@ -11,16 +11,15 @@ import pytest
 import torch
 
 from espnet_stnas import run
-from espnet_stnas.architecture import Architecture
 from espnet_stnas.bin import asr_search, derive, search
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import build_estimator
+from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.search.names import TASKS
 from espnet_stnas.search.task import SearchASRTask
 from espnet_stnas.search.tasks import search_task
-from espnet_stnas.spec import ConfigError
-from espnet_stnas.supernet import find_supernet
-from tests.search.conftest import command, search_config
-from tests.test_tasks import (
+from espnet_stnas.supernet.supernet import find_supernet
+from tests.host.test_tasks import (
     CASES,
     ENCODER,
     TRANSDUCER,
@@ -29,6 +28,7 @@ from tests.test_tasks import (
     frames,
     transducer_loss,  # noqa: F401  (a fixture)
 )
+from tests.search.conftest import command, search_config
 
 # The transducer of asr has a name of its own among the cases.
 OF_TASK = {name: name if name in CASES else "asr_transducer" for name in TASKS}

@@ -9,7 +9,6 @@ import pytest
 import torch
 
 from benchmarks.processes import finish, start
-from espnet_stnas.network import build_network
 from espnet_stnas.search import traffic
 from espnet_stnas.search.ranks import (
     mean_over_ranks,
@@ -18,6 +17,7 @@ from espnet_stnas.search.ranks import (
     weighted_loss,
 )
 from espnet_stnas.search.traffic import path_traffic
+from espnet_stnas.supernet.supernet import build_supernet
 from tests.conftest import tiny_space
 
 CHOICE = ["tdnn-C1D1", "tdnn-C1D2", "tdnn-C1D3", "tdnn-C1D4"]
@@ -59,7 +59,7 @@ def weight_steps(rank: int, store: str, out: Path, hook: bool, layers: list) -> 
 
     join(rank, store)
     torch.manual_seed(0)
-    supernet = build_network(tiny_space(*layers), 3).double().train()
+    supernet = build_supernet(tiny_space(*layers), 3).double().train()
     model = torch.nn.parallel.DistributedDataParallel(
         supernet, find_unused_parameters=True
     )
@@ -105,7 +105,7 @@ def test_gradients_are_those_of_ddp_and_nothing_else_is_sent(tmp_path):
         if name.startswith("layers.1.") and gradient is not None
     }
     assert used == {"tdnn-C1D1", "tdnn-C1D3", "tdnn-C1D4"}
-    supernet = build_network(tiny_space(*layers), 3)
+    supernet = build_supernet(tiny_space(*layers), 3)
     fixed, wide, narrow = (
         sum(p.numel() for p in supernet.layers[i].operations[0].parameters())
         for i in range(3)

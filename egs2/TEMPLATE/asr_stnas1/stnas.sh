@@ -210,7 +210,7 @@ read -ra program <<< "${python}"
         "the environment that has it"
 if [ "${units}" = phn ] && in_stages 14; then
     "${program[0]}" -c "from espnet_stnas.errors import plain_errors as plain
-from espnet_stnas.decoding.beam import require_flashlight as require
+from espnet_stnas.ctc_crf.decoding.beam import require_flashlight as require
 with plain(): require()" || exit 1
 fi
 # The checkout's scripts import modules of the installed ESPnet, some of which moved.

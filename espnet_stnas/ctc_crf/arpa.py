@@ -1,0 +1,228 @@
+"""N-gram models as ARPA text, the format of SRILM, KenLM and others. No torch."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import gzip
+import io
+import math
+import re
+import zlib
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import NamedTuple, TextIO
+
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.files import PathLike, read_bytes, write_bytes
+from espnet_stnas.messages import shown
+
+BEGIN, END = "<s>", "</s>"
+# What stands for log10(0) in ARPA files.
+_ZERO = -99.0
+_INLINED = "arpa.gz;base64,"
+_LONGEST_ORDER = 9
+# Of a text that was compressed, in characters. A label LM has a few million.
+_MOST_CHARACTERS = 1_000_000_000
+# Tools round, so that a logarithm may come out a little above 0.
+_ROUNDING = 1e-3
+
+Ngram = tuple[str, ...]
+
+
+class Entry(NamedTuple):
+    """What an ARPA file says of an n-gram (h, w).
+
+    Args:
+        log_prob: log p(w | h), a natural logarithm.
+        log_backoff: Logarithm of the weight that p(v | w) has in p(v | h, w) for
+            labels v of which no n-gram (h, w, v) is there.
+    """
+
+    log_prob: float
+    log_backoff: float = 0.0
+
+
+def format_arpa(ngrams: Mapping[Ngram, Entry]) -> str:
+    """The text of an ARPA file, with its n-grams in order.
+
+    Args:
+        ngrams: What is known of each n-gram.
+    """
+    order = max(map(len, ngrams))
+    sections: list[list[str]] = [[] for _ in range(order)]
+    for ngram, entry in sorted(ngrams.items()):
+        line = f"{_to_log10(entry.log_prob)}\t{' '.join(ngram)}"
+        if entry.log_backoff != 0.0:
+            line += f"\t{_to_log10(entry.log_backoff)}"
+        sections[len(ngram) - 1].append(line)
+    lines = ["\\data\\"]
+    lines += [f"ngram {n}={len(s)}" for n, s in enumerate(sections, start=1)]
+    for n, section in enumerate(sections, start=1):
+        lines += ["", f"\\{n}-grams:", *section]
+    return "\n".join([*lines, "", "\\end\\", ""])
+
+
+def _to_log10(value: float) -> str:
+    return f"{value / math.log(10):.9g}" if value > -math.inf else f"{_ZERO:g}"
+
+
+def parse_arpa(text: str, name: str) -> dict[Ngram, Entry]:
+    """Read the text of an ARPA file.
+
+    Args:
+        text: The text.
+        name: The file, for errors.
+
+    Raises:
+        ConfigError: If it is damaged.
+    """
+    return _parse(io.StringIO(text), name)
+
+
+def _parse(lines: TextIO, name: str) -> dict[Ngram, Entry]:
+    reader = enumerate(lines, start=1)
+    counts = _read_counts(reader, name)
+    ngrams: dict[Ngram, Entry] = {}
+    n, found, ended = 0, 0, False
+    for number, line in reader:
+        line = line.strip("\r\n")
+        if not line.strip():
+            continue
+        where = f"label LM {name}, line {number}"
+        header = re.fullmatch(r"\\(?:(\d+)-grams:|end\\)\s*", line)
+        if header is None:
+            if n == 0:
+                raise ConfigError(f"{where}: {shown(line)}; accepted is '\\1-grams:'")
+            ngram, entry = _parse_line(line, n, where)
+            if ngram in ngrams:
+                raise ConfigError(f"{where}: {shown(' '.join(ngram))} is there twice")
+            ngrams[ngram] = entry
+            found += 1
+            continue
+        if n and found != counts[n - 1]:
+            raise ConfigError(
+                f"{where}: after {found} {n}-grams, and the head of the file says "
+                f"{counts[n - 1]}; the file is damaged"
+            )
+        if header[1] is None:
+            ended = n == len(counts)
+            break
+        if int(header[1]) != n + 1 or n == len(counts):
+            raise ConfigError(f"{where}: {shown(line)} is out of place")
+        n, found = n + 1, 0
+    if not ended:
+        raise ConfigError(
+            f"label LM {name} ends before all of its n-grams; the file is damaged"
+        )
+    return ngrams
+
+
+def _read_counts(reader: Iterator[tuple[int, str]], name: str) -> list[int]:
+    """The numbers of n-grams of orders 1, 2, ...; reads to the end of the head."""
+    counts: list[int] = []
+    begun = False
+    for _, line in reader:
+        line = line.strip()
+        if not begun:
+            begun = line == "\\data\\"
+            continue
+        match = re.fullmatch(r"ngram +(\d) *= *(\d{1,12})", line)
+        if match is None:
+            if not line and not counts:
+                continue
+            break
+        if int(match[1]) != len(counts) + 1:
+            raise ConfigError(f"label LM {name}: {shown(line)} is out of place")
+        counts.append(int(match[2]))
+    if not counts:
+        raise ConfigError(
+            f"label LM {name} has no head ('\\data\\' and 'ngram 1=...'); accepted is "
+            "a file in ARPA format, plain or with gzip"
+        )
+    return counts
+
+
+def _parse_line(line: str, n: int, where: str) -> tuple[Ngram, Entry]:
+    fields = line.split()
+    try:
+        if len(fields) not in (n + 1, n + 2):
+            raise ValueError
+        log_prob = float(fields[0])
+        log_backoff = float(fields[n + 1]) if len(fields) == n + 2 else 0.0
+        if math.isnan(log_prob) or not log_prob <= _ROUNDING or not log_backoff < 99:
+            raise ValueError
+    except ValueError:
+        raise ConfigError(
+            f"{where}: {shown(line)}; accepted are a log10 probability, {n} label(s) "
+            "and perhaps a log10 back-off weight"
+        ) from None
+    prob = _from_log10(min(log_prob, 0.0))
+    return tuple(fields[1 : n + 1]), Entry(prob, _from_log10(log_backoff))
+
+
+def _from_log10(value: float) -> float:
+    return value * math.log(10) if value > _ZERO else -math.inf
+
+
+def write_arpa(path: PathLike, ngrams: Mapping[Ngram, Entry]) -> None:
+    """Write an ARPA file, whole or not at all; with gzip if its name ends in .gz.
+
+    Raises:
+        WriteError: If it cannot be written.
+    """
+    data = format_arpa(ngrams).encode()
+    write_bytes(path, _gzip(data) if Path(path).suffix == ".gz" else data)
+
+
+def _gzip(data: bytes) -> bytes:
+    # Without the time, so that equal models are equal files.
+    return gzip.compress(data, mtime=0)
+
+
+def read_arpa(path: PathLike) -> dict[Ngram, Entry]:
+    """Read an ARPA file, plain or with gzip.
+
+    Raises:
+        ConfigError: If it is missing or damaged.
+    """
+    name = str(path)
+    return parse_arpa(_decode(read_bytes(path, "label LM"), name), name)
+
+
+def _decode(data: bytes, name: str) -> str:
+    try:
+        if data[:2] == b"\x1f\x8b":
+            with gzip.open(io.BytesIO(data)) as file:
+                data = file.read(_MOST_CHARACTERS + 1)
+        if len(data) > _MOST_CHARACTERS:
+            raise ConfigError(
+                f"label LM {name} is larger than {_MOST_CHARACTERS} bytes; make a "
+                "smaller one"
+            )
+        return data.decode("utf-8")
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise ConfigError(f"label LM {name} is damaged: {error}") from None
+
+
+def inline_arpa(ngrams: Mapping[Ngram, Entry]) -> str:
+    """An ARPA file as one word, to stand in a YAML."""
+    return _INLINED + base64.b64encode(_gzip(format_arpa(ngrams).encode())).decode()
+
+
+def is_inlined(value: str) -> bool:
+    """Whether a text holds a model itself, rather than the name of a file."""
+    return value.startswith(_INLINED)
+
+
+def parse_inlined(value: str, name: str) -> dict[Ngram, Entry]:
+    """Read what :func:`inline_arpa` wrote.
+
+    Raises:
+        ConfigError: If it is damaged.
+    """
+    try:
+        data = base64.b64decode(value.removeprefix(_INLINED), validate=True)
+    except binascii.Error as error:
+        raise ConfigError(f"label LM {name} is damaged: {error}") from None
+    return parse_arpa(_decode(data, name), name)

@@ -1,0 +1,119 @@
+"""The CTC-CRF loss of a training, from the options of its model."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Optional
+
+import torch
+
+from espnet_stnas.ctc_crf.arpa import is_inlined, parse_inlined, read_arpa
+from espnet_stnas.ctc_crf.graph import build_graph
+from espnet_stnas.ctc_crf.lm import LabelLM
+from espnet_stnas.ctc_crf.loss import CTCCRFLoss, Scores
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.messages import shown
+
+
+class Criterion:
+    """CTC-CRF with a label LM that is read when the first loss is computed.
+
+    So a model for inference needs no label LM, wherever that once was.
+
+    Args:
+        crf_lm: An ARPA file, or the text that
+            :func:`espnet_stnas.ctc_crf.arpa.inline_arpa` makes of one.
+        ctc_weight: lambda, the weight of the CTC loss.
+        token_list: ESPnet's, the blank first.
+
+    Raises:
+        ConfigError: If an argument cannot be honoured.
+    """
+
+    def __init__(self, crf_lm: Any, ctc_weight: Any, token_list: Sequence[str]) -> None:
+        if not isinstance(crf_lm, str) or not crf_lm:
+            raise ConfigError(
+                f"model_conf: crf_lm is {shown(crf_lm)}; accepted is a label LM: an "
+                "ARPA file, as python3 -m espnet_stnas.bin.label_lm makes it, or "
+                "what its --train_output puts into a YAML"
+            )
+        number = type(ctc_weight) in (int, float) and math.isfinite(ctc_weight)
+        if not number or ctc_weight < 0:
+            raise ConfigError(
+                f"model_conf: ctc_crf_lambda is {shown(ctc_weight)}; accepted is a "
+                "number of 0 or more"
+            )
+        self.ctc_weight = float(ctc_weight)
+        self.token_list = tuple(token_list)
+        self._source = crf_lm
+
+    @property
+    def name(self) -> str:
+        """The file of the label LM, for messages."""
+        inlined = is_inlined(self._source)
+        return "in model_conf" if inlined else str(Path(self._source))
+
+    @functools.cached_property
+    def lm(self) -> LabelLM:
+        """The label LM.
+
+        Raises:
+            ConfigError: If it is missing, damaged, or of another token list.
+        """
+        read = functools.partial(parse_inlined, name=self.name)
+        ngrams = (read if is_inlined(self._source) else read_arpa)(self._source)
+        return LabelLM(ngrams, self.token_list, self.name)
+
+    @functools.cached_property
+    def loss(self) -> CTCCRFLoss:
+        """The loss with this label LM."""
+        return CTCCRFLoss(build_graph(self.lm, self.token_list), self.ctc_weight)
+
+    def scores(
+        self,
+        log_probs: torch.Tensor,
+        frames: torch.Tensor,
+        targets: torch.Tensor,
+        labels: torch.Tensor,
+        *,
+        utterances: Optional[Sequence[str]] = None,
+        training: bool = True,
+    ) -> Scores:
+        """Score a batch, see :class:`~espnet_stnas.ctc_crf.loss.CTCCRFLoss`.
+
+        Args:
+            log_probs: Log-probabilities of symbols (T, B, V).
+            frames: Valid frames (B,).
+            targets: Labels of all utterances, one after the other (sum of labels,).
+            labels: Number of labels (B,).
+            utterances: Names of the utterances, for messages.
+            training: Whether a text that the label LM thinks impossible is an error;
+                if not, its utterance does not count.
+
+        Raises:
+            ConfigError: If so; or if the label LM cannot be used.
+        """
+        texts = self._texts(targets, labels)
+        lm_scores = [self.lm.score(text) for text in texts]
+        for number, score in enumerate(lm_scores):
+            if training and score == -math.inf:
+                named = utterances is not None and len(utterances) == len(texts)
+                # With several GPUs in one process, names are those of other parts.
+                which = utterances[number] if named and utterances else "of a batch"
+                raise ConfigError(
+                    f"utterance {which}: {self.lm.obstacle(texts[number])}, which "
+                    f"makes its loss infinite; the label LM ({self.name}) must know "
+                    "the texts of the training, from which it is to be estimated"
+                )
+        scores = torch.tensor(lm_scores, dtype=torch.float64)
+        return self.loss(log_probs, frames, targets, labels, scores)
+
+    def _texts(self, targets: torch.Tensor, labels: torch.Tensor) -> list[list[str]]:
+        ids, texts, start = targets.tolist(), [], 0
+        for size in labels.tolist():
+            texts.append([self.token_list[i] for i in ids[start : start + size]])
+            start += size
+        return texts

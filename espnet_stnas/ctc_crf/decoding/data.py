@@ -1,0 +1,108 @@
+"""Which utterances are decoded, and where ESPnet finds their speech. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Optional
+
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.files import PathLike, read_text
+from espnet_stnas.messages import shown
+
+# File, name in the batch, and ESPnet's data type.
+Source = tuple[str, str, str]
+
+NAME = "speech"
+
+
+@dataclass(frozen=True)
+class Utterances:
+    """A data set, or a part of it.
+
+    Args:
+        sources: What ESPnet reads.
+        ids: Of the utterances, in order.
+        key_file: File whose first column has the ids; None for all utterances.
+    """
+
+    sources: tuple[Source, ...]
+    ids: tuple[str, ...]
+    key_file: Optional[str]
+
+
+def find_utterances(
+    data_dir: Optional[PathLike],
+    sources: Sequence[Source],
+    key_file: Optional[PathLike] = None,
+) -> Utterances:
+    """Look for the utterances of a data set.
+
+    Args:
+        data_dir: Kaldi data directory; None if ``sources`` are given.
+        sources: As ``data_path_and_name_and_type`` of ESPnet's asr_inference.
+        key_file: File whose first column names the utterances to decode.
+
+    Raises:
+        ConfigError: If a file is missing, there is no utterance, or the key file has
+            others than the data set.
+    """
+    if data_dir is not None:
+        sources = (_speech_of(Path(data_dir)),)
+    if [name for _, name, _ in sources] != [NAME]:
+        raise ConfigError(
+            f"data_path_and_name_and_type names "
+            f"{shown([name for _, name, _ in sources])}; accepted is one that is named "
+            f"{NAME}, such as dump/raw/test/wav.scp,{NAME},sound"
+        )
+    path = sources[0][0]
+    ids = _first_column(path, "speech")
+    if key_file is None:
+        return Utterances(tuple(sources), ids, None)
+    keys = _first_column(key_file, "key file")
+    place = {name: number for number, name in enumerate(ids)}
+    missing = [key for key in keys if key not in place]
+    if missing:
+        raise ConfigError(
+            f"key file {key_file} has {len(missing)} utterances that are not in "
+            f"{path}, such as {shown(missing[0])}"
+        )
+    if sorted(keys, key=lambda key: place[key]) != list(keys):
+        raise ConfigError(
+            f"key file {key_file} has its utterances in another order than {path}; "
+            "accepted is the same"
+        )
+    return Utterances(tuple(sources), keys, str(key_file))
+
+
+def _speech_of(data_dir: Path) -> Source:
+    if not data_dir.is_dir():
+        raise ConfigError(f"data_dir {data_dir} is not a directory")
+    if (data_dir / "segments").exists():
+        raise ConfigError(
+            f"data_dir {data_dir} has segments, which are not cut out here; accepted "
+            "are directories that ESPnet's recipes have formatted, such as "
+            "dump/raw/test"
+        )
+    wavs, features = data_dir / "wav.scp", data_dir / "feats.scp"
+    if wavs.exists():
+        with open(wavs, encoding="utf-8", errors="replace") as file:
+            first = file.readline().strip()
+        archived = re.search(r"\.ark:\d+$", first)
+        return str(wavs), NAME, "kaldi_ark" if archived else "sound"
+    if features.exists():
+        return str(features), NAME, "kaldi_ark"
+    raise ConfigError(f"data_dir {data_dir} has neither wav.scp nor feats.scp")
+
+
+def _first_column(path: PathLike, what: str) -> tuple[str, ...]:
+    lines = read_text(path, what).splitlines()
+    ids = tuple(line.split(maxsplit=1)[0] for line in lines if line.strip())
+    if not ids:
+        raise ConfigError(f"{what} {path} holds no utterance")
+    if len(set(ids)) < len(ids):
+        twice = next(name for name in ids if ids.count(name) > 1)
+        raise ConfigError(f"{what} {path} holds the utterance {shown(twice)} twice")
+    return ids

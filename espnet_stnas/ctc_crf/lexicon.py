@@ -1,0 +1,162 @@
+"""Pronunciation lexicons: words and the units that they are made of. No torch.
+
+Read are Kaldi's ``lexicon.txt`` (a word and its units on each line, lines of the same
+word are alternatives) and CMUdict (``;;;`` and ``#`` comments, alternatives as
+``WORD(2)``).
+"""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.files import PathLike, read_bytes
+from espnet_stnas.messages import shown
+
+Pronunciation = tuple[str, ...]
+
+BLANK, UNKNOWN, EDGE = "<blank>", "<unk>", "<sos/eos>"
+# What ESPnet's token lists have besides units.
+_NO_UNITS = (BLANK, EDGE)
+# Not str.split, for which some characters of words are spaces, too.
+_SPACES = re.compile(r"[ \t\r]+")
+_ALTERNATIVE = re.compile(r"(.+)\([0-9]+\)")
+_PROBABILITY = re.compile(r"[0-9]*\.[0-9]+([eE]-?[0-9]+)?|[01]\.")
+_STRESSED = re.compile(r"^([A-Za-z]+)[0-2]$")
+
+
+@functools.lru_cache(maxsize=10000)
+def is_unit(name: str) -> bool:
+    """Whether a unit may have this name."""
+    return name.split() == [name] and name not in _NO_UNITS
+
+
+@dataclass(frozen=True)
+class Lexicon:
+    """Words and their pronunciations.
+
+    Args:
+        name: The file or files, for messages.
+        pronunciations: Of each word, the first of the file first.
+        places: File and line of each pronunciation, for messages.
+    """
+
+    name: str
+    pronunciations: dict[str, list[Pronunciation]]
+    places: dict[tuple[str, Pronunciation], str] = field(default_factory=dict)
+
+    def units(self) -> list[str]:
+        """All units, sorted."""
+        return sorted({u for ps in self.pronunciations.values() for p in ps for u in p})
+
+    def require_units(self, known: Iterable[str], owner: str) -> None:
+        """Check that all units are known.
+
+        Args:
+            known: The units there are.
+            owner: Whose they are, for the message.
+
+        Raises:
+            ConfigError: If one is not.
+        """
+        units = set(known) - {*_NO_UNITS}
+        strange: dict[str, str] = {}
+        for word, pronunciations in self.pronunciations.items():
+            for pronunciation in pronunciations:
+                for unit in pronunciation:
+                    if unit not in units:
+                        place = self.places.get((word, pronunciation), self.name)
+                        strange.setdefault(unit, f"{place}: word {shown(word)}")
+        if strange:
+            unit, place = next(iter(strange.items()))
+            more = f" ({len(strange)} such units)" if len(strange) > 1 else ""
+            raise ConfigError(
+                f"lexicon {place} has the unit {shown(unit)}, which is not among the "
+                f"units of {owner}{more}; accepted is a lexicon in the units of the "
+                "training (see --strip_stress)"
+            )
+
+
+def read_lexicon(paths: Sequence[PathLike], strip_stress: bool = False) -> Lexicon:
+    """Read lexicons.
+
+    Args:
+        paths: The files. Words that several have get the pronunciations of all.
+        strip_stress: Take the stress off the units: ``AH0`` becomes ``AH``.
+
+    Raises:
+        ConfigError: If one is missing or damaged, or there is no word at all.
+    """
+    lexicon = Lexicon(", ".join(map(str, paths)), {})
+    for path in paths:
+        for number, line in enumerate(_lines(path), start=1):
+            _add(lexicon, line, f"{path}, line {number}", strip_stress)
+    if not lexicon.pronunciations:
+        raise ConfigError(f"lexicon {lexicon.name} holds no word")
+    return lexicon
+
+
+def _lines(path: PathLike) -> list[str]:
+    data = read_bytes(path, "lexicon")
+    try:
+        return data.decode("utf-8-sig").split("\n")
+    except UnicodeDecodeError as error:
+        number = data.count(b"\n", 0, error.start) + 1
+        raise ConfigError(
+            f"lexicon {path}, line {number} is not UTF-8; accepted is UTF-8 (iconv -f "
+            "latin1 -t utf8 makes it of older versions of CMUdict)"
+        ) from None
+
+
+def _add(lexicon: Lexicon, line: str, place: str, strip_stress: bool) -> None:
+    fields = _SPACES.split(line.strip(" \t\r"))
+    if fields == [""] or line.startswith(";;;"):
+        return
+    word, units = fields[0], fields[1:]
+    if "#" in units:
+        units = units[: units.index("#")]
+    if not units:
+        raise ConfigError(
+            f"lexicon {place}: word {shown(word)} has no units; accepted are a word "
+            "and its units"
+        )
+    if _PROBABILITY.fullmatch(units[0]):
+        raise ConfigError(
+            f"lexicon {place}: word {shown(word)} has the unit {shown(units[0])}, "
+            "which looks like a probability; accepted are lexicons without them "
+            "(lexicon.txt rather than Kaldi's lexiconp.txt)"
+        )
+    for unit in units:
+        if not is_unit(unit):
+            raise ConfigError(
+                f"lexicon {place}: word {shown(word)} has the unit {shown(unit)}; "
+                f"accepted are names without spaces but {' and '.join(_NO_UNITS)}"
+            )
+    if strip_stress:
+        units = [_unstressed(unit) for unit in units]
+    alternative = _ALTERNATIVE.fullmatch(word)
+    # Kaldi's lexicons may have words that end like this.
+    if alternative is not None and alternative[1] in lexicon.pronunciations:
+        word = alternative[1]
+    pronunciation = tuple(units)
+    known = lexicon.pronunciations.setdefault(word, [])
+    if pronunciation not in known:
+        known.append(pronunciation)
+        lexicon.places[word, pronunciation] = place
+
+
+@functools.lru_cache(maxsize=10000)
+def _unstressed(unit: str) -> str:
+    return _STRESSED.sub(r"\1", unit)
+
+
+def token_list(units: Iterable[str]) -> list[str]:
+    """The token list of ESPnet for units: the blank first, then ``<unk>``, units, end.
+
+    Args:
+        units: The units, in any order, perhaps with ``<unk>``.
+    """
+    return [BLANK, UNKNOWN, *sorted({*units} - {UNKNOWN}), EDGE]

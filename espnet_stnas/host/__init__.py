@@ -1,0 +1,1 @@
+"""All that touches ESPnet and is no search: encoder, registry, checkpoints."""

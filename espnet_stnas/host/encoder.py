@@ -1,0 +1,110 @@
+"""The ESPnet encoder `stnas`: a supernet, or the fixed encoder of an architecture."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import torch
+from espnet2.asr.encoder.abs_encoder import AbsEncoder
+
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.network.loading import refuse_other_architecture
+from espnet_stnas.network.network import Network, build_network
+from espnet_stnas.notation.space import SearchSpace
+
+
+class STNASEncoder(AbsEncoder):
+    """Encoder built from the layer notation.
+
+    If any layer is a choice, this is a supernet to be searched with
+    ``espnet_stnas.bin.asr_search``; if none is, it is a plain fixed encoder.
+
+    Args:
+        input_size: Dimensions of an input frame.
+        layers: The chain: each item is an operation (``tdnn-C1S3D1``, or a mapping
+            with the key ``op``), a list of candidate operations, or a mapping with
+            the keys ``repeat`` and ``layers``.
+        width: Output width of operations that do not give their own.
+        dropout_rate: Dropout after each operation that has dropout.
+        residual: Put skips around all layers that keep width and length.
+        unknown: Nothing else is accepted; this lets the message name all keys.
+
+    Raises:
+        ConfigError: If the configuration is wrong; the message names the key.
+    """
+
+    def __init__(
+        self,
+        input_size: int,
+        layers: Optional[list] = None,
+        width: int = 640,
+        dropout_rate: float = 0.5,
+        residual: bool = False,
+        **unknown: Any,
+    ) -> None:
+        super().__init__()
+        self.space = SearchSpace.from_conf(
+            dict(
+                layers=layers,
+                width=width,
+                dropout_rate=dropout_rate,
+                residual=residual,
+                **unknown,
+            )
+        )
+        self.network = _build(self.space, input_size)
+        self._output_size = self.space.shapes(input_size)[-1].output_width
+        self.register_load_state_dict_pre_hook(refuse_other_architecture)
+
+    def output_size(self) -> int:
+        """Dimensions of an output frame."""
+        return self._output_size
+
+    def forward(
+        self,
+        xs_pad: torch.Tensor,
+        ilens: torch.Tensor,
+        prev_states: Optional[torch.Tensor] = None,
+        return_all_hs: bool = False,
+        prefix_embeds: Optional[torch.Tensor] = None,
+        **_: Any,
+    ) -> tuple[torch.Tensor, torch.Tensor, None]:
+        """Encode a batch.
+
+        Args:
+            xs_pad: Input frames (B, T, D).
+            ilens: Valid input frames (B,).
+            prev_states: Not used.
+            return_all_hs: For task s2st; only False is accepted.
+            prefix_embeds: For task s2t_ctc: embedded language and task (B, P, D').
+                They stand before the output frames, as the task's model expects, and
+                their mean is added to each frame.
+            _: What task s2t_ctc gives besides, for layers that are not here: the CTC
+                (intermediate losses) and the prompt text (cross-attention).
+
+        Returns:
+            Output frames (B, T', D'), their lengths (B,), and None (no states).
+
+        Raises:
+            ConfigError: If outputs of all layers are asked for.
+        """
+        if return_all_hs:
+            raise ConfigError(
+                "return_all_hs is true; encoder 'stnas' accepts only false, since its "
+                "layers may differ in frame rate"
+            )
+        ys_pad, olens = self.network(xs_pad, ilens)
+        if prefix_embeds is not None:
+            ys_pad = ys_pad + prefix_embeds.mean(dim=1, keepdim=True)
+            ys_pad = torch.cat([prefix_embeds, ys_pad], dim=1)
+            olens = olens + prefix_embeds.size(1)
+        return ys_pad, olens, None
+
+
+def _build(space: SearchSpace, input_size: int) -> Network:
+    if space.is_architecture:
+        return build_network(space, input_size)
+    # The encoder of an architecture runs without any code of the search.
+    from espnet_stnas.supernet.supernet import build_supernet
+
+    return build_supernet(space, input_size)

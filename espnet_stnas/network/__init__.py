@@ -1,0 +1,1 @@
+"""A fixed encoder: layers, how they are wired, and its weights. No search code."""

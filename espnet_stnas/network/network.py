@@ -1,0 +1,178 @@
+"""The fixed network of an architecture, and its layers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import torch
+
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.notation.shapes import LayerShape
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.notation.topology import Bidirectional, Layer, Node, Residual
+from espnet_stnas.ops import Operation, build_operation
+from espnet_stnas.ops.lengths import reversed_frames, zero_padding
+
+# (index of a layer, frames (B, T, D), lengths (B,)) -> frames and lengths
+RunLayer = Callable[
+    [int, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]
+]
+
+# 4 GB; the paper's supernet has 45 million.
+MOST_PARAMETERS = 1_000_000_000
+
+
+class NetworkLayer(torch.nn.Module):
+    """One layer: its operation, with a skip around it if wanted.
+
+    Operations are submodules named by their canonical short form, so that the keys
+    of a state dict say which architecture its weights belong to.
+
+    Args:
+        layer: The candidate operations.
+        shape: Widths of the layer and whether it has a skip.
+        space: Where the shared settings are.
+    """
+
+    def __init__(self, layer: Layer, shape: LayerShape, space: SearchSpace) -> None:
+        super().__init__()
+        self.layer = layer
+        self.skip = shape.skip
+        for spec in layer.candidates:
+            self.add_module(
+                str(spec),
+                build_operation(
+                    spec, shape.input_width, shape.width, space.dropout_rate
+                ),
+            )
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
+        """The modules of the candidate operations, in order."""
+        return tuple(
+            self.get_submodule(str(spec))  # type: ignore[misc]
+            for spec in self.layer.candidates
+        )
+
+    def forward(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Transform (B, T, D) with the only operation of a fixed layer."""
+        ys, olens = self.operations[0](xs_pad, ilens)
+        ys = zero_padding(ys, olens)
+        return (xs_pad + ys if self.skip else ys), olens
+
+
+class Network(torch.nn.Module):
+    """Fixed layers, wired as the nodes of their space say.
+
+    Args:
+        layers: The layers, from input to output.
+        space: The architecture.
+    """
+
+    def __init__(self, layers: Iterable[NetworkLayer], space: SearchSpace) -> None:
+        super().__init__()
+        self.layers = torch.nn.ModuleList(layers)
+        self.space = space
+
+    def forward(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the layers.
+
+        Args:
+            xs_pad: Frames (B, T, D); padding may hold anything.
+            ilens: Valid frames (B,).
+
+        Returns:
+            Frames (B, T', D'), zero where padded, and valid lengths (B,).
+        """
+        xs_pad = self.zero_input(xs_pad, ilens)
+        return self._follow(self.space.nodes, xs_pad, ilens, self._run_layer)
+
+    def _run_layer(
+        self, index: int, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        return self.layers[index](xs_pad, ilens)
+
+    def _follow(
+        self,
+        nodes: Sequence[Node],
+        xs_pad: torch.Tensor,
+        ilens: torch.Tensor,
+        run: RunLayer,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Pass frames (B, T, D) through nodes; ``run`` runs the layer of an index."""
+        for node in nodes:
+            if isinstance(node, Residual):
+                ys, olens = self._follow(node.body, xs_pad, ilens, run)
+                xs_pad, ilens = ys + run(node.shortcut, xs_pad, ilens)[0], olens
+            elif isinstance(node, Bidirectional):
+                mirror = reversed_frames(xs_pad, ilens)
+                ys, olens = self._follow(node.ahead, xs_pad, ilens, run)
+                backward = self._follow(node.back, mirror, ilens, run)[0]
+                xs_pad = torch.cat([ys, reversed_frames(backward, olens)], dim=2)
+                ilens = olens
+            else:
+                xs_pad, ilens = run(node, xs_pad, ilens)
+        return xs_pad, ilens
+
+    @staticmethod
+    def zero_input(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
+        """Cut (B, T, D) to the longest utterance and zero its padding."""
+        return zero_padding(xs_pad[:, : int(ilens.max())], ilens)
+
+
+def check_size(space: SearchSpace, input_size: int) -> None:
+    """Refuse a network that no memory holds, before any is allocated.
+
+    Builds it without its numbers, so that nothing is left half-built either if an
+    operation does not accept its sizes.
+
+    Args:
+        space: The search space, or an architecture.
+        input_size: Dimensions of an input frame.
+
+    Raises:
+        ConfigError: If it has too many parameters, or sizes do not fit together.
+    """
+    total = 0
+    with torch.device("meta"):
+        for number, (layer, shape) in enumerate(
+            zip(space.layers, space.shapes(input_size), strict=True), start=1
+        ):
+            built = NetworkLayer(layer, shape, space)
+            total += sum(p.numel() for p in built.parameters())
+            if total > MOST_PARAMETERS:
+                raise ConfigError(
+                    f"encoder_conf: layers 1 to {number} have {total} parameters with "
+                    f"width {space.width} and input_size {input_size}; accepted are "
+                    f"at most {MOST_PARAMETERS}, so make width, context or the number "
+                    "of layers smaller"
+                )
+
+
+def build_network(space: SearchSpace, input_size: int) -> Network:
+    """Build the fixed network of an architecture.
+
+    Args:
+        space: The architecture.
+        input_size: Dimensions of an input frame.
+
+    Raises:
+        ConfigError: If the space has choices, or sizes do not fit together, or are too
+            large.
+    """
+    if not space.is_architecture:
+        raise ConfigError(
+            f"the space has {len(space.choices)} choices; accepted is an architecture, "
+            "in which every layer has one operation"
+        )
+    check_size(space, input_size)
+    shapes = space.shapes(input_size)
+    layers = (
+        NetworkLayer(layer, shape, space)
+        for layer, shape in zip(space.layers, shapes, strict=True)
+    )
+    return Network(layers, space)

@@ -1,0 +1,115 @@
+"""Weights of encoders in the files that ESPnet writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from pathlib import Path
+
+import torch
+
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.files import PathLike
+from espnet_stnas.notation.space import SearchSpace
+
+Weights = dict[str, torch.Tensor]
+_LAYER = re.compile(r"(.*?)network\.layers\.(\d+)\.([^.]+)\.")
+
+
+def read_weights(path: PathLike) -> Weights:
+    """The weights in a model file (``5epoch.pth``) or in a ``checkpoint.pth``.
+
+    Raises:
+        ConfigError: If it is missing, damaged or something else.
+    """
+    path = Path(path)
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise ConfigError(
+            f"{path} does not exist; accepted is a file with weights, such as "
+            "5epoch.pth or checkpoint.pth"
+        ) from None
+    except Exception:  # whatever torch makes of damaged files
+        raise ConfigError(
+            f"{path} cannot be read as weights; accepted is a file that ESPnet's "
+            "training wrote, such as 5epoch.pth or checkpoint.pth"
+        ) from None
+    data = data.get("model", data) if isinstance(data, dict) else None
+    if not data or not all(isinstance(v, torch.Tensor) for v in data.values()):
+        raise ConfigError(
+            f"{path} holds something else than weights; accepted is a file that "
+            "ESPnet's training wrote, such as 5epoch.pth or checkpoint.pth"
+        )
+    return dict(data)
+
+
+def encoder_weights(weights: Mapping[str, torch.Tensor], source: PathLike) -> Weights:
+    """The part of the encoder 'stnas', with keys as the encoder has them.
+
+    Args:
+        weights: Tensors (any shape) of a model, by their names.
+        source: Where they come from, for messages.
+
+    Raises:
+        ConfigError: If there is not exactly one such encoder.
+    """
+    prefix = _prefix(weights, source)
+    return {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
+
+
+def inherited(
+    weights: Mapping[str, torch.Tensor],
+    space: SearchSpace,
+    architecture: SearchSpace,
+    source: PathLike,
+) -> Weights:
+    """The weights of one path of a supernet, and all others of its model.
+
+    Args:
+        weights: Tensors (any shape) of a model with a supernet, by their names.
+        space: The search space.
+        architecture: The path, which is an architecture of the space.
+        source: Where the weights come from, for messages.
+
+    Raises:
+        ConfigError: If the weights are those of another space.
+    """
+    space.index(architecture)
+    prefix = _prefix(weights, source)
+    found: dict[int, set[str]] = {}
+    for key in weights:
+        match = _LAYER.match(key)
+        if match and match[1] == prefix:
+            found.setdefault(int(match[2]), set()).add(match[3])
+    for index, layer in enumerate(space.layers):
+        names = {str(op) for op in layer.candidates}
+        have = found.get(index, set())
+        # Operations without weights have no keys, but every choice has its logits.
+        logits = weights.get(f"{prefix}network.layers.{index}.logits")
+        choices = len(names) if layer.is_choice else 0
+        if not have <= names or choices != (0 if logits is None else len(logits)):
+            raise ConfigError(
+                f"{source} holds the weights of another search space: layer "
+                f"{index + 1} is {' | '.join(sorted(have)) or 'missing'} there, and "
+                f"{' | '.join(sorted(names))} in the search"
+            )
+    chosen = [str(layer.candidates[0]) for layer in architecture.layers]
+    kept: Weights = {}
+    for key, value in weights.items():
+        match = re.match(r"network\.layers\.(\d+)\.([^.]+)", key[len(prefix) :])
+        if not key.startswith(prefix) or match is None:
+            kept[key] = value
+        elif match[2] == chosen[int(match[1])]:
+            kept[key] = value
+    return kept
+
+
+def _prefix(weights: Mapping[str, torch.Tensor], source: PathLike) -> str:
+    prefixes = {match[1] for key in weights if (match := _LAYER.match(key))}
+    if len(prefixes) != 1:
+        raise ConfigError(
+            f"{source} holds the weights of {len(prefixes)} encoders 'stnas'; accepted "
+            "is a file with one"
+        )
+    return prefixes.pop()

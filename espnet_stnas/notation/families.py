@@ -1,0 +1,232 @@
+"""The table of operation families, without torch."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.notation.family import LARGEST, OpFamily, Option, Options, OptionValue
+from espnet_stnas.notation.plugins import refuse_other
+
+
+def _own_width(options: Options, input_width: int, width: int) -> int:
+    own = options["width"]
+    return width if own is None else int(own)
+
+
+def _stride(options: Options) -> int:
+    return int(options["stride"] or 1)
+
+
+def _tdnn_length(options: Options, length: Any) -> Any:
+    # floor((L + 2cd - d(k - 1) - 1) / s) + 1 with kernel k = 2c + 1
+    return (length - 1) // options["stride"] + 1
+
+
+def _tdnn_reach(options: Options) -> tuple[int, int]:
+    reach = int(options["context"] or 0) * int(options["dilation"] or 1)
+    return reach, reach
+
+
+# (kernel, stride) of the two or three 2-D convolutions of ESPnet's
+# Conv2dSubsampling{2,4,6,8}, along time, without padding.
+CONV2D_LAYERS: dict[OptionValue, tuple[tuple[int, int], ...]] = {
+    2: ((3, 2), (3, 1)),
+    4: ((3, 2), (3, 2)),
+    6: ((3, 2), (5, 3)),
+    8: ((3, 2), (3, 2), (3, 2)),
+}
+
+
+def _conv2d_length(options: Options, length: Any) -> Any:
+    for kernel, stride in CONV2D_LAYERS[options["stride"]]:
+        length = (length - kernel) // stride + 1
+    return length
+
+
+def _conv2d_reach(options: Options) -> tuple[int, int]:
+    right, step = 0, 1
+    for kernel, stride in CONV2D_LAYERS[options["stride"]]:
+        right += (kernel - 1) * step
+        step *= stride
+    return 0, right
+
+
+# Where every output frame depends on the whole utterance, or on all of its past.
+_EVERYTHING = (LARGEST, LARGEST)
+_PAST = (LARGEST, 0)
+
+_CONTEXT = Option("context", "C", 1, minimum=0, always_shown=True)
+_STRIDE = Option("stride", "S", 1)
+_DILATION = Option("dilation", "D", 1, always_shown=True)
+_NORM = Option("norm", "N", "ln", choices=("ln", "bn"))
+_WIDTH = Option("width", "W", None)
+_HEADS = Option("heads", "H", 4, always_shown=True)
+_KERNEL = Option("kernel_size", "K", 31, parity="odd", always_shown=True)
+_FEED_FORWARD = Option("feed_forward", "F", None)
+_MACARON = Option("macaron", "M", 1, choices=(0, 1))
+
+FAMILIES: dict[str, OpFamily] = {
+    family.name: family
+    for family in (
+        OpFamily(
+            "tdnn",
+            "espnet_stnas.ops.tdnn:TDNN",
+            (
+                _CONTEXT,
+                _STRIDE,
+                _DILATION,
+                _NORM,
+                _WIDTH,
+            ),
+            output_width=_own_width,
+            output_length=_tdnn_length,
+            stride=_stride,
+            reach=_tdnn_reach,
+        ),
+        OpFamily("identity", "espnet_stnas.ops.basic:Identity"),
+        OpFamily(
+            "zero",
+            "espnet_stnas.ops.basic:Zero",
+            (_WIDTH,),
+            output_width=lambda o, i, w: int(o["width"] or i),
+        ),
+        OpFamily(
+            "deltas",
+            "espnet_stnas.ops.deltas:Deltas",
+            (Option("order", "O", 2, choices=(1, 2), always_shown=True),),
+            output_width=lambda o, i, w: i * (1 + int(o["order"] or 0)),
+            reach=lambda o: (2 * int(o["order"] or 0),) * 2,
+        ),
+        OpFamily(
+            "conv2d",
+            "espnet_stnas.ops.conv2d:Conv2dSubsampling",
+            (
+                Option(
+                    "stride",
+                    "S",
+                    4,
+                    choices=tuple(CONV2D_LAYERS),
+                    always_shown=True,
+                ),
+                _WIDTH,
+            ),
+            output_width=_own_width,
+            output_length=_conv2d_length,
+            stride=_stride,
+            reach=_conv2d_reach,
+        ),
+        OpFamily(
+            "tdnnf",
+            "espnet_stnas.ops.tdnnf:FactorisedTDNN",
+            (
+                _CONTEXT,
+                _DILATION,
+                Option("bottleneck", "B", None),
+                _NORM,
+                _WIDTH,
+            ),
+            output_width=_own_width,
+            reach=_tdnn_reach,
+        ),
+        OpFamily(
+            "sepconv",
+            "espnet_stnas.ops.separable:SeparableConv",
+            (_CONTEXT, _STRIDE, _DILATION, _NORM, _WIDTH),
+            output_width=_own_width,
+            output_length=_tdnn_length,
+            stride=_stride,
+            reach=_tdnn_reach,
+        ),
+        *(
+            OpFamily(
+                name,
+                "espnet_stnas.ops.rnn:Recurrent",
+                (Option("units", "U", None), _WIDTH),
+                output_width=_own_width,
+                reach=lambda o, reach=reach: reach,  # type: ignore[misc]
+            )
+            for name, reach in (
+                ("lstm", _PAST),
+                ("blstm", _EVERYTHING),
+                ("gru", _PAST),
+                ("bgru", _EVERYTHING),
+            )
+        ),
+        OpFamily(
+            "transformer",
+            "espnet_stnas.ops.transformer:Transformer",
+            (
+                _HEADS,
+                _FEED_FORWARD,
+                Option("positions", "P", "abs", choices=("abs", "rel")),
+            ),
+            reach=lambda o: _EVERYTHING,
+        ),
+        OpFamily(
+            "conformer",
+            "espnet_stnas.ops.conformer:Conformer",
+            (_HEADS, _KERNEL, _FEED_FORWARD, _MACARON),
+            reach=lambda o: _EVERYTHING,
+        ),
+        OpFamily(
+            "ebranchformer",
+            "espnet_stnas.ops.ebranchformer:EBranchformer",
+            (
+                _HEADS,
+                _KERNEL,
+                Option("cgmlp", "G", None, minimum=2, parity="even"),
+                _FEED_FORWARD,
+                _MACARON,
+                Option("merge_kernel", "J", 3, parity="odd"),
+            ),
+            reach=lambda o: _EVERYTHING,
+        ),
+        OpFamily("ff", "espnet_stnas.ops.feed_forward:FeedForward", (_FEED_FORWARD,)),
+        OpFamily("norm", "espnet_stnas.ops.basic:Norm"),
+        OpFamily(
+            "positions",
+            "espnet_stnas.ops.positions:Positions",
+            (
+                Option(
+                    "positions",
+                    "P",
+                    "rel",
+                    choices=("rel", "abs"),
+                    always_shown=True,
+                ),
+            ),
+        ),
+    )
+}
+
+
+def register_operation(family: OpFamily) -> None:
+    """Make an operation family known to the notation.
+
+    Call it in a module that is imported in every process: one that an installed
+    package names in the entry point group ``espnet_stnas``. To do it again changes
+    nothing.
+
+    Args:
+        family: Name, class, options and geometry.
+
+    Raises:
+        ConfigError: If the name or the codes of its options cannot be written in the
+            short form, or if another family has the name.
+    """
+    codes = [option.code for option in family.options]
+    if not re.fullmatch("[a-z][a-z0-9_]*", family.name):
+        raise ConfigError(
+            f"operation '{family.name}' cannot be registered; accepted is a name of "
+            "small letters, digits and _"
+        )
+    if len(set(codes)) < len(codes) or not all(re.fullmatch("[A-Z]", c) for c in codes):
+        raise ConfigError(
+            f"operation '{family.name}' has the codes {', '.join(codes)}; accepted is "
+            "one capital letter for each option"
+        )
+    known = FAMILIES.get(family.name, family)
+    refuse_other("operation", family.name, family.module, known.module)
+    FAMILIES[family.name] = family

@@ -1,0 +1,98 @@
+"""What an operation family is: its name, options and geometry, without torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Callable, Literal, Union
+
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.messages import shown
+
+OptionValue = Union[int, str, None]
+Options = dict[str, OptionValue]
+
+# No integer option, width or reach is larger; what is, is a slip of the pen.
+LARGEST = 100_000
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of an operation family.
+
+    Args:
+        name: Key in the long form.
+        code: Capital letter in the short form.
+        default: Value when absent; ``None`` means "as the network says".
+        minimum: Smallest integer accepted (integer options).
+        choices: All values accepted, where they are few.
+        parity: ``odd`` or ``even``, if only such integers are accepted.
+        always_shown: Written in the canonical form even at its default.
+    """
+
+    name: str
+    code: str
+    default: OptionValue
+    minimum: int = 1
+    choices: tuple[OptionValue, ...] = ()
+    parity: Literal["", "odd", "even"] = ""
+    always_shown: bool = False
+
+    @property
+    def accepts(self) -> str:
+        """What the option accepts, in words."""
+        if self.choices:
+            return "one of " + ", ".join(str(c) for c in self.choices)
+        kind = f"an {self.parity} integer" if self.parity else "an integer"
+        return f"{kind} from {self.minimum} to {LARGEST}"
+
+    def check(self, value: Any, where: str) -> OptionValue:
+        """Return ``value`` if it is accepted.
+
+        Raises:
+            ConfigError: If it is not.
+        """
+        if value is None and self.default is None:
+            return None
+        if self.choices:
+            # 1.0 and True equal 1, but are not it.
+            good = any(type(value) is type(c) and value == c for c in self.choices)
+        else:
+            good = type(value) is int and self.minimum <= value <= LARGEST
+            if good and self.parity:
+                good = value % 2 == (self.parity == "odd")
+        if not good:
+            raise ConfigError(
+                f"{where}: option '{self.name}' is {shown(value)}; "
+                f"accepted is {self.accepts}"
+            )
+        return value
+
+
+@dataclass(frozen=True)
+class OpFamily:
+    """What every operation of one family has in common.
+
+    Args:
+        name: Name of the family, e.g. ``tdnn``.
+        module: ``package.module:Class`` that implements it, imported when built.
+        options: Accepted options, in the order of the canonical short form.
+        output_width: ``(options, input width, network width) -> output width``.
+        output_length: ``(options, input length) -> output length``, in frames.
+        stride: ``options -> input frames per output frame``.
+        reach: ``options -> input frames seen to the left and right``; ``LARGEST``
+            where an output frame sees all of them.
+    """
+
+    name: str
+    module: str
+    options: tuple[Option, ...] = ()
+    output_width: Callable[[Options, int, int], int] = lambda o, i, w: i
+    output_length: Callable[[Options, Any], Any] = lambda o, n: n
+    stride: Callable[[Options], int] = lambda o: 1
+    reach: Callable[[Options], tuple[int, int]] = lambda o: (0, 0)
+
+    def option_names(self) -> str:
+        """The long and short names of all options, for error messages."""
+        if not self.options:
+            return "none"
+        return ", ".join(f"{o.name} ({o.code})" for o in self.options)

@@ -1,0 +1,244 @@
+"""Search spaces and architectures: one notation, without torch.
+
+A search space is a chain of layers, some of them inside of blocks. A layer with several
+candidate operations is a choice, a layer with one is fixed. An architecture is a search
+space in which every layer is fixed, so both are a :class:`SearchSpace`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Optional
+
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.messages import format_keys, shown
+from espnet_stnas.notation.family import LARGEST
+from espnet_stnas.notation.shapes import LayerShape, layer_shapes
+from espnet_stnas.notation.topology import Layer, Node, nodes_to_conf, parse_nodes
+
+__all__ = ["Layer", "LayerShape", "SearchSpace"]
+
+_KEYS = ("layers", "width", "dropout_rate", "residual")
+
+
+@dataclass(frozen=True)
+class SearchSpace:
+    """Layers, how they are wired, and the settings they share.
+
+    Args:
+        layers: The layers, from input to output; those of a block one after the other.
+        width: Output width of operations that do not give their own.
+        dropout_rate: Dropout after each operation that has dropout.
+        residual: Put a skip connection around every layer that keeps width and
+            length: y = x + layer(x).
+        blocks: How data flow through the layers; None for a chain.
+    """
+
+    layers: tuple[Layer, ...]
+    width: int = 640
+    dropout_rate: float = 0.5
+    residual: bool = False
+    blocks: Optional[tuple[Node, ...]] = None
+
+    @classmethod
+    def from_conf(cls, conf: Mapping[str, Any]) -> SearchSpace:
+        """Read an ``encoder_conf``.
+
+        Raises:
+            ConfigError: If a key, an operation, an option or a size is wrong, or if
+                the candidates of a choice do not fit together.
+        """
+        if not isinstance(conf, Mapping):
+            raise ConfigError(
+                f"encoder_conf is {shown(conf)}; accepted is a mapping of "
+                f"{', '.join(_KEYS)}"
+            )
+        unknown = [key for key in conf if key not in _KEYS]
+        if unknown:
+            raise ConfigError(
+                f"encoder_conf: unknown key {shown(unknown[0])}; "
+                f"accepted are: {', '.join(_KEYS)}"
+            )
+        if conf.get("layers") is None:
+            raise ConfigError(
+                "encoder_conf: the key 'layers' is missing "
+                f"(found {format_keys(conf)}); it takes a list of operations and "
+                "choices, such as [[tdnn-C1D1, tdnn-C1D2], tdnn-C1S3D1]"
+            )
+        nodes, layers = parse_nodes(conf["layers"], "encoder_conf: layers")
+        space = cls(
+            layers=layers,
+            width=conf.get("width", cls.width),
+            dropout_rate=conf.get("dropout_rate", cls.dropout_rate),
+            residual=conf.get("residual", cls.residual),
+            blocks=None if nodes == tuple(range(len(layers))) else nodes,
+        )
+        space._check_settings()
+        return space
+
+    def _check_settings(self) -> None:
+        if type(self.width) is not int or not 1 <= self.width <= LARGEST:
+            raise ConfigError(
+                f"encoder_conf: width is {shown(self.width)}; "
+                f"accepted is an integer from 1 to {LARGEST}"
+            )
+        rate = self.dropout_rate
+        if type(rate) not in (int, float) or not 0 <= rate < 1:
+            raise ConfigError(
+                f"encoder_conf: dropout_rate is {shown(rate)}; "
+                "accepted is a number from 0 up to, but not including, 1"
+            )
+        if type(self.residual) is not bool:
+            raise ConfigError(
+                f"encoder_conf: residual is {shown(self.residual)}; "
+                "accepted is true or false"
+            )
+
+    def to_conf(self) -> dict[str, Any]:
+        """The canonical ``encoder_conf``: plain containers only."""
+        return {
+            "width": self.width,
+            "dropout_rate": self.dropout_rate,
+            "residual": self.residual,
+            "layers": nodes_to_conf(self.nodes, self.layers),
+        }
+
+    @cached_property
+    def nodes(self) -> tuple[Node, ...]:
+        """How data flow through the layers."""
+        return tuple(range(len(self.layers))) if self.blocks is None else self.blocks
+
+    @cached_property
+    def choice_numbers(self) -> tuple[Optional[int], ...]:
+        """For each layer, the number of its choice from 0; None if it is fixed."""
+        numbers: list[Optional[int]] = []
+        groups: dict[str, int] = {}
+        count = 0
+        for layer in self.layers:
+            number: Optional[int] = None
+            if layer.is_choice:
+                number = (
+                    count if layer.group is None else groups.get(layer.group, count)
+                )
+                count = max(count, number + 1)
+                if layer.group is not None:
+                    groups[layer.group] = number
+            numbers.append(number)
+        return tuple(numbers)
+
+    @cached_property
+    def choice_layers(self) -> tuple[int, ...]:
+        """For each choice, the index of its first layer."""
+        numbers = self.choice_numbers
+        count = 1 + max((n for n in numbers if n is not None), default=-1)
+        return tuple(numbers.index(choice) for choice in range(count))
+
+    @cached_property
+    def choices(self) -> tuple[Layer, ...]:
+        """What the search decides: layers, one for each shared choice."""
+        return tuple(self.layers[index] for index in self.choice_layers)
+
+    @property
+    def is_architecture(self) -> bool:
+        """Whether every layer is fixed."""
+        return not self.choices
+
+    @property
+    def num_architectures(self) -> int:
+        """How many architectures the space holds."""
+        return math.prod(len(choice.candidates) for choice in self.choices)
+
+    @property
+    def digest(self) -> str:
+        """12 hexadecimal digits that identify the space."""
+        text = json.dumps(self.to_conf(), sort_keys=True)
+        return hashlib.sha256(text.encode()).hexdigest()[:12]
+
+    def resolve(self, indices: Sequence[int]) -> SearchSpace:
+        """The architecture with one candidate per choice.
+
+        Args:
+            indices: One candidate index per choice, in order.
+
+        Raises:
+            ValueError: If their number is not that of the choices.
+        """
+        if len(indices) != len(self.choices):
+            raise ValueError(f"{len(indices)} indices for {len(self.choices)} choices")
+        return replace(
+            self,
+            layers=tuple(
+                layer if number is None else Layer((layer.candidates[indices[number]],))
+                for layer, number in zip(self.layers, self.choice_numbers, strict=True)
+            ),
+        )
+
+    def index(self, architecture: SearchSpace) -> tuple[int, ...]:
+        """The candidate indices of an architecture of this space.
+
+        Raises:
+            ConfigError: If it is not one of this space.
+        """
+        if architecture.blocks != self.blocks:
+            raise ConfigError(
+                "the architecture has other blocks than the search space, or its "
+                "layers in other places"
+            )
+        if replace(architecture, layers=()) != replace(self, layers=()):
+            raise ConfigError(
+                "the architecture has other settings than the search space: "
+                f"{_settings(architecture)} instead of {_settings(self)}"
+            )
+        if len(architecture.layers) != len(self.layers):
+            raise ConfigError(
+                f"the architecture has {len(architecture.layers)} layers, "
+                f"the search space {len(self.layers)}"
+            )
+        indices: dict[int, int] = {}
+        choices = self.choice_numbers
+        for number, (own, other, choice) in enumerate(
+            zip(self.layers, architecture.layers, choices, strict=True), start=1
+        ):
+            op = other.candidates[0]
+            if other.is_choice or op not in own.candidates:
+                raise ConfigError(
+                    f"layer {number} of the architecture is "
+                    f"{' | '.join(map(str, other.candidates))}; the search space "
+                    f"accepts {', '.join(map(str, own.candidates))}"
+                )
+            if choice is None:
+                continue
+            index = own.candidates.index(op)
+            if indices.setdefault(choice, index) != index:
+                raise ConfigError(
+                    f"layer {number} of the architecture is {op}; in the search space "
+                    f"it shares the choice '{own.group}' with a layer that is "
+                    f"{own.candidates[indices[choice]]}"
+                )
+        return tuple(indices[choice] for choice in range(len(indices)))
+
+    def shapes(self, input_size: int) -> tuple[LayerShape, ...]:
+        """The sizes of all layers for an input of ``input_size`` dimensions.
+
+        Raises:
+            ConfigError: If the candidates of a choice, or the branches of a block, do
+                not fit together.
+        """
+        if type(input_size) is not int or not 1 <= input_size <= LARGEST:
+            raise ConfigError(
+                f"input_size is {shown(input_size)}; accepted is an integer from 1 to "
+                f"{LARGEST}"
+            )
+        return layer_shapes(
+            self.nodes, self.layers, input_size, self.width, self.residual
+        )
+
+
+def _settings(space: SearchSpace) -> str:
+    conf = space.to_conf()
+    return ", ".join(f"{k}={v}" for k, v in conf.items() if k != "layers")

@@ -1,0 +1,232 @@
+"""Operation specs: the names, options and geometry of operations, without torch.
+
+An operation is written in a short form, as in the code of the ST-NAS paper
+(``tdnn-C2D1Nln``), or in a long form (``{op: tdnn, context: 2, dilation: 1}``).
+Both give the same :class:`OpSpec`, whose string is the canonical short form. Several
+joined by ``+`` are a chain, which counts as one operation.
+"""
+
+from __future__ import annotations
+
+import difflib
+import math
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.messages import shown
+from espnet_stnas.notation.families import FAMILIES
+from espnet_stnas.notation.family import LARGEST, OpFamily, Options, OptionValue
+from espnet_stnas.notation.plugins import load_plugins
+
+__all__ = [
+    "FAMILIES",
+    "LARGEST",
+    "ChainSpec",
+    "ConfigError",
+    "OpSpec",
+    "Options",
+    "parse_op",
+]
+
+# An int, or anything with integer arithmetic: a LongTensor of lengths (B,).
+Length = TypeVar("Length")
+
+
+@dataclass(frozen=True)
+class OpSpec:
+    """One operation with the values of all its options.
+
+    Args:
+        op: Name of its family.
+        values: Option values in the order of ``FAMILIES[op].options``.
+    """
+
+    op: str
+    values: tuple[OptionValue, ...] = ()
+
+    @property
+    def family(self) -> OpFamily:
+        """The family of this operation."""
+        return FAMILIES[self.op]
+
+    @property
+    def options(self) -> Options:
+        """All options by their long names."""
+        return {
+            o.name: v for o, v in zip(self.family.options, self.values, strict=True)
+        }
+
+    def __str__(self) -> str:
+        codes = "".join(
+            f"{option.code}{value}"
+            for option, value in zip(self.family.options, self.values, strict=True)
+            if option.always_shown or value != option.default
+        )
+        return f"{self.op}-{codes}" if codes else self.op
+
+    def output_width(self, input_width: int, width: int) -> int:
+        """Width of the output in a network of the given default ``width``."""
+        return self.family.output_width(self.options, input_width, width)
+
+    def output_length(self, length: Length) -> Length:
+        """Frames (int or LongTensor (B,)) that come out of ``length`` frames."""
+        return self.family.output_length(self.options, length)
+
+    @property
+    def stride(self) -> int:
+        """Input frames per output frame."""
+        return self.family.stride(self.options)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Input frames seen to the left and to the right of a frame."""
+        return self.family.reach(self.options)
+
+
+@dataclass(frozen=True)
+class ChainSpec(OpSpec):
+    """Operations one after the other, as one candidate: ``tdnn-C1S3D1+tdnn-C1D1``.
+
+    So candidates of a choice can differ in inner widths, or in where they subsample.
+
+    Args:
+        op: ``chain``.
+        values: None.
+        parts: The operations.
+    """
+
+    op: str = "chain"
+    parts: tuple[OpSpec, ...] = ()
+
+    @property
+    def family(self) -> OpFamily:
+        """That of chains, which have no options."""
+        return _CHAIN
+
+    def __str__(self) -> str:
+        return "+".join(map(str, self.parts))
+
+    def output_width(self, input_width: int, width: int) -> int:
+        """Width of the output of the last operation."""
+        for part in self.parts:
+            input_width = part.output_width(input_width, width)
+        return input_width
+
+    def output_length(self, length: Length) -> Length:
+        """Frames that come out of the last operation."""
+        for part in self.parts:
+            length = part.output_length(length)
+        return length
+
+    @property
+    def stride(self) -> int:
+        """Input frames per output frame."""
+        return math.prod(part.stride for part in self.parts)
+
+    @property
+    def reach(self) -> tuple[int, int]:
+        """Input frames seen to the left and to the right of a frame."""
+        left, right, step = 0, 0, 1
+        for part in self.parts:
+            left, right = left + step * part.reach[0], right + step * part.reach[1]
+            step *= part.stride
+        return min(left, LARGEST), min(right, LARGEST)
+
+
+_CHAIN = OpFamily("chain", "espnet_stnas.ops.chain:Chain")
+_LONGEST_CHAIN = 10
+
+
+def parse_op(value: Any, where: str) -> OpSpec:
+    """Read an operation, or a chain of some, in short or long form.
+
+    Args:
+        value: ``"tdnn-C1D2"`` or ``{"op": "tdnn", "dilation": 2}``; of chains,
+            ``"tdnn-C1D1+tdnn-C1D2"`` or ``{"chain": [...]}``.
+        where: Place in the configuration, named in errors.
+
+    Raises:
+        ConfigError: If the operation, an option or a value is not known.
+    """
+    if isinstance(value, str) and "+" in value:
+        return _parse_chain(value.split("+", _LONGEST_CHAIN + 1), where)
+    if isinstance(value, Mapping) and set(value) == {"chain"}:
+        return _parse_chain(value["chain"], where)
+    if isinstance(value, str):
+        name, _, codes = value.partition("-")
+        family = _family(name, where)
+        given = _parse_codes(codes, family, f"{where}: {shown(value)}")
+    elif isinstance(value, Mapping) and "op" in value:
+        family = _family(value["op"], where)
+        given = {k: v for k, v in value.items() if k != "op"}
+        unknown = [k for k in given if k not in {o.name for o in family.options}]
+        if unknown:
+            raise ConfigError(
+                f"{where}: operation '{family.name}' has no option "
+                f"{shown(unknown[0])}; accepted are: {family.option_names()}"
+            )
+    else:
+        raise ConfigError(
+            f"{where}: {shown(value)} is not an operation; write a string such as "
+            "'tdnn-C1D2' or a mapping with the key 'op'"
+        )
+    where = f"{where}: operation '{family.name}'"
+    values = tuple(o.check(given.get(o.name, o.default), where) for o in family.options)
+    spec = OpSpec(family.name, values)
+    if max(spec.reach) > LARGEST:
+        raise ConfigError(
+            f"{where} sees {max(spec.reach)} frames to a side; accepted are at most "
+            f"{LARGEST}"
+        )
+    return spec
+
+
+def _parse_chain(parts: Any, where: str) -> ChainSpec:
+    if not isinstance(parts, (list, tuple)) or not 2 <= len(parts) <= _LONGEST_CHAIN:
+        raise ConfigError(
+            f"{where}: the chain {shown(parts)} is not accepted; accepted are 2 to "
+            f"{_LONGEST_CHAIN} operations"
+        )
+    specs: list[OpSpec] = []
+    for number, part in enumerate(parts, start=1):
+        place = f"{where}: operation {number} of the chain"
+        if isinstance(part, Mapping) and "chain" in part:
+            raise ConfigError(f"{place} is a chain; accepted is a single operation")
+        specs.append(parse_op(part, place))
+    return ChainSpec(parts=tuple(specs))
+
+
+def _family(name: Any, where: str) -> OpFamily:
+    if isinstance(name, str) and name not in FAMILIES:
+        load_plugins()
+    if isinstance(name, str) and name in FAMILIES:
+        return FAMILIES[name]
+    text = name if isinstance(name, str) else ""
+    near = difflib.get_close_matches(text, FAMILIES, n=1)
+    hint = f" (did you mean '{near[0]}'?)" if near else ""
+    raise ConfigError(
+        f"{where}: unknown operation {shown(name)}{hint}; "
+        f"accepted are: {', '.join(FAMILIES)}"
+    )
+
+
+def _parse_codes(codes: str, family: OpFamily, where: str) -> dict[str, OptionValue]:
+    by_code = {o.code: o for o in family.options}
+    given: dict[str, OptionValue] = {}
+    rest = codes
+    while rest:
+        match = re.match(r"([A-Z])([0-9]+|[a-z]+)", rest)
+        option = by_code.get(match[1]) if match else None
+        if match is None or option is None or option.name in given:
+            raise ConfigError(
+                f"{where}: cannot read {shown(rest)}; operation '{family.name}' takes "
+                f"each of these options once: {family.option_names()}"
+            )
+        # Longer numbers are out of range; Python does not even read the longest.
+        is_number = match[2].isdigit() and len(match[2]) < 10
+        given[option.name] = int(match[2]) if is_number else match[2]
+        rest = rest[match.end() :]
+    return given

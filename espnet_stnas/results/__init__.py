@@ -1,0 +1,1 @@
+"""What a search leaves: architecture files, curves, certainty, baselines."""

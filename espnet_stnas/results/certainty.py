@@ -1,0 +1,233 @@
+"""How sure a search is of its choices, and when to doubt it. No torch."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from espnet_stnas.results.architecture import Architecture
+
+# Relative entropy above which a choice counts as not moved. It is 0.98 at .58 : .42 of
+# two candidates and at .36 : .21 : .21 : .21 of four. Gradients of noise alone keep
+# four candidates above it for about 1000 updates of Adam with the paper's learning rate
+# of 0.005: what is above it may well be noise. What is below it need not be more.
+UNMOVED = 0.98
+# Relative entropy below which a choice counts as collapsed. It is 0.1 where one of four
+# candidates has .976: all others together are drawn in one of 40 steps, so that they
+# are hardly trained, and the gradient of the logits has a factor pi (1 - pi) of 0.02.
+COLLAPSED = 0.1
+# A collapse is early in the first third of the epochs of search: two thirds of the
+# search can then not change anything.
+EARLY = 1 / 3
+# From half of the search on, a choice should have moved. There is still time to stop.
+LATE = 1 / 2
+# Shorter searches, such as a try of one or two epochs, say nothing about either.
+FEWEST_EPOCHS = 3
+# Epochs at the end in which the arg max is counted.
+WINDOW = 10
+
+# Estimators that leave the logits alone by design.
+BASELINES = ("uniform",)
+_HELP = "docs/search_health.md"
+
+
+@dataclass(frozen=True)
+class SearchPlan:
+    """What a search was asked to do.
+
+    Args:
+        estimator: Name of the estimator.
+        epochs: Epochs of search after the warm-up, if that is known.
+    """
+
+    estimator: str = "st"
+    epochs: Optional[int] = None
+
+    @property
+    def learns(self) -> bool:
+        """Whether the logits are trained at all."""
+        return self.estimator not in BASELINES
+
+
+@dataclass(frozen=True)
+class Certainty:
+    """How sure one choice is, at the end of a history.
+
+    Args:
+        layer: Number of the layer, from 1.
+        op: The candidate that was chosen.
+        pi: The probabilities of all candidates.
+        searched: Epochs in which the logits learned.
+        unchanged: For how many of them, up to the last, the choice has been this one.
+            An epoch with equal probabilities at the top has chosen nothing.
+        agreed: In how many of the last ``WINDOW`` of them it was this one.
+    """
+
+    layer: int
+    op: str
+    pi: Mapping[str, float]
+    searched: int
+    unchanged: int
+    agreed: int
+
+    @property
+    def window(self) -> int:
+        """Of how many epochs ``agreed`` is a part."""
+        return min(self.searched, WINDOW)
+
+    @property
+    def margin(self) -> float:
+        """The probability of the choice minus that of the next best candidate."""
+        return self.pi[self.op] - runner_up(self.pi, self.op)[1]
+
+    @property
+    def entropy(self) -> float:
+        """Of the probabilities, in nats."""
+        return entropy(self.pi.values())
+
+    @property
+    def relative_entropy(self) -> float:
+        """The entropy relative to its largest value, ln K: from 0 to 1."""
+        return relative_entropy(self.pi.values())
+
+
+@dataclass(frozen=True)
+class Doubt:
+    """A reason to doubt a search.
+
+    Args:
+        layer: Number of the layer, from 1.
+        kind: ``unmoved`` or ``collapsed``.
+        text: A sentence with the figure, and what to do.
+    """
+
+    layer: int
+    kind: str
+    text: str
+
+
+def entropy(pi: Iterable[float]) -> float:
+    """The entropy in nats of probabilities; they may be rounded."""
+    pi = list(pi)
+    total = math.fsum(pi)
+    return -math.fsum(p / total * math.log(p / total) for p in pi if p > 0)
+
+
+def relative_entropy(pi: Iterable[float]) -> float:
+    """The entropy relative to its largest value, ln K."""
+    pi = list(pi)
+    return entropy(pi) / math.log(len(pi))
+
+
+def margin(pi: Iterable[float]) -> float:
+    """The largest probability minus the second largest."""
+    second, first = sorted(pi)[-2:]
+    return first - second
+
+
+def runner_up(pi: Mapping[str, float], op: str) -> tuple[str, float]:
+    """The best candidate other than ``op``, the first of equals."""
+    return max(((k, p) for k, p in pi.items() if k != op), key=lambda item: item[1])
+
+
+def certainties(history: Sequence[Architecture]) -> list[Certainty]:
+    """How sure every choice is at the end of a history.
+
+    Args:
+        history: The architectures of consecutive epochs, in order; warm-up is skipped.
+    """
+    epochs = [list(_choices(a)) for a in searching(history)]
+    if not epochs:
+        return []
+    found = []
+    for index, (layer, op, pi) in enumerate(epochs[-1]):
+        same = [e[index][1] == op and margin(e[index][2].values()) > 0 for e in epochs]
+        changes = [number for number, s in enumerate(same, start=1) if not s]
+        found.append(
+            Certainty(
+                layer,
+                op,
+                pi,
+                searched=len(same),
+                unchanged=len(same) - max(changes, default=0),
+                agreed=sum(same[-WINDOW:]),
+            )
+        )
+    return found
+
+
+def doubts(
+    history: Sequence[Architecture], plan: SearchPlan, *, ended: bool = False
+) -> list[Doubt]:
+    """What is doubtful at the end of a history.
+
+    Args:
+        history: The architectures of consecutive epochs, in order; warm-up is skipped.
+        plan: What the search was asked to do.
+        ended: Whether the history is all there will be, however long it was planned.
+    """
+    history = searching(history)
+    epochs = plan.epochs or len(history)
+    if not plan.learns or min(epochs, len(history)) < 1:
+        return []
+    last = certainties(history)
+    found = []
+    if len(history) >= FEWEST_EPOCHS and (ended or len(history) >= LATE * epochs):
+        found += [_unmoved(c) for c in last if c.relative_entropy > UNMOVED]
+    if epochs >= FEWEST_EPOCHS:
+        early = history[: math.ceil(EARLY * epochs)]
+        for index, c in enumerate(last):
+            if c.relative_entropy < COLLAPSED:
+                found += _collapsed(index, c, early, epochs)
+    return sorted(found, key=lambda doubt: doubt.layer)
+
+
+def searching(history: Sequence[Architecture]) -> list[Architecture]:
+    """The epochs in which the logits learned."""
+    return [a for a in history if a.provenance.get("phase") != "warm-up"]
+
+
+def _choices(
+    architecture: Architecture,
+) -> Iterable[tuple[int, str, Mapping[str, float]]]:
+    """Layer number, chosen candidate and probabilities of every choice."""
+    layers = zip(architecture.space.layers, architecture.decisions(), strict=True)
+    for number, (layer, pi) in enumerate(layers, start=1):
+        if pi is not None:
+            yield number, str(layer.candidates[0]), pi
+
+
+def _unmoved(c: Certainty) -> Doubt:
+    if margin([max(c.pi.values()), min(c.pi.values())]) == 0:
+        text = (
+            f"layer {c.layer} has not moved from uniform at all in {c.searched} epochs "
+            "of search: its logits got no update; look for arch_skipped in the log, "
+            f"and whether the lr of optim2_conf is above 0 ({_HELP})"
+        )
+    else:
+        text = (
+            f"layer {c.layer} has not moved from uniform: its relative entropy is "
+            f"{c.relative_entropy:.4f} after {c.searched} epochs of search, and 1 is "
+            "uniform; search for more epochs, or with a larger lr in optim2_conf "
+            f"({_HELP})"
+        )
+    return Doubt(c.layer, "unmoved", text)
+
+
+def _collapsed(
+    index: int, c: Certainty, early: Sequence[Architecture], epochs: int
+) -> Iterable[Doubt]:
+    for number, architecture in enumerate(early, start=1):
+        _, op, pi = list(_choices(architecture))[index]
+        value = relative_entropy(pi.values())
+        if value < COLLAPSED and op == c.op:
+            text = (
+                f"layer {c.layer} collapsed early: after epoch {number} of {epochs} of "
+                f"the search, {op} had the probability {pi[op]:.3f} (relative entropy "
+                f"{value:.3f}), and the others hardly train since then; search with "
+                f"a smaller lr in optim2_conf, or after a longer warm-up ({_HELP})"
+            )
+            yield Doubt(c.layer, "collapsed", text)
+            return

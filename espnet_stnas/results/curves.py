@@ -1,0 +1,211 @@
+"""What a search writes down while it runs: curves, and how it was started. No torch.
+
+``curves/<n>epoch.jsonl`` in the output directory of a search has a line for every log
+interval of epoch n. An epoch that a kill cut off is written anew, so that the files are
+those of one search without gaps, however often it was started.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from pathlib import Path
+from typing import Any, Optional
+
+from espnet_stnas.files import PathLike, write_text, writing
+from espnet_stnas.results.architecture import Architecture
+
+CURVES = "curves"
+RUNS = "runs.jsonl"
+
+
+@dataclass(frozen=True)
+class Moment:
+    """A search at one moment.
+
+    Args:
+        epoch: The epoch, from 1.
+        step: Weight steps made in it.
+        steps: Weight steps of the whole epoch; 0 if that is not known.
+        warmup: Whether the logits do not learn in it.
+        loss: Mean loss of the weight steps since the moment before.
+        arch_loss: That of the architecture steps.
+        valid_loss: Validation loss of the most probable architecture, at the end of an
+            epoch.
+        temperature: Of the estimator, if it has one.
+        cost: Expected cost, in units of its kind, if the search knows it.
+        cost_argmax: Cost of the most probable architecture.
+        seconds: Wall time since the epoch started.
+        probabilities: pi of every choice, in order.
+    """
+
+    epoch: int
+    step: int
+    steps: int
+    warmup: bool
+    loss: Optional[float] = None
+    arch_loss: Optional[float] = None
+    valid_loss: Optional[float] = None
+    temperature: Optional[float] = None
+    cost: Optional[float] = None
+    cost_argmax: Optional[float] = None
+    seconds: Optional[float] = None
+    probabilities: tuple[tuple[float, ...], ...] = ()
+
+    @property
+    def at(self) -> float:
+        """When it was, in epochs since the start."""
+        return self.epoch - 1 + self.step / max(self.steps, 1)
+
+
+def start_epoch(output_dir: PathLike, epoch: int) -> None:
+    """Begin the file of an epoch.
+
+    Args:
+        output_dir: That of the search.
+        epoch: The epoch; what is there of it, or of later ones, is of a run that was
+            stopped, and goes away.
+    """
+    directory = Path(output_dir) / CURVES
+    for number, path in _files(directory):
+        if number >= epoch:
+            path.unlink()
+    write_text(directory / f"{epoch}epoch.jsonl", "")
+
+
+def write_moment(output_dir: PathLike, moment: Moment) -> None:
+    """Add a moment to the file of its epoch."""
+    values = {k: _plain(v) for k, v in asdict(moment).items() if v not in (None, ())}
+    path = Path(output_dir) / CURVES / f"{moment.epoch}epoch.jsonl"
+    with writing(path), open(path, "a", encoding="utf-8") as file:
+        file.write(json.dumps(values) + "\n")
+
+
+def _plain(value: Any) -> Any:
+    """A value of JSON: numbers that are not finite are unknown, pi are rounded."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, tuple):
+        return [[round(p, 6) for p in pi] for pi in value]
+    return value
+
+
+def read_curves(output_dir: PathLike) -> list[Moment]:
+    """The moments of a search, in order, also while it runs.
+
+    Args:
+        output_dir: That of the search.
+
+    Returns:
+        The moments; none if the search is older than the files. A line that is not
+        complete, or damaged, is left out.
+    """
+    found = []
+    for epoch, path in _files(Path(output_dir) / CURVES):
+        moments = [m for m in _moments(path) if m.epoch == epoch]
+        longest = max((m.step for m in moments), default=0)
+        # Where ESPnet's iterator does not know its length.
+        found += [m if m.steps else replace(m, steps=longest) for m in moments]
+    return found
+
+
+def moments_of(history: Sequence[Architecture]) -> list[Moment]:
+    """What the architecture files of a search tell of its curves: probabilities.
+
+    Args:
+        history: The architectures of all epochs, in order.
+    """
+    return [
+        Moment(
+            epoch=a.provenance["epoch"],
+            step=1,
+            steps=1,
+            warmup=a.provenance.get("phase") == "warm-up",
+            probabilities=tuple(
+                tuple(pi.values()) for pi in a.provenance["probabilities"]
+            ),
+        )
+        for a in history
+    ]
+
+
+def _files(directory: Path) -> list[tuple[int, Path]]:
+    matches = (
+        (re.fullmatch(r"(\d{1,9})epoch\.jsonl", path.name), path)
+        for path in directory.glob("*epoch.jsonl")
+    )
+    return sorted((int(match[1]), path) for match, path in matches if match)
+
+
+def _lines(path: Path) -> Iterable[dict[str, Any]]:
+    try:
+        text = path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return
+    for line in text.splitlines():
+        try:
+            values = json.loads(line)
+        except (ValueError, RecursionError):
+            # The line that is being written, or what a crash left of it.
+            continue
+        if isinstance(values, dict):
+            yield values
+
+
+_NUMBERS = (
+    *("loss", "arch_loss", "valid_loss", "temperature", "cost", "cost_argmax"),
+    "seconds",
+)
+
+
+def _moments(path: Path) -> Iterable[Moment]:
+    names = {field.name for field in fields(Moment)}
+    for values in _lines(path):
+        if set(values) <= names and _is_moment(values):
+            pi = tuple(map(tuple, values.pop("probabilities", ())))
+            yield Moment(**values, probabilities=pi)
+
+
+def _is_moment(values: dict[str, Any]) -> bool:
+    whole = all(_is_count(values.get(k)) for k in ("epoch", "step", "steps"))
+    numbers = all(_is_number(values[k]) for k in _NUMBERS if values.get(k) is not None)
+    pis = values.get("probabilities", [])
+    return (
+        whole
+        and numbers
+        and type(values.get("warmup")) is bool
+        and isinstance(pis, list)
+        and all(isinstance(pi, list) and all(map(_is_share, pi)) for pi in pis)
+    )
+
+
+def _is_count(value: Any) -> bool:
+    return type(value) is int and 0 <= value <= 10**9
+
+
+def _is_number(value: Any) -> bool:
+    return type(value) in (int, float) and abs(value) < 1e30
+
+
+def _is_share(value: Any) -> bool:
+    return type(value) in (int, float) and 0 <= value <= 1
+
+
+def note_run(output_dir: PathLike, **facts: Any) -> None:
+    """Add how a search is started to ``runs.jsonl`` in its output directory.
+
+    Args:
+        output_dir: That of the search.
+        facts: What is to be known of this start, plain values.
+    """
+    path = Path(output_dir) / RUNS
+    lines = [json.dumps(run) for run in read_runs(output_dir)]
+    write_text(path, "\n".join([*lines, json.dumps(facts)]) + "\n")
+
+
+def read_runs(output_dir: PathLike) -> list[dict[str, Any]]:
+    """The starts of a search, the first one first."""
+    return list(_lines(Path(output_dir) / RUNS))

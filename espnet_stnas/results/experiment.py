@@ -1,0 +1,156 @@
+"""What a search experiment has on disk. No torch."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Optional
+
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.files import PathLike, read_yaml_mapping
+from espnet_stnas.messages import shown
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.certainty import SearchPlan
+
+
+@dataclass(frozen=True)
+class SearchExperiment:
+    """A directory written by a search.
+
+    Args:
+        path: The directory.
+        space: The search space.
+        plan: What the search was asked to do.
+    """
+
+    path: Path
+    space: SearchSpace
+    plan: SearchPlan = field(default_factory=SearchPlan)
+
+    @classmethod
+    def open(cls, path: PathLike) -> SearchExperiment:
+        """Open the output directory of a search.
+
+        Raises:
+            ConfigError: If it is not one.
+        """
+        path = Path(path)
+        if not path.exists():
+            raise ConfigError(f"{path} does not exist; accepted is a search experiment")
+        if not path.is_dir():
+            raise ConfigError(
+                f"{path} is not a directory; accepted is the output_dir of a search "
+                "(architectures are derived from the logits of single epochs, never "
+                "from an averaged checkpoint)"
+            )
+        config = read_yaml_mapping(path / "config.yaml", "experiment config")
+        if config.get("encoder") != "stnas" or "warmup_epochs" not in config:
+            raise ConfigError(
+                f"{path / 'config.yaml'} is not of a search (encoder "
+                f"{shown(config.get('encoder'))}); accepted is the output_dir of "
+                "espnet_stnas.bin.asr_search"
+            )
+        try:
+            space = SearchSpace.from_conf(config.get("encoder_conf") or {})
+        except ConfigError as error:
+            raise ConfigError(f"{path / 'config.yaml'}: {error}") from None
+        return cls(path, space, _plan(config))
+
+    @property
+    def epochs(self) -> tuple[int, ...]:
+        """Epochs that have an architecture file, in order."""
+        names = (
+            re.fullmatch(r"(\d+)epoch\.yaml", file.name)
+            for file in (self.path / "architectures").glob("*epoch.yaml")
+        )
+        return tuple(sorted(int(match[1]) for match in names if match))
+
+    def architecture(self, epoch: Optional[int] = None) -> Architecture:
+        """The arg-max architecture of an epoch, the last by default.
+
+        Raises:
+            ConfigError: If the epoch is not there, its file is damaged, or its
+                architecture is not one of the space.
+        """
+        epochs = self.epochs
+        if not epochs:
+            raise ConfigError(
+                f"{self.path / 'architectures'} has no architecture file; the search "
+                "has not finished an epoch yet"
+            )
+        if epoch is None:
+            epoch = epochs[-1]
+        if epoch not in epochs:
+            raise ConfigError(
+                f"epoch {epoch} is not in {self.path / 'architectures'}; accepted are "
+                f"{epochs[0]} to {epochs[-1]}"
+            )
+        file = self.path / "architectures" / f"{epoch}epoch.yaml"
+        architecture = Architecture.read(file)
+        try:
+            self.space.index(architecture.space)
+            _check_provenance(self.space, architecture.provenance)
+        except ConfigError as error:
+            raise ConfigError(
+                f"{file} does not belong to the search space of this experiment: "
+                f"{error}"
+            ) from None
+        return architecture
+
+    def searched(self, epoch: Optional[int] = None) -> Architecture:
+        """The same, but only of epochs in which the logits learned.
+
+        Raises:
+            ConfigError: Also if the epoch belongs to the warm-up.
+        """
+        architecture = self.architecture(epoch)
+        if architecture.provenance["phase"] == "warm-up":
+            raise ConfigError(
+                f"epoch {architecture.provenance['epoch']} of {self.path} belongs to "
+                "the warm-up, in which the architecture logits do not learn; accepted "
+                "are later epochs"
+            )
+        return architecture
+
+    def history(self, last: Optional[int] = None) -> tuple[Architecture, ...]:
+        """The architectures of all epochs, or of those up to ``last``, in order."""
+        return tuple(
+            self.architecture(epoch)
+            for epoch in self.epochs
+            if last is None or epoch <= last
+        )
+
+
+def _plan(config: Mapping[str, Any]) -> SearchPlan:
+    longest, warmup = config.get("max_epoch"), config["warmup_epochs"]
+    known = isinstance(longest, int) and isinstance(warmup, int)
+    return SearchPlan(
+        estimator=str(config.get("estimator", "st")),
+        epochs=max(0, longest - warmup) if known else None,
+    )
+
+
+def _check_provenance(space: SearchSpace, provenance: Mapping[str, Any]) -> None:
+    """Check that a provenance says what a search of this space writes."""
+    origin = provenance.get("space")
+    origin = origin if isinstance(origin, dict) else {}
+    digest = origin.get("digest")
+    if digest != space.digest:
+        named = shown(digest).strip("'")
+        raise ConfigError(f"it comes from the space {named}, not {space.digest}")
+    if origin.get("layers") != space.to_conf()["layers"]:
+        raise ConfigError("the layers of the space in its provenance are others")
+    expected = [{str(op) for op in layer.candidates} for layer in space.choices]
+    found = provenance.get("probabilities")
+    try:
+        complete = [set(pi) for pi in found] == expected  # type: ignore[union-attr]
+    except TypeError:
+        complete = False
+    if not complete or not {"epoch", "phase"} <= set(provenance):
+        raise ConfigError(
+            "its provenance lacks the epoch, the phase, or the probability of every "
+            "candidate"
+        )

@@ -1,0 +1,208 @@
+"""Architectures and search spaces as text, and what differs between two. No torch."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Optional
+
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.files import PathLike, read_yaml_mapping
+from espnet_stnas.messages import one_line
+from espnet_stnas.notation.reach import FRAME_SHIFT, describe_view, view_of
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.layer_table import LayerRow
+
+# Longer lists of candidates stand below the table.
+_LONGEST = 60
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a file holds.
+
+    Args:
+        name: The file.
+        architecture: Its architecture; for a search space, the space in that form.
+        input_size: Dimensions of an input frame, if the file tells.
+    """
+
+    name: str
+    architecture: Architecture
+    input_size: Optional[int]
+
+    @property
+    def space(self) -> SearchSpace:
+        """The architecture's layers, or the search space."""
+        return self.architecture.space
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What architectures cost: one, or from the cheapest to the most expensive.
+
+    Args:
+        name: Of what.
+        least: The cost of the cheapest architecture.
+        most: That of the most expensive one.
+    """
+
+    name: str
+    least: float
+    most: float
+
+    def __str__(self) -> str:
+        if self.least == self.most:
+            return f"{self.least:,.0f}"
+        return f"{self.least:,.0f} to {self.most:,.0f}"
+
+
+def read_shown(path: PathLike) -> Shown:
+    """Read an architecture file, or any YAML with the ``encoder_conf`` of a stnas.
+
+    Raises:
+        ConfigError: If it is neither.
+    """
+    config = read_yaml_mapping(path, "architecture or search space")
+    if "format" in config:
+        architecture = Architecture.read(path)
+        size = architecture.provenance.get("input_size")
+        return Shown(str(path), architecture, size if type(size) is int else None)
+    if config.get("encoder") != "stnas" or "encoder_conf" not in config:
+        raise ConfigError(
+            f"{path} has no encoder 'stnas' with an encoder_conf; accepted is an "
+            "architecture file, or the YAML of a search or of a training with it"
+        )
+    try:
+        space = SearchSpace.from_conf(config["encoder_conf"] or {})
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from None
+    frontend = config.get("frontend_conf")
+    mels = frontend.get("n_mels") if isinstance(frontend, dict) else None
+    known = type(mels) is int and config.get("frontend", "default") == "default"
+    return Shown(str(path), Architecture(space), mels if known else None)
+
+
+def show_text(
+    shown: Shown,
+    rows: Sequence[LayerRow],
+    costs: Sequence[Cost],
+    frame_shift: float = FRAME_SHIFT,
+) -> str:
+    """What is to be said of an architecture or a search space.
+
+    Args:
+        shown: The file.
+        rows: Its layers.
+        costs: What it costs.
+        frame_shift: Milliseconds from an input frame to the next.
+
+    Raises:
+        ConfigError: If the frame shift is not above 0.
+    """
+    space = shown.space
+    lines = [f"{one_line(shown.name)}: {_headline(space)}", *_table(rows)]
+    lines += [f"  {cost.name}: {cost}" for cost in costs]
+    if space.choices:
+        lines.append("  of the architecture that sees most:")
+    lines.append(describe_view(view_of(space), frame_shift))
+    return "\n".join(lines)
+
+
+def _headline(space: SearchSpace) -> str:
+    layers = f"{len(space.layers)} layer{'s' * (len(space.layers) > 1)}"
+    settings = f"width {space.width}, dropout {space.dropout_rate:g}" + (
+        ", skips around layers that keep width and length" if space.residual else ""
+    )
+    if space.is_architecture:
+        return f"architecture of {layers} ({settings})"
+    return (
+        f"search space of {layers}, {len(space.choices)} choices, "
+        f"{space.num_architectures:,} architectures ({settings})"
+    )
+
+
+def _table(rows: Sequence[LayerRow]) -> list[str]:
+    long = dict.fromkeys(row.ops for row in rows if len(row.op) > _LONGEST)
+    names = {ops: f"one of {len(ops)} ({n})" for n, ops in enumerate(long, start=1)}
+    columns: dict[str, list[str]] = {
+        "": [str(row.number) for row in rows],
+        "operation": [names.get(row.ops, row.op) for row in rows],
+        "skip": ["yes" if row.skip else "" for row in rows],
+        "probability": [
+            "" if row.probability is None else f"{row.probability:.3f}" for row in rows
+        ],
+        "width": ["" if row.width is None else str(row.width) for row in rows],
+        "parameters": [row.size for row in rows],
+        "1 frame in": [str(row.view.stride) for row in rows],
+        "sees": [row.seen for row in rows],
+    }
+    table = _aligned({name: cells for name, cells in columns.items() if any(cells)})
+    return table + [f"  ({n}) {' | '.join(ops)}" for n, ops in enumerate(long, start=1)]
+
+
+def difference(
+    one: Shown, other: Shown, costs: Sequence[tuple[Cost, Cost]]
+) -> tuple[str, bool]:
+    """What differs between two architectures or search spaces.
+
+    Args:
+        one: The first file.
+        other: The second file.
+        costs: What each costs, kind by kind.
+
+    Returns:
+        The text, and whether they are the same.
+    """
+    same = one.space == other.space
+    lines = [f"- {one_line(one.name)}", f"+ {one_line(other.name)}"]
+    if same:
+        lines.append("  the same layers and settings")
+        return "\n".join(lines), True
+    for key in ("width", "dropout_rate", "residual"):
+        values = [getattr(s.space, key) for s in (one, other)]
+        if values[0] != values[1]:
+            lines.append(f"  {key}: {values[0]} -> {values[1]}")
+    lines += _layer_differences(one.space, other.space)
+    if one.space.blocks != other.space.blocks and len(one.space.layers) == len(
+        other.space.layers
+    ):
+        lines.append("  the layers are wired in other blocks")
+    for first, second in costs:
+        text = f"  {first.name}: {first} -> {second}"
+        if first.least == first.most and second.least == second.most and first.least:
+            text += f" ({100 * (second.least / first.least - 1):+.1f} %)"
+        lines.append(text)
+    return "\n".join(lines), False
+
+
+def _layer_differences(one: SearchSpace, other: SearchSpace) -> list[str]:
+    texts = [[str(layer.to_conf()) for layer in space.layers] for space in (one, other)]
+    matcher = difflib.SequenceMatcher(None, texts[0], texts[1], autojunk=False)
+    lines = []
+    if len(texts[0]) == len(texts[1]):
+        pairs = enumerate(zip(*texts, strict=True), start=1)
+        return [f"  layer {n}: {a} -> {b}" for n, (a, b) in pairs if a != b]
+    for kind, i1, i2, j1, j2 in matcher.get_opcodes():
+        if kind == "equal":
+            continue
+        for k in range(max(i2 - i1, j2 - j1)):
+            if i1 + k < i2:
+                lines.append(f"  - layer {i1 + k + 1}: {texts[0][i1 + k]}")
+            if j1 + k < j2:
+                lines.append(f"  + layer {j1 + k + 1}: {texts[1][j1 + k]}")
+    return lines
+
+
+def _aligned(columns: dict[str, list[str]]) -> list[str]:
+    """Columns as lines, numbers to the right."""
+    cells = []
+    for name, values in columns.items():
+        width = max(map(len, (name, *values)))
+        number = name not in ("operation", "sees", "skip")
+        cells.append(
+            [v.rjust(width) if number else v.ljust(width) for v in (name, *values)]
+        )
+    return ["  " + "  ".join(row).rstrip() for row in zip(*cells, strict=True)]

@@ -1,0 +1,119 @@
+"""Options that ESPnet and torch would refuse with a traceback, or not at all."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, Optional
+
+import torch
+from espnet2.tasks.abs_task import optim_classes, scheduler_classes
+from espnet2.utils.nested_dict_action import NestedDictAction
+
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.files import read_yaml_mapping
+from espnet_stnas.messages import one_line, shown
+
+_NAMES = {"int": "an integer", "float": "a number", "str2bool": "true or false"}
+
+
+def check_config(parser: argparse.ArgumentParser, path: str) -> None:
+    """Check the YAML of a search against the options it sets.
+
+    ESPnet checks options of the command line, but takes any value from a YAML.
+
+    Args:
+        parser: Knows the options.
+        path: The YAML.
+
+    Raises:
+        ConfigError: If the file is damaged, a key is no option, or a value is of
+            another kind than its option.
+    """
+    config = read_yaml_mapping(path, "search config")
+    options = {action.dest: action for action in parser._actions}
+    for key, value in config.items():
+        if key not in options:
+            raise ConfigError(
+                f"search config {path}: unknown key {shown(key)}; accepted are the "
+                "options that --help shows"
+            )
+        accepted = _accepted_instead(options[key], value)
+        if accepted is not None:
+            raise ConfigError(
+                f"search config {path}: {key} is {shown(value)}; {accepted}"
+            )
+    seed = config.get("seed", 0)
+    if not 0 <= int(seed) < 2**32:
+        raise ConfigError(
+            f"search config {path}: seed is {shown(seed)}; accepted is an integer from "
+            "0 to 2^32 - 1"
+        )
+
+
+def _accepted_instead(action: argparse.Action, value: Any) -> Optional[str]:
+    """Says what an option accepts, if it is not this value."""
+    if isinstance(action, NestedDictAction):
+        fits = value is None or isinstance(value, dict)
+        return None if fits else "accepted is a mapping of keys"
+    # Options that may be given several times, or take several values.
+    if action.nargs is not None or isinstance(action.default, (list, tuple)):
+        return None
+    if value is None and action.default is None:
+        return None
+    kind: Any = action.type
+    if kind is not None:
+        try:
+            value = kind("none" if value is None else str(value))
+        except Exception:  # whatever a type of ESPnet raises
+            name = getattr(kind, "__name__", "")
+            return f"accepted is {_NAMES.get(name, 'another kind of value')}"
+    if action.choices is not None and value not in list(action.choices):
+        return f"accepted are: {', '.join(map(str, action.choices))}"
+    return None
+
+
+@contextmanager
+def building(what: str) -> Iterator[None]:
+    """Say in one sentence what ESPnet or torch does not accept.
+
+    The traceback is in the log, at the level DEBUG.
+
+    Args:
+        what: What is built, and from which options.
+
+    Raises:
+        ConfigError: Instead of any other exception.
+    """
+    try:
+        yield
+    except ConfigError:
+        raise
+    except Exception as error:  # of many kinds: assertions, typeguard, torch
+        logging.debug("%s cannot be built", what, exc_info=True)
+        raise ConfigError(
+            f"{what} cannot be built; ESPnet says: "
+            f"{type(error).__name__}: {one_line(error)[:500]}"
+        ) from error
+
+
+def check_scheduler(args: argparse.Namespace, suffix: str) -> None:
+    """Check a scheduler on an optimizer of its own.
+
+    Args:
+        args: All options.
+        suffix: The number of the scheduler in the names of its options.
+
+    Raises:
+        ConfigError: If it cannot be built.
+    """
+    scheduler, conf = (getattr(args, f"scheduler{suffix}{o}") for o in ("", "_conf"))
+    if scheduler is None:
+        return
+    optim, optim_conf = (getattr(args, f"optim{suffix}{o}") for o in ("", "_conf"))
+    with building(f"scheduler{suffix} {shown(scheduler)} with its conf"):
+        weights = [torch.nn.Parameter(torch.zeros(1))]
+        optimizer = optim_classes[optim](weights, **optim_conf)
+        scheduler_classes[scheduler](optimizer, **conf)

@@ -1,0 +1,1 @@
+"""The supernet: choice blocks, sampled paths and the scores of candidates."""

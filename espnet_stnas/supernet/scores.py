@@ -1,0 +1,206 @@
+"""Scores: the gradient of the loss with respect to mixing coefficients."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any, Optional
+
+import torch
+
+from espnet_stnas.estimators.base import Gate, Scoring
+from espnet_stnas.ops import Operation
+from espnet_stnas.ops.lengths import joined, zero_padding
+
+# How fast the mean of past score differences forgets: about 20 steps.
+OFFSET_RATE = 0.05
+
+# (x, y, dLoss/dy) -> dLoss/dc (K,)
+ScoreFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tensor]
+
+
+class ScoredPath(torch.autograd.Function):
+    """Passes the sampled output on, and scores candidates in the backward.
+
+    The output and its gradient are those of the plain single-path network; only the
+    coefficients get an additional gradient.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any,
+        ys: torch.Tensor,
+        coefficients: torch.Tensor,
+        xs_pad: torch.Tensor,
+        olens: torch.Tensor,
+        score: ScoreFunction,
+    ) -> torch.Tensor:
+        """Return ``ys`` with its padding set to zero.
+
+        Args:
+            ctx: Of the autograd function.
+            ys: Output (B, T', D') of the sampled candidate.
+            coefficients: Mixing coefficients c (K,), which get the scores as gradient.
+            xs_pad: Input (B, T, D) of all candidates.
+            olens: Valid output frames (B,).
+            score: Makes the scores (K,) when dLoss/dy has come.
+        """
+        device = ys.device.type
+        ctx.autocast = (
+            device,
+            torch.get_autocast_dtype(device),
+            torch.is_autocast_enabled(device),
+        )
+        ctx.score = score
+        ys = zero_padding(ys, olens)
+        ctx.save_for_backward(xs_pad, ys, olens)
+        return ys
+
+    @staticmethod
+    def backward(
+        ctx: Any, gradient: torch.Tensor
+    ) -> tuple[torch.Tensor, Optional[torch.Tensor], None, None, None]:
+        """Pass dLoss/dy (B, T', D') on; dLoss/dc (K,) are the scores."""
+        xs_pad, ys, olens = ctx.saved_tensors
+        # The next layer reaches over into padding frames, where y is always zero.
+        gradient = zero_padding(gradient, olens)
+        scores = None
+        if ctx.needs_input_grad[1]:
+            with torch.no_grad(), torch.autocast(*ctx.autocast):
+                scores = ctx.score(xs_pad, ys, gradient)
+        return gradient, scores, None, None, None
+
+
+def candidate_scores(
+    operations: Sequence[Operation],
+    gate: Gate,
+    offset: torch.Tensor,
+    ilens: torch.Tensor,
+    xs_pad: torch.Tensor,
+    ys: torch.Tensor,
+    gradient: torch.Tensor,
+) -> torch.Tensor:
+    """s_k = <dLoss/dy, o_k(x)> (K,), as far as the gate asks for them.
+
+    The other candidates' outputs are made, used and dropped one by one, without a
+    graph, once dLoss/dy is known: memory does not grow with K. That of the sampled
+    one is at hand.
+
+    Args:
+        operations: The candidates, K of them.
+        gate: Which of them count, with coefficients.
+        offset: Running mean (2,) of scores that :func:`estimated_scores` keeps.
+        ilens: Valid frames (B,) of the input.
+        xs_pad: Input frames (B, T, D).
+        ys: Output frames (B, T', D') of the sampled candidate, zero where padded.
+        gradient: dLoss/dy (B, T', D'), zero where padded.
+    """
+    assert gate.coefficients is not None
+    scoring = gate.scoring
+    scale = 1.0
+    if scoring.share < 1.0:
+        rows = utterances(scoring, len(ilens)).to(ilens.device)
+        scale = len(ilens) / len(rows)
+        ilens, xs_pad = ilens[rows], xs_pad[rows]
+        ys, gradient = ys[rows], gradient[rows]
+    sampled = inner_product(gradient, ys)
+    others = _other_scores(operations, gate, ilens, xs_pad, gradient)
+    if gate.weights is None:
+        scores = torch.zeros_like(gate.coefficients)
+        scores[list(gate.scored)] = others.to(scores.dtype)
+    else:
+        scores = estimated_scores(gate, sampled, others, offset)
+    scores[gate.active[0]] = sampled
+    return scores * scale
+
+
+def _other_scores(
+    operations: Sequence[Operation],
+    gate: Gate,
+    ilens: torch.Tensor,
+    xs_pad: torch.Tensor,
+    gradient: torch.Tensor,
+) -> torch.Tensor:
+    """The scores (n,) of the candidates that were not sampled."""
+    if gate.scored and all(operations[k].frame_local for k in gate.scored):
+        reach = max(r for k in gate.scored for r in operations[k].spec.reach)
+        ilens, xs_pad, gradient = _without_padding(ilens, xs_pad, gradient, reach)
+    device, wanted = xs_pad.device.type, gate.scoring.dtype
+    enabled = wanted is not None or torch.is_autocast_enabled(device)
+    dtype = wanted or torch.get_autocast_dtype(device)
+    if wanted is not None:
+        xs_pad = xs_pad.to(wanted)
+    scores = [gradient.new_zeros(0)]
+    for k in gate.scored:
+        with torch.autocast(device, dtype, enabled):
+            output = operations[k].expected(xs_pad, ilens)
+        scores.append(inner_product(gradient, output).reshape(1))
+    return torch.cat(scores)
+
+
+def _without_padding(
+    ilens: torch.Tensor, xs_pad: torch.Tensor, gradient: torch.Tensor, gap: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """The batch as one long utterance, if that is shorter.
+
+    Where utterances meet, outputs are of no use, but there the gradient is zero. Not on
+    a GPU: it would have to stop and tell the lengths.
+    """
+    if ilens.device.type != "cpu":
+        return ilens, xs_pad, gradient
+    lengths = ilens.tolist()
+    frames = sum(lengths) + gap * (len(lengths) - 1)
+    if frames >= xs_pad.size(0) * xs_pad.size(1):
+        return ilens, xs_pad, gradient
+    return (
+        torch.tensor([frames]),
+        joined(xs_pad, lengths, gap),
+        joined(gradient, lengths, gap),
+    )
+
+
+def estimated_scores(
+    gate: Gate, sampled: torch.Tensor, others: torch.Tensor, offset: torch.Tensor
+) -> torch.Tensor:
+    """Estimates (K,) of all scores from those of a few candidates, without bias.
+
+    e + 1[k drawn] (s_k - e) / chance_k, with e = s_sampled + b. Any b that does not
+    depend on the draw leaves the expectation at s_k; the best one is what is to be
+    expected of s_k - s_sampled. The sampled candidate's score differs from all others'
+    by much the same amount (it alone had its dropout, and the gradient is taken at its
+    output), so that b is the mean of past draws.
+
+    Args:
+        gate: Which candidates were drawn, with weights 1 / chance.
+        sampled: Score () of the sampled candidate.
+        others: Scores (n,) of the drawn ones.
+        offset: Sum and weight (2,) of past s_k - s_sampled, decaying; updated in place.
+    """
+    assert gate.coefficients is not None and gate.weights is not None
+    mean = offset[0] / offset[1].clamp(min=torch.finfo(offset.dtype).tiny)
+    expected = (sampled + mean).to(gate.coefficients.dtype)
+    scores = expected.expand(len(gate.coefficients)).clone()
+    index = torch.tensor(gate.scored, device=scores.device)
+    weights = torch.tensor(gate.weights, device=scores.device, dtype=scores.dtype)
+    scores[index] += weights * (others - expected)
+    observed = torch.stack([(others - sampled).mean(), torch.ones_like(sampled)])
+    updated = offset + OFFSET_RATE * (observed.to(offset.dtype) - offset)
+    # A step that overflows must not spoil all later ones.
+    offset.copy_(torch.where(torch.isfinite(updated).all(), updated, offset))
+    return scores
+
+
+def utterances(scoring: Scoring, count: int) -> torch.Tensor:
+    """The utterances, of ``count``, that are scored: indices (n,) on the CPU."""
+    generator = torch.Generator().manual_seed(scoring.seed)
+    order = torch.randperm(count, generator=generator)
+    return order[: max(1, round(scoring.share * count))].sort().values
+
+
+def inner_product(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
+    """The inner product () over all elements of two tensors of the same shape.
+
+    It is accumulated in float32 at least.
+    """
+    dtype = torch.promote_types(one.dtype, torch.float32)
+    with torch.autocast(one.device.type, enabled=False):
+        return torch.dot(one.to(dtype).reshape(-1), other.to(dtype).reshape(-1))

@@ -1,0 +1,231 @@
+"""The supernet: a network in which some layers are choices."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import Optional
+
+import torch
+
+from espnet_stnas.estimators.base import Estimator, Gate, probabilities
+from espnet_stnas.network.network import Network, NetworkLayer, check_size
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.supernet.choice import ChoiceLayer
+
+Gates = tuple[Gate, ...]
+
+
+class Supernet(Network):
+    """Choice layers and fixed layers.
+
+    Which candidates run is decided from outside, by :meth:`routed`. Without it, an
+    evaluation runs the arg-max architecture and training is refused.
+
+    Args:
+        layers: The layers, from input to output.
+        space: The search space.
+    """
+
+    def __init__(self, layers: Sequence[NetworkLayer], space: SearchSpace) -> None:
+        super().__init__(layers, space)
+        self._gates: Optional[Gates] = None
+
+    @property
+    def choice_layers(self) -> tuple[ChoiceLayer, ...]:
+        """The layers that are choices, in order; several may share a choice."""
+        return tuple(la for la in self.layers if isinstance(la, ChoiceLayer))
+
+    @property
+    def layers_of_choices(self) -> tuple[tuple[ChoiceLayer, ...], ...]:
+        """For each choice, in order, the layers that share it."""
+        numbers = self.space.choice_numbers
+        return tuple(
+            tuple(
+                layer  # type: ignore[misc]
+                for layer, number in zip(self.layers, numbers, strict=True)
+                if number == choice
+            )
+            for choice in range(len(self.space.choices))
+        )
+
+    @property
+    def logits(self) -> tuple[torch.nn.Parameter, ...]:
+        """The architecture logits of all choices, in order: (K_1,), (K_2,), ..."""
+        return tuple(self._logits_of(index) for index in self.space.choice_layers)
+
+    def _logits_of(self, index: int) -> torch.nn.Parameter:
+        layer = self.layers[index]
+        assert isinstance(layer, ChoiceLayer)
+        return layer.logits
+
+    @property
+    def score_offsets(self) -> tuple[torch.Tensor, ...]:
+        """Running means (2,) that sub-graphs keep, one per choice layer, in order."""
+        return tuple(layer.score_offset for layer in self.choice_layers)
+
+    def probabilities(self) -> tuple[torch.Tensor, ...]:
+        """The probabilities pi of all choices, in order, detached: (K_1,), ..."""
+        return tuple(probabilities(logits.detach()) for logits in self.logits)
+
+    def architecture(self) -> SearchSpace:
+        """The architecture with the most probable candidate of every choice.
+
+        Of equally probable candidates, the first counts.
+        """
+        return self.space.resolve([int(pi.argmax()) for pi in self.probabilities()])
+
+    def architecture_gates(
+        self,
+        estimator: Estimator,
+        generator: torch.Generator,
+        logits: Optional[Sequence[torch.Tensor]] = None,
+    ) -> Gates:
+        """Draw the gates of an architecture step.
+
+        Args:
+            estimator: Draws them.
+            generator: Source of all random draws.
+            logits: (K_1,), (K_2,), ...: what the gates depend on instead of the
+                supernet's own logits.
+        """
+        return _draw(estimator.architecture_gate, logits or self.logits, generator)
+
+    def weight_gates(self, estimator: Estimator, generator: torch.Generator) -> Gates:
+        """Draw the gates of a weight step."""
+        with torch.no_grad():
+            return _draw(estimator.weight_gate, self.logits, generator)
+
+    @contextmanager
+    def routed(self, gates: Sequence[Gate]) -> Iterator[None]:
+        """Use these gates, one per choice, in every forward inside the context.
+
+        Raises:
+            ValueError: If their number is not that of the choices.
+        """
+        if len(gates) != len(self.space.choices):
+            raise ValueError(
+                f"{len(gates)} gates for {len(self.space.choices)} choices"
+            )
+        previous, self._gates = self._gates, tuple(gates)
+        try:
+            yield
+        finally:
+            self._gates = previous
+
+    def forward(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Run the layers, each choice as its gate says; see :class:`Network`.
+
+        Raises:
+            RuntimeError: If it is in training mode and nothing draws paths.
+        """
+        gates = self._gates_or_best()
+        numbers = self.space.choice_numbers
+
+        def run(
+            index: int, xs_pad: torch.Tensor, ilens: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            number = numbers[index]
+            if number is None:
+                return self.layers[index](xs_pad, ilens)
+            return self.layers[index](xs_pad, ilens, gates[number])
+
+        xs_pad = self.zero_input(xs_pad, ilens)
+        return self._follow(self.space.nodes, xs_pad, ilens, run)
+
+    def _gates_or_best(self) -> Gates:
+        if self._gates is not None:
+            return self._gates
+        if self.training:
+            raise RuntimeError(
+                f"this encoder is a search space with {len(self.space.choices)} "
+                "choices, and its training needs paths to be drawn: train it with "
+                "'python3 -m espnet_stnas.bin.asr_search', or train an architecture "
+                "that 'python3 -m espnet_stnas.bin.derive' made from a search"
+            )
+        return tuple(Gate((int(pi.argmax()),)) for pi in self.probabilities())
+
+
+def _draw(
+    draw: Callable[[torch.Tensor, torch.Generator], Gate],
+    logits: Sequence[torch.Tensor],
+    generator: torch.Generator,
+) -> Gates:
+    """Draw gates on the CPU: there and back in one transfer each, forward as backward.
+
+    Logits are few, and a GPU would have to wait for each of the draws.
+    """
+    device = logits[0].device
+    flat = torch.cat(list(logits)).cpu()
+    gates = [draw(a, generator) for a in flat.split([len(a) for a in logits])]
+    filled = [g for g in gates if g.coefficients is not None]
+    if device.type == "cpu" or not filled:
+        return tuple(gates)
+    coefficients = torch.cat([g.coefficients for g in filled]).to(device)  # type: ignore[misc]
+    moved = iter(coefficients.split([len(g.coefficients) for g in filled]))  # type: ignore[arg-type]
+    return tuple(
+        g if g.coefficients is None else replace(g, coefficients=next(moved))
+        for g in gates
+    )
+
+
+def build_supernet(space: SearchSpace, input_size: int) -> Supernet:
+    """Build the supernet of a search space.
+
+    Args:
+        space: The search space.
+        input_size: Dimensions of an input frame.
+
+    Raises:
+        ConfigError: If sizes do not fit together, or are too large.
+    """
+    check_size(space, input_size)
+    layers = [
+        (ChoiceLayer if layer.is_choice else NetworkLayer)(layer, shape, space)
+        for layer, shape in zip(space.layers, space.shapes(input_size), strict=True)
+    ]
+    first = space.choice_layers
+    for layer, number in zip(layers, space.choice_numbers, strict=True):
+        if isinstance(layer, ChoiceLayer) and number is not None:
+            # Layers that share a choice share the parameter.
+            layer.logits = layers[first[number]].logits  # type: ignore[assignment]
+    return Supernet(layers, space)
+
+
+def find_supernet(model: torch.nn.Module) -> Supernet:
+    """The supernet inside a model.
+
+    Raises:
+        RuntimeError: If there is none.
+    """
+    for module in model.modules():
+        if isinstance(module, Supernet):
+            return module
+    raise RuntimeError("the model has no supernet to search")
+
+
+@contextmanager
+def frozen_weights(
+    model: torch.nn.Module, learning: Sequence[torch.Tensor]
+) -> Iterator[None]:
+    """Make constants of all parameters of a model but some, while a graph is built.
+
+    An architecture step then keeps nothing for gradients of weights, and does not go
+    back behind the first choice.
+
+    Args:
+        model: The model.
+        learning: Those (any shape) that stay as they are.
+    """
+    kept = {id(p) for p in learning}
+    frozen = [p for p in model.parameters() if p.requires_grad and id(p) not in kept]
+    for p in frozen:
+        p.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for p in frozen:
+            p.requires_grad_(True)

@@ -1,0 +1,1 @@
+"""Tests of espnet_stnas.ctc_crf.decoding."""

@@ -1,1 +1,0 @@
-"""Tests of espnet_stnas.decoding."""

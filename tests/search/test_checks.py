@@ -1,0 +1,116 @@
+"""Wrong options of a search are refused before anything is trained, in one sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+from espnet_stnas.bin import asr_search
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.search.checks import check_config
+from tests.fuzz.inputs import damaged_bytes, fuzz, refused
+from tests.search.conftest import command, search_config
+
+ROOT = Path(__file__).parents[2]
+
+
+def dry_run(corpus, tmp_path, **changes) -> None:
+    config = search_config(**changes)
+    asr_search.main(command(corpus, tmp_path / "exp", config, "--dry_run", "true"))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {"encoder_conf": ["tdnn"]},
+            r"encoder_conf is \['tdnn'\]; accepted is a mapping",
+        ),
+        ({"warmup_epochs": [1]}, r"warmup_epochs is \[1\]; accepted is an integer"),
+        ({"max_epoch": 2.5}, "max_epoch is 2.5; accepted is an integer"),
+        ({"max_epoch": None}, "max_epoch is None; accepted is an integer"),
+        ({"use_amp": "maybe"}, "use_amp is 'maybe'; accepted is true or false"),
+        ({"arch_fraction": True}, "arch_fraction is True; accepted is a number"),
+        (
+            {"arch_data": "test"},
+            "arch_data is 'test'; accepted are: train",
+        ),
+        ({"estimator": ["st"]}, "estimator is .*accepted are: st, reinmax"),
+        ({"warm_up": 3}, "unknown key 'warm_up'; accepted are the options that --help"),
+        ({"seed": -1}, r"seed is -1; accepted is an integer from 0 to 2\^32 - 1"),
+        ({"optim": "adm"}, "optim is 'adm'; accepted are: adam"),
+        (
+            {"optim_conf": {"x": 1}},
+            "optim 'adam' with its optim_conf cannot be built",
+        ),
+        (
+            {"optim2_conf": {"lr": "x"}},
+            "optim2 'adam' with its optim2_conf can",
+        ),
+        ({"optim2_conf": {"lr": -1}}, "ESPnet says: ValueError: Invalid learning rate"),
+        (
+            {"optim2_conf": None},
+            "optim2 'adam' with its optim2_conf cannot be",
+        ),
+        (
+            {"scheduler2": "steplr", "scheduler2_conf": {"x": 1}},
+            "scheduler2 'steplr' with its conf cannot be built; ESPnet says: TypeError",
+        ),
+        (
+            {"frontend_conf": {"x": 1}},
+            "the model of these options cannot be",
+        ),
+        ({"model_conf": {}}, "ESPnet says: AssertionError: decoder should not be None"),
+    ],
+)
+def test_wrong_options(corpus, tmp_path, changes, message):
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        dry_run(corpus, tmp_path, **changes)
+
+
+def test_right_options(corpus, tmp_path):
+    dry_run(corpus, tmp_path, seed=0, use_amp="false", scheduler=None, optim="Adam")
+
+
+def test_all_defaults_can_be_given_in_a_yaml(tmp_path):
+    parser = asr_search.get_parser()
+    defaults = {
+        a.dest: a.default for a in parser._actions if a.dest not in ("help", "config")
+    }
+    (tmp_path / "all.yaml").write_text(yaml.safe_dump(defaults))
+    check_config(parser, tmp_path / "all.yaml")
+
+
+@pytest.mark.parametrize("path", sorted(ROOT.glob("egs2/*/*/conf/**/*.yaml")), ids=str)
+def test_configs_of_recipes(path):
+    if "warmup_epochs" in path.read_text():
+        check_config(asr_search.get_parser(), path)
+
+
+def test_the_config_is_read_safely(corpus, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    options = command(corpus, tmp_path / "exp", search_config())
+    (tmp_path / "exp.yaml").write_text("a: !!python/object/apply:os.system [touch x]")
+    with pytest.raises(SystemExit, match="error: search config .*exp.yaml is no"):
+        asr_search.main(options)
+    assert not (tmp_path / "x").exists()
+
+
+def test_no_config_at_all(tmp_path):
+    with pytest.raises(ConfigError, match="search config .*no.yaml does not exist"):
+        check_config(asr_search.get_parser(), tmp_path / "no.yaml")
+
+
+@fuzz(40)
+@given(draws=st.data())
+def test_any_yaml(corpus, tmp_path_factory, capsys, draws):
+    """A search is made ready to start, or refused."""
+    root = tmp_path_factory.getbasetemp() / "any"
+    options = command(corpus, root / "exp", search_config(), "--dry_run", "true")
+    content = draws.draw(damaged_bytes(search_config()))
+    (root / "exp.yaml").write_bytes(content)
+    refused(asr_search.main, options, capsys)
