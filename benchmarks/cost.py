@@ -27,7 +27,7 @@ from espnet_stnas.notation.space import SearchSpace
 def candidate_table(space: SearchSpace, costs: dict[str, CostTable]) -> str:
     """The costs of all candidates; choices with equal ones share their rows."""
     groups: dict[tuple, list[int]] = {}
-    for choice, index in enumerate(space.choice_layers):
+    for choice, index in enumerate(space.first_layers):
         names = tuple(map(str, space.choices[choice].candidates))
         key = names, tuple(t.choices[choice] for t in costs.values())
         groups.setdefault(key, []).append(index + 1)

@@ -12,13 +12,12 @@ from typing import Any, Optional
 import torch
 from conv1d import with_conv1d
 
-from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Estimator, Gate, build_estimator
 from espnet_stnas.network.network import build_network
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.ops.lengths import zero_padding
 from espnet_stnas.ops.norm import frozen_statistics
-from espnet_stnas.supernet.choice import ChoiceLayer
+from espnet_stnas.supernet.choice import ChoiceBlock
 from espnet_stnas.supernet.supernet import Supernet, build_supernet, frozen_weights
 
 OUTPUTS = 72
@@ -91,10 +90,7 @@ class Problem:
         seed: int,
     ) -> None:
         torch.manual_seed(seed)
-        supernet = build_supernet(space, input_size)
-        if not isinstance(supernet, Supernet):
-            raise ConfigError("encoder_conf: layers holds no choice to search")
-        self.supernet = supernet.to(device).train()
+        self.supernet = build_supernet(space, input_size).to(device).train()
         self.path = path_of_mean_cost(self.supernet, frames, seed)
         with torch.no_grad():
             for logits, k in zip(self.supernet.logits, self.path, strict=True):
@@ -134,7 +130,7 @@ def path_of_mean_cost(supernet: Supernet, frames: int, seed: int) -> list[int]:
     for layer in supernet.layers:
         lengths = {op.spec.output_length(frames) for op in layer.operations}
         frames = max(lengths)
-        if isinstance(layer, ChoiceLayer):
+        if isinstance(layer, ChoiceBlock):
             sizes = [sum(p.numel() for p in o.parameters()) for o in layer.operations]
             costs.append([frames * (size + 1) for size in sizes])
     mean = sum(sum(c) / len(c) for c in costs)
@@ -188,7 +184,7 @@ def _train(network: torch.nn.Module, loss: torch.Tensor) -> None:
 @contextmanager
 def as_the_reference_does(supernet: Supernet) -> Iterator[None]:
     """Let choices run all candidates in the graph, and keep their outputs."""
-    layers = supernet.choice_layers
+    layers = supernet.choice_blocks
     for layer in layers:
         layer.forward = partial(_all_in_the_graph, layer)  # type: ignore[method-assign]
     try:
@@ -199,7 +195,7 @@ def as_the_reference_does(supernet: Supernet) -> Iterator[None]:
 
 
 def _all_in_the_graph(
-    layer: ChoiceLayer, xs_pad: torch.Tensor, ilens: torch.Tensor, gate: Gate
+    layer: ChoiceBlock, xs_pad: torch.Tensor, ilens: torch.Tensor, gate: Gate
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """Sum of c_k o_k(x), with c_k of value 0 or 1; only the sampled one passes on."""
     assert gate.coefficients is not None

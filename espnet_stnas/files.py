@@ -12,7 +12,7 @@ from typing import Any, Optional, Union
 import yaml
 
 from espnet_stnas.errors import ConfigError, WriteError
-from espnet_stnas.messages import one_line, shown
+from espnet_stnas.messages import one_line, quote
 
 PathLike = Union[str, Path]
 
@@ -139,7 +139,7 @@ def read_yaml_mapping(path: PathLike, what: str) -> dict[str, Any]:
     # as the date 2024-13-01.
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as e:
         raise ConfigError(
-            f"{what} {path} holds a value that cannot be read ({shown(str(e))})"
+            f"{what} {path} holds a value that cannot be read ({quote(str(e))})"
         ) from None
     if not isinstance(data, dict):
         raise ConfigError(
@@ -206,7 +206,7 @@ def _check_keys(node: yaml.MappingNode) -> None:
     for key, _ in node.value:
         if isinstance(key, yaml.ScalarNode):
             if (key.tag, key.value) in seen:
-                raise _refusal(f"found the key {shown(key.value)} twice", key)
+                raise _refusal(f"found the key {quote(key.value)} twice", key)
             seen.add((key.tag, key.value))
 
 

@@ -31,7 +31,7 @@ class _Short(reprlib.Repr):
 _SHORT = _Short()
 
 
-def shown(value: Any) -> str:
+def quote(value: Any) -> str:
     """A value as Python writes it, cut where it is long."""
     return _SHORT.repr(value)
 
@@ -46,7 +46,7 @@ def one_line(text: object) -> str:
 
 def format_keys(found: Iterable[Any]) -> str:
     """Name the keys of a mapping."""
-    names = [shown(key) for key in itertools.islice(found, _MOST_KEYS + 1)]
+    names = [quote(key) for key in itertools.islice(found, _MOST_KEYS + 1)]
     if len(names) > _MOST_KEYS:
         names[-1] = "..."
     return ", ".join(names) or "nothing"

@@ -12,7 +12,7 @@ from typing import Optional
 from espnet_stnas.ctc_crf.lexicon import Lexicon, is_unit, read_lexicon, token_list
 from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.files import read_text, write_text
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 
 _MOST_EXAMPLES = 5
 
@@ -56,7 +56,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     with plain_errors():
         if args.unk is not None and not is_unit(args.unk):
             raise ConfigError(
-                f"unk is {shown(args.unk)}; accepted is the name of a unit, such as spn"
+                f"unk is {quote(args.unk)}; accepted is the name of a unit, such as spn"
             )
         lexicon = read_lexicon(args.lexicon, args.strip_stress)
         words, units = len(lexicon.pronunciations), lexicon.units()
@@ -89,7 +89,7 @@ def apply(lexicon: Lexicon, path: str, unk: Optional[str] = None) -> list[str]:
     unknown: dict[str, str] = {}
     for name, words in _utterances(path):
         if name in found:
-            raise ConfigError(f"text {path} has the utterance {shown(name)} twice")
+            raise ConfigError(f"text {path} has the utterance {quote(name)} twice")
         units: list[str] = []
         for word in words:
             if word in lexicon.pronunciations:
@@ -100,7 +100,7 @@ def apply(lexicon: Lexicon, path: str, unk: Optional[str] = None) -> list[str]:
         found[name] = " ".join([name, *units])
     if unknown and unk is None:
         examples = [
-            f"{shown(word)} (utterance {shown(name)})"
+            f"{quote(word)} (utterance {quote(name)})"
             for word, name in list(unknown.items())[:_MOST_EXAMPLES]
         ]
         if len(unknown) > _MOST_EXAMPLES:

@@ -14,7 +14,7 @@ from typing import Any, Optional
 
 from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.files import read_yaml_mapping
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 
 KEYS = ("frontend", "frontend_conf")
 
@@ -37,8 +37,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         for key in KEYS:
             if search.get(key) != train.get(key):
                 raise ConfigError(
-                    f"{key} is {shown(search.get(key))} in {args.search_config} and "
-                    f"{shown(train.get(key))} in {args.train_config}; accepted is the "
+                    f"{key} is {quote(search.get(key))} in {args.search_config} and "
+                    f"{quote(train.get(key))} in {args.train_config}; accepted is the "
                     "same in both, since they share their statistics"
                 )
         found = _as_json({key: train.get(key) for key in KEYS}, args.train_config)
@@ -50,7 +50,7 @@ def _as_json(features: dict[str, Any], path: str) -> str:
         return json.dumps(features, sort_keys=True)
     except TypeError as error:  # YAML has dates, and keys that are not text
         raise ConfigError(
-            f"the features of {path} are {shown(features)}; accepted are what JSON can "
+            f"the features of {path} are {quote(features)}; accepted are what JSON can "
             f"hold ({error})"
         ) from None
 

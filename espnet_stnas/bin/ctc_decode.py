@@ -25,9 +25,9 @@ from espnet_stnas.ctc_crf.decoding.output import write_recognition
 from espnet_stnas.ctc_crf.decoding.word_lm import words_of_lm
 from espnet_stnas.ctc_crf.lexicon import Lexicon, read_lexicon
 from espnet_stnas.errors import ConfigError, plain_errors
-from espnet_stnas.messages import one_line, shown
+from espnet_stnas.messages import one_line, quote
 from espnet_stnas.progress import Progress
-from espnet_stnas.results.error_rates import read_text, score
+from espnet_stnas.results.error_rates import error_rates, read_text
 
 _DEFAULTS = BeamOptions()
 
@@ -143,7 +143,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             lexicon = words_of_lm(lexicon, args.word_lm)
         _decode(args, utterances, lexicon, options)
         if args.ref is not None:
-            result = score(args.ref, Path(args.output_dir) / "1best_recog" / "text")
+            result = error_rates(
+                args.ref, Path(args.output_dir) / "1best_recog" / "text"
+            )
             print(
                 f"WER {result.wer:.2f} % (S {result.substitutions}, "
                 f"D {result.deletions}, I {result.insertions}; {result.words} words), "
@@ -206,7 +208,7 @@ def _check_reference(path: str, utterances: Utterances) -> None:
     missing = [name for name in utterances.ids if name not in reference]
     more = len(reference) - len(utterances.ids)
     if missing or more:
-        what = f"lacks {shown(missing[0])}" if missing else f"has {more} more"
+        what = f"lacks {quote(missing[0])}" if missing else f"has {more} more"
         raise ConfigError(
             f"ref {path} has other utterances than those to decode (it {what}); decode "
             "all of them, or score the parts together with espnet_stnas.bin.score"

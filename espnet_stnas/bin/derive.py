@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Optional
 
 from espnet_stnas.errors import ConfigError, plain_errors
-from espnet_stnas.messages import one_line, shown
+from espnet_stnas.messages import one_line, quote
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import SearchPlan, doubts
 from espnet_stnas.results.derive import describe, write_training_config
@@ -115,7 +115,7 @@ def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
         # No epoch has more digits, and Python reads only so many.
         if not re.fullmatch("[0-9]{1,9}", args.epoch):
             raise ConfigError(
-                f"epoch is {shown(args.epoch)}; accepted is a number or 'latest'"
+                f"epoch is {quote(args.epoch)}; accepted is a number or 'latest'"
             )
         epoch = int(args.epoch)
     architecture = SearchExperiment.open(args.search_exp).searched(epoch)

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Optional
 
 from espnet_stnas.errors import ConfigError, plain_errors
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -36,7 +36,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     with plain_errors():
         if Path(args.output).suffix not in (".onnx", ".pt2"):
             raise ConfigError(
-                f"output is {shown(args.output)}; accepted is a name that ends in "
+                f"output is {quote(args.output)}; accepted is a name that ends in "
                 ".onnx or .pt2"
             )
         # ESPnet takes seconds to import; --help does not need it.

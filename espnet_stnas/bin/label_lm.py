@@ -15,7 +15,7 @@ from espnet_stnas.ctc_crf.estimate import SMOOTHINGS, EstimationOptions, estimat
 from espnet_stnas.ctc_crf.lm import NO_LABELS, LabelLM
 from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.files import dump_yaml, read_text, read_yaml_mapping, write_text
-from espnet_stnas.messages import one_line, shown
+from espnet_stnas.messages import one_line, quote
 
 UNKNOWN = "<unk>"
 
@@ -109,7 +109,7 @@ def describe(lm: LabelLM, labels: Sequence[str]) -> str:
     if missing:
         text += (
             f"\nwarning: {len(missing)} labels of the token list have probability 0, "
-            f"such as {shown(missing[0])}"
+            f"such as {quote(missing[0])}"
         )
     return text
 
@@ -152,8 +152,8 @@ def _sentences(
         strange = [token for token in found if token not in known]
         if strange and not (args.map_unknown and UNKNOWN in known):
             raise ConfigError(
-                f"text {path}, line {number}: utterance {shown(name)} has the label "
-                f"{shown(strange[0])}, which is not in {args.token_list}; give the "
+                f"text {path}, line {number}: utterance {quote(name)} has the label "
+                f"{quote(strange[0])}, which is not in {args.token_list}; give the "
                 f"units of the training (--token_type), or --map_unknown if it has "
                 f"{UNKNOWN}"
             )
@@ -193,7 +193,7 @@ def _write_training_config(
     conf = config.get("model_conf") or {}
     if not isinstance(conf, dict):
         raise ConfigError(
-            f"training config {args.train_config}: model_conf is {shown(conf)}; "
+            f"training config {args.train_config}: model_conf is {quote(conf)}; "
             "accepted is a mapping"
         )
     config["model"] = "ctc_crf"

@@ -8,7 +8,7 @@ from typing import Optional
 
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.files import dump_yaml, write_text
-from espnet_stnas.results.error_rates import score
+from espnet_stnas.results.error_rates import error_rates
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -24,7 +24,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(cmd)
     with plain_errors():
-        result = score(args.ref, args.hyp)
+        result = error_rates(args.ref, args.hyp)
         if args.output:
             write_text(args.output, dump_yaml(result.to_dict()))
     print(

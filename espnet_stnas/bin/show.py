@@ -15,7 +15,13 @@ from typing import Optional
 from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.notation.reach import FRAME_SHIFT
 from espnet_stnas.results.layer_table import layer_rows
-from espnet_stnas.results.show import Cost, Shown, difference, read_shown, show_text
+from espnet_stnas.results.show import (
+    CostRange,
+    SpaceFile,
+    difference,
+    read_space_file,
+    show_text,
+)
 
 
 def get_parser() -> argparse.ArgumentParser:
@@ -60,9 +66,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     with plain_errors():
         if not args.file and not args.diff:
             raise ConfigError("no file is given; accepted are files, or --diff A B")
-        texts = [_show(read_shown(path), args) for path in args.file]
+        texts = [_show(read_space_file(path), args) for path in args.file]
         if args.diff:
-            one, other = map(read_shown, args.diff)
+            one, other = map(read_space_file, args.diff)
             known = _costs(one, args), _costs(other, args)
             pairs = list(zip(*known, strict=True)) if all(known) else []
             text, same = difference(one, other, pairs)
@@ -72,41 +78,41 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         raise SystemExit(1)
 
 
-def _show(shown: Shown, args: argparse.Namespace) -> str:
+def _show(file: SpaceFile, args: argparse.Namespace) -> str:
     from espnet_stnas.cost.counts import layer_parameters
 
-    size = _size(shown, args)
+    size = _size(file, args)
     rows = layer_rows(
-        shown.space,
-        pis=shown.architecture.decisions(),
+        file.space,
+        pis=file.architecture.decisions(),
         input_size=size,
-        parameters=None if size is None else layer_parameters(shown.space, size),
+        parameters=None if size is None else layer_parameters(file.space, size),
     )
-    text = show_text(shown, rows, _costs(shown, args), args.frame_shift)
+    text = show_text(file, rows, _costs(file, args), args.frame_shift)
     if size is None:
         text += "\n  sizes: give --input_size, the dimensions of an input frame"
     return text
 
 
-def _costs(shown: Shown, args: argparse.Namespace) -> list[Cost]:
+def _costs(file: SpaceFile, args: argparse.Namespace) -> list[CostRange]:
     """Parameters and multiply-accumulates; none without the size of a frame."""
     # torch takes seconds to import; --help does not need it.
     from espnet_stnas.cost.counts import macs_table, parameter_table
 
-    size = _size(shown, args)
+    size = _size(file, args)
     if size is None:
         return []
     tables = {
-        f"parameters with input_size {size}": parameter_table(shown.space, size),
+        f"parameters with input_size {size}": parameter_table(file.space, size),
         f"multiply-accumulates for {args.frames} frames": macs_table(
-            shown.space, size, args.frames
+            file.space, size, args.frames
         ),
     }
-    return [Cost(name, t.minimum, t.maximum) for name, t in tables.items()]
+    return [CostRange(name, t.minimum, t.maximum) for name, t in tables.items()]
 
 
-def _size(shown: Shown, args: argparse.Namespace) -> Optional[int]:
-    return shown.input_size if args.input_size is None else args.input_size
+def _size(file: SpaceFile, args: argparse.Namespace) -> Optional[int]:
+    return file.input_size if args.input_size is None else args.input_size
 
 
 if __name__ == "__main__":

@@ -13,7 +13,7 @@ from typing import Optional
 
 from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.files import read_yaml_mapping, write_text
-from espnet_stnas.messages import one_line, shown
+from espnet_stnas.messages import one_line, quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.report.drawing import save_figure
 from espnet_stnas.report.tradeoff import Point, tradeoff_figure, tradeoff_table
@@ -53,7 +53,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(cmd)
     # torch takes seconds to import; --help does not need it.
-    from espnet_stnas.cost.table import UNITS
+    from espnet_stnas.cost.table import COST_UNITS
 
     with plain_errors():
         names = short_names([text.rpartition("=")[2] for text in args.experiments])
@@ -61,9 +61,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             _point(args, text, name)
             for text, name in zip(args.experiments, names, strict=True)
         ]
-        table = tradeoff_table(points, UNITS[args.kind], args.metric)
+        table = tradeoff_table(points, COST_UNITS[args.kind], args.metric)
         directory = Path(args.output_dir)
-        figure = tradeoff_figure(points, UNITS[args.kind], args.metric)
+        figure = tradeoff_figure(points, COST_UNITS[args.kind], args.metric)
         save_figure(figure, directory / f"tradeoff.{args.format}")
         write_text(directory / "tradeoff.md", table)
     print(table, end="")
@@ -104,7 +104,7 @@ def _trained(training: Path) -> Architecture:
     if config.get("encoder") != "stnas":
         raise ConfigError(
             f"{training / 'config.yaml'} has the encoder "
-            f"{shown(config.get('encoder'))}; accepted is 'stnas', whose cost is known"
+            f"{quote(config.get('encoder'))}; accepted is 'stnas', whose cost is known"
         )
     space = SearchSpace.from_conf(config.get("encoder_conf") or {})
     if not space.is_architecture:

@@ -9,10 +9,10 @@ from typing import Any, Optional
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.goal import parse_target
 from espnet_stnas.cost.latency import LatencyTable
-from espnet_stnas.cost.table import LARGEST_COST, UNITS, with_unit
+from espnet_stnas.cost.table import COST_UNITS, MAX_COST, with_unit
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
-from espnet_stnas.messages import one_line, shown
+from espnet_stnas.messages import one_line, quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
 
@@ -57,15 +57,15 @@ def parse_budget(text: str) -> Budget:
         ConfigError: If it is none.
     """
     kind, _, value = text.partition("=")
-    if kind not in UNITS:
+    if kind not in COST_UNITS:
         raise ConfigError(
-            f"max_cost is {shown(text)}; accepted are params=..., macs=... and "
+            f"max_cost is {quote(text)}; accepted are params=..., macs=... and "
             "latency=... with a number, such as params=8M"
         )
     target = parse_target(value, "max_cost: the number")
     if target.of is not None:
         raise ConfigError(
-            f"max_cost is {shown(text)}; accepted is a number, not a share"
+            f"max_cost is {quote(text)}; accepted is a number, not a share"
         )
     return Budget(kind, target.value, "max_cost")
 
@@ -79,19 +79,19 @@ def search_cost(architecture: Architecture) -> dict[str, Any]:
     cost = architecture.provenance.get("cost")
     if cost is None:
         return {}
-    good = isinstance(cost, dict) and cost.get("kind") in list(UNITS)
+    good = isinstance(cost, dict) and cost.get("kind") in list(COST_UNITS)
     numbers = [cost.get("value"), cost.get("target", 1)] if good else []
     frames = cost.get("frames", 1) if good else 0
     if not good or not all(map(_is_cost, numbers)) or type(frames) is not int:
         raise ConfigError(
-            f"provenance: cost is {shown(cost)}; accepted is a mapping with a kind "
-            f"({', '.join(UNITS)}) and a value"
+            f"provenance: cost is {quote(cost)}; accepted is a mapping with a kind "
+            f"({', '.join(COST_UNITS)}) and a value"
         )
     return cost
 
 
 def _is_cost(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < LARGEST_COST
+    return type(value) in (int, float) and 0 <= value < MAX_COST
 
 
 def target_of_search(architecture: Architecture) -> Optional[Budget]:
@@ -128,7 +128,7 @@ def costs_of(
     if input_size is not None:
         if type(input_size) is not int:
             raise ConfigError(
-                f"provenance: input_size is {shown(input_size)}; accepted is an integer"
+                f"provenance: input_size is {quote(input_size)}; accepted is an integer"
             )
         count = parameter_table(architecture.space, input_size).fixed
         costs.append(Cost("params", count, f"with input_size {input_size}"))
@@ -171,7 +171,7 @@ def excesses(costs: Sequence[Cost], budgets: Sequence[Budget]) -> list[str]:
         cost = known.get(budget.kind)
         if cost is None:
             raise ConfigError(
-                f"the {UNITS[budget.kind]} of this architecture are not known, but "
+                f"the {COST_UNITS[budget.kind]} of this architecture are unknown, but "
                 f"{budget.name} is about them; give input_size, and frames for macs or "
                 "latency_table for latency"
             )

@@ -12,7 +12,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from espnet_stnas.cost.table import CostTable
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.network.network import NetworkLayer, check_size
-from espnet_stnas.notation.family import LARGEST
+from espnet_stnas.notation.family import MAX_SIZE
 from espnet_stnas.notation.shapes import LayerShape
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import OpSpec
@@ -151,9 +151,9 @@ def layer_lengths(space: SearchSpace, frames: int) -> tuple[int, ...]:
     Raises:
         ConfigError: If it is out of range, or so short that nothing reaches a layer.
     """
-    if type(frames) is not int or not 1 <= frames <= LARGEST:
+    if type(frames) is not int or not 1 <= frames <= MAX_SIZE:
         raise ConfigError(
-            f"frames is {frames!r}; accepted is an integer from 1 to {LARGEST}"
+            f"frames is {frames!r}; accepted is an integer from 1 to {MAX_SIZE}"
         )
     found: dict[int, int] = {}
     _follow(space.nodes, space.layers, frames, found)

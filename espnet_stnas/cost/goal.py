@@ -12,16 +12,16 @@ import torch
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.latency import LatencyTable
 from espnet_stnas.cost.table import (
-    LARGEST_COST,
-    UNITS,
+    COST_UNITS,
+    MAX_COST,
     CostTable,
-    everywhere,
+    same_operation,
     with_unit,
 )
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators.base import probabilities
-from espnet_stnas.messages import format_keys, shown
-from espnet_stnas.notation.family import LARGEST
+from espnet_stnas.messages import format_keys, quote
+from espnet_stnas.notation.family import MAX_SIZE
 from espnet_stnas.notation.space import SearchSpace
 
 FRAMES = 1000
@@ -60,19 +60,20 @@ class CostOptions:
         """
         if not isinstance(conf, Mapping):
             raise ConfigError(
-                f"cost_conf is {shown(conf)}; accepted is a mapping of kind, weight "
+                f"cost_conf is {quote(conf)}; accepted is a mapping of kind, weight "
                 "and others"
             )
         kind = conf.get("kind")
-        if not isinstance(kind, str) or kind not in UNITS:
+        if not isinstance(kind, str) or kind not in COST_UNITS:
             raise ConfigError(
-                f"cost_conf: kind is {shown(kind)}; accepted are: {', '.join(UNITS)}"
+                f"cost_conf: kind is {quote(kind)}; accepted are: "
+                f"{', '.join(COST_UNITS)}"
             )
         accepted = ("kind", "weight", "target", *_OWN_KEYS[kind])
         unknown = [key for key in conf if key not in accepted]
         if unknown:
             raise ConfigError(
-                f"cost_conf: unknown key {shown(unknown[0])} (found "
+                f"cost_conf: unknown key {quote(unknown[0])} (found "
                 f"{format_keys(conf)}); with kind '{kind}', accepted are: "
                 f"{', '.join(accepted)}"
             )
@@ -83,20 +84,20 @@ class CostOptions:
 
     def _check(self) -> None:
         weight = self.weight
-        if type(weight) not in (int, float) or not 0 <= weight <= LARGEST:
-            given = "missing" if weight is None else shown(weight)
+        if type(weight) not in (int, float) or not 0 <= weight <= MAX_SIZE:
+            given = "missing" if weight is None else quote(weight)
             raise ConfigError(
                 f"cost_conf: weight is {given}; accepted is a number from 0 to "
-                f"{LARGEST} (0: the cost is reported, and steers nothing)"
+                f"{MAX_SIZE} (0: the cost is reported, and steers nothing)"
             )
-        if type(self.frames) is not int or not 1 <= self.frames <= LARGEST:
+        if type(self.frames) is not int or not 1 <= self.frames <= MAX_SIZE:
             raise ConfigError(
-                f"cost_conf: frames is {shown(self.frames)}; accepted is an integer "
-                f"from 1 to {LARGEST}"
+                f"cost_conf: frames is {quote(self.frames)}; accepted is an integer "
+                f"from 1 to {MAX_SIZE}"
             )
         if self.kind == "latency" and not isinstance(self.table, str):
             raise ConfigError(
-                f"cost_conf: table is {shown(self.table)}; kind 'latency' needs the "
+                f"cost_conf: table is {quote(self.table)}; kind 'latency' needs the "
                 "file that python3 -m espnet_stnas.bin.measure_latency wrote"
             )
         if self.target is not None:
@@ -124,7 +125,7 @@ class Target:
         """
         if self.of is None:
             return self.value
-        whole = table.of(everywhere(space, self.of)) if self.of else table.maximum
+        whole = table.of(same_operation(space, self.of)) if self.of else table.maximum
         return self.value * whole
 
 
@@ -135,16 +136,16 @@ def parse_target(value: Any, where: str = "cost_conf: target") -> Target:
         ConfigError: If it is none of these, or not above 0.
     """
     target = None
-    if type(value) in (int, float) and 0 < value < LARGEST_COST:
+    if type(value) in (int, float) and 0 < value < MAX_COST:
         target = Target(float(value))
     elif isinstance(value, str):
         if cost := re.fullmatch(rf"{_NUMBER} ?([kMG]?)", value):
             target = Target(float(cost[1]) * _FACTORS[cost[2]])
         elif share := re.fullmatch(rf"{_NUMBER} ?%(?: of (\S+))?", value):
             target = Target(float(share[1]) / 100, share[2] or "")
-    if target is None or not 0 < target.value < LARGEST_COST:
+    if target is None or not 0 < target.value < MAX_COST:
         raise ConfigError(
-            f"{where} is {shown(value)}; accepted is a number above 0, also with k, M "
+            f"{where} is {quote(value)}; accepted is a number above 0, also with k, M "
             "or G ('8M'), a share of the most expensive architecture ('60%'), or of "
             "the one with one candidate in every choice ('60% of tdnn-C2D2')"
         )
@@ -176,7 +177,7 @@ class CostTerm:
         Args:
             pi: The probabilities of all choices, in order: (K_1,), (K_2,), ...
         """
-        expected = self.table.expected(pi)
+        expected = self.table.expected_cost(pi)
         if self.target is None:
             # A network without any cost has nothing to save.
             return self.weight * expected / max(self.table.maximum, 1e-9)

@@ -19,7 +19,7 @@ from espnet_stnas.cost.counts import layer_lengths
 from espnet_stnas.cost.table import CostTable
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 from espnet_stnas.network.network import NetworkLayer, check_size
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.topology import Layer
@@ -83,7 +83,7 @@ class LatencyTable:
         for key, kind in kinds.items():
             if type(data.get(key)) is not kind:
                 raise ConfigError(
-                    f"latency table {path}: {key} is {shown(data.get(key))}, and "
+                    f"latency table {path}: {key} is {quote(data.get(key))}, and "
                     f"should be of type {kind.__name__}; {_REMEDY}"
                 )
         if data["format"] != FORMAT:
@@ -94,7 +94,7 @@ class LatencyTable:
         for number, layer in enumerate(data["layers"], start=1):
             if not isinstance(layer, dict) or not all(map(_is_time, layer.values())):
                 raise ConfigError(
-                    f"latency table {path}: layer {number} is {shown(layer)}; accepted "
+                    f"latency table {path}: layer {number} is {quote(layer)}; accepted "
                     f"is a mapping from candidates to microseconds: {_REMEDY}"
                 )
         fields = {key: data[key] for key in kinds if key not in ("format", "layers")}
@@ -113,7 +113,7 @@ class LatencyTable:
         """
         if self.space != space.digest:
             raise ConfigError(
-                f"latency table {name} is of another search space ({shown(self.space)},"
+                f"latency table {name} is of another search space ({quote(self.space)},"
                 f" and this one is '{space.digest}'); {_REMEDY}"
             )
         if self.input_size != input_size:
@@ -224,7 +224,7 @@ class _Task:
 
 def _check(device: str, threads: int, repeat: int) -> None:
     if device not in ("cpu", "cuda"):
-        raise ConfigError(f"device is {shown(device)}; accepted are: cpu, cuda")
+        raise ConfigError(f"device is {quote(device)}; accepted are: cpu, cuda")
     if device == "cuda" and not torch.cuda.is_available():
         raise ConfigError("device is 'cuda', but torch finds no CUDA device here")
     for name, value in (("threads", threads), ("repeat", repeat)):

@@ -11,10 +11,10 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.space import SearchSpace
 
 # No cost or target is larger; what is, is a slip of the pen.
-LARGEST_COST = 1e18
+MAX_COST = 1e18
 
 # Kinds of cost and their units.
-UNITS = {
+COST_UNITS = {
     "params": "parameters",
     "macs": "multiply-accumulates",
     "latency": "microseconds",
@@ -62,7 +62,7 @@ class CostTable:
         chosen = zip(self.choices, indices, strict=True)
         return self.fixed + sum(costs[k] for costs, k in chosen)
 
-    def expected(self, pi: Sequence[torch.Tensor]) -> torch.Tensor:
+    def expected_cost(self, pi: Sequence[torch.Tensor]) -> torch.Tensor:
         """The expected cost (), fixed + sum_l sum_k pi_lk c_lk, in float64.
 
         Args:
@@ -93,10 +93,10 @@ class CostTable:
 def with_unit(kind: str, cost: float) -> str:
     """A cost in words, such as ``8,000,000 parameters``."""
     digits = 1 if kind == "latency" else 0
-    return f"{cost:,.{digits}f} {UNITS[kind]}"
+    return f"{cost:,.{digits}f} {COST_UNITS[kind]}"
 
 
-def everywhere(space: SearchSpace, op: str) -> tuple[int, ...]:
+def same_operation(space: SearchSpace, op: str) -> tuple[int, ...]:
     """The indices of the architecture that has one operation in every choice.
 
     Args:
@@ -107,7 +107,7 @@ def everywhere(space: SearchSpace, op: str) -> tuple[int, ...]:
         ConfigError: If it is no candidate of one of the choices.
     """
     indices = []
-    for number, choice in zip(space.choice_layers, space.choices, strict=True):
+    for number, choice in zip(space.first_layers, space.choices, strict=True):
         names = [str(candidate) for candidate in choice.candidates]
         if op not in names:
             raise ConfigError(

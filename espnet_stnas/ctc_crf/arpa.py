@@ -15,7 +15,7 @@ from typing import NamedTuple, TextIO
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, read_bytes, write_bytes
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 
 BEGIN, END = "<s>", "</s>"
 # What stands for log10(0) in ARPA files.
@@ -93,10 +93,10 @@ def _parse(lines: TextIO, name: str) -> dict[Ngram, Entry]:
         header = re.fullmatch(r"\\(?:(\d+)-grams:|end\\)\s*", line)
         if header is None:
             if n == 0:
-                raise ConfigError(f"{where}: {shown(line)}; accepted is '\\1-grams:'")
+                raise ConfigError(f"{where}: {quote(line)}; accepted is '\\1-grams:'")
             ngram, entry = _parse_line(line, n, where)
             if ngram in ngrams:
-                raise ConfigError(f"{where}: {shown(' '.join(ngram))} is there twice")
+                raise ConfigError(f"{where}: {quote(' '.join(ngram))} is there twice")
             ngrams[ngram] = entry
             found += 1
             continue
@@ -109,7 +109,7 @@ def _parse(lines: TextIO, name: str) -> dict[Ngram, Entry]:
             ended = n == len(counts)
             break
         if int(header[1]) != n + 1 or n == len(counts):
-            raise ConfigError(f"{where}: {shown(line)} is out of place")
+            raise ConfigError(f"{where}: {quote(line)} is out of place")
         n, found = n + 1, 0
     if not ended:
         raise ConfigError(
@@ -133,7 +133,7 @@ def _read_counts(reader: Iterator[tuple[int, str]], name: str) -> list[int]:
                 continue
             break
         if int(match[1]) != len(counts) + 1:
-            raise ConfigError(f"label LM {name}: {shown(line)} is out of place")
+            raise ConfigError(f"label LM {name}: {quote(line)} is out of place")
         counts.append(int(match[2]))
     if not counts:
         raise ConfigError(
@@ -154,7 +154,7 @@ def _parse_line(line: str, n: int, where: str) -> tuple[Ngram, Entry]:
             raise ValueError
     except ValueError:
         raise ConfigError(
-            f"{where}: {shown(line)}; accepted are a log10 probability, {n} label(s) "
+            f"{where}: {quote(line)}; accepted are a log10 probability, {n} label(s) "
             "and perhaps a log10 back-off weight"
         ) from None
     prob = _from_log10(min(log_prob, 0.0))

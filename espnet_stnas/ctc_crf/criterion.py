@@ -13,9 +13,9 @@ import torch
 from espnet_stnas.ctc_crf.arpa import is_inlined, parse_inlined, read_arpa
 from espnet_stnas.ctc_crf.graph import build_graph
 from espnet_stnas.ctc_crf.lm import LabelLM
-from espnet_stnas.ctc_crf.loss import CTCCRFLoss, Scores
+from espnet_stnas.ctc_crf.loss import CTCCRFLoss, LossTerms
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 
 
 class Criterion:
@@ -36,14 +36,14 @@ class Criterion:
     def __init__(self, crf_lm: Any, ctc_weight: Any, token_list: Sequence[str]) -> None:
         if not isinstance(crf_lm, str) or not crf_lm:
             raise ConfigError(
-                f"model_conf: crf_lm is {shown(crf_lm)}; accepted is a label LM: an "
+                f"model_conf: crf_lm is {quote(crf_lm)}; accepted is a label LM: an "
                 "ARPA file, as python3 -m espnet_stnas.bin.label_lm makes it, or "
                 "what its --train_output puts into a YAML"
             )
         number = type(ctc_weight) in (int, float) and math.isfinite(ctc_weight)
         if not number or ctc_weight < 0:
             raise ConfigError(
-                f"model_conf: ctc_crf_lambda is {shown(ctc_weight)}; accepted is a "
+                f"model_conf: ctc_crf_lambda is {quote(ctc_weight)}; accepted is a "
                 "number of 0 or more"
             )
         self.ctc_weight = float(ctc_weight)
@@ -81,7 +81,7 @@ class Criterion:
         *,
         utterances: Optional[Sequence[str]] = None,
         training: bool = True,
-    ) -> Scores:
+    ) -> LossTerms:
         """Score a batch, see :class:`~espnet_stnas.ctc_crf.loss.CTCCRFLoss`.
 
         Args:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, read_bytes
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 
 Pronunciation = tuple[str, ...]
 
@@ -69,12 +69,12 @@ class Lexicon:
                 for unit in pronunciation:
                     if unit not in units:
                         place = self.places.get((word, pronunciation), self.name)
-                        strange.setdefault(unit, f"{place}: word {shown(word)}")
+                        strange.setdefault(unit, f"{place}: word {quote(word)}")
         if strange:
             unit, place = next(iter(strange.items()))
             more = f" ({len(strange)} such units)" if len(strange) > 1 else ""
             raise ConfigError(
-                f"lexicon {place} has the unit {shown(unit)}, which is not among the "
+                f"lexicon {place} has the unit {quote(unit)}, which is not among the "
                 f"units of {owner}{more}; accepted is a lexicon in the units of the "
                 "training (see --strip_stress)"
             )
@@ -120,19 +120,19 @@ def _add(lexicon: Lexicon, line: str, place: str, strip_stress: bool) -> None:
         units = units[: units.index("#")]
     if not units:
         raise ConfigError(
-            f"lexicon {place}: word {shown(word)} has no units; accepted are a word "
+            f"lexicon {place}: word {quote(word)} has no units; accepted are a word "
             "and its units"
         )
     if _PROBABILITY.fullmatch(units[0]):
         raise ConfigError(
-            f"lexicon {place}: word {shown(word)} has the unit {shown(units[0])}, "
+            f"lexicon {place}: word {quote(word)} has the unit {quote(units[0])}, "
             "which looks like a probability; accepted are lexicons without them "
             "(lexicon.txt rather than Kaldi's lexiconp.txt)"
         )
     for unit in units:
         if not is_unit(unit):
             raise ConfigError(
-                f"lexicon {place}: word {shown(word)} has the unit {shown(unit)}; "
+                f"lexicon {place}: word {quote(word)} has the unit {quote(unit)}; "
                 f"accepted are names without spaces but {' and '.join(_NO_UNITS)}"
             )
     if strip_stress:

@@ -15,7 +15,7 @@ from typing import Optional
 
 from espnet_stnas.ctc_crf.arpa import BEGIN, END, Entry, Ngram
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 
 START: Ngram = (BEGIN,)
 # With one of these names, ESPnet's token lists have tokens that are never labels.
@@ -60,13 +60,13 @@ class LabelLM:
             for label in ngram:
                 if label not in labels and label not in spare:
                     raise ConfigError(
-                        f"label LM {self._name} has the label {shown(label)}, which is "
+                        f"label LM {self._name} has the label {quote(label)}, which is "
                         "not in the token list; accepted is a model that was estimated "
                         "with this token list"
                     )
             if len(ngram) > 2 and ngram[:-1] not in self.ngrams:
                 raise ConfigError(
-                    f"label LM {self._name} has the n-gram {shown(' '.join(ngram))}, "
+                    f"label LM {self._name} has the n-gram {quote(' '.join(ngram))}, "
                     "but not the one without its last label; the file is damaged"
                 )
         if not any((w,) in self.ngrams for w in labels):
@@ -129,11 +129,11 @@ class LabelLM:
             log_prob, following = self._step(state, label)
             if log_prob == -math.inf:
                 if label != END and label not in self.labels:
-                    return f"label {shown(label)} at place {place} is not in the LM"
-                what = "the end" if label == END else f"label {shown(label)}"
+                    return f"label {quote(label)} at place {place} is not in the LM"
+                what = "the end" if label == END else f"label {quote(label)}"
                 return (
                     f"{what} at place {place} has probability 0 after "
-                    f"{shown(' '.join(state))}"
+                    f"{quote(' '.join(state))}"
                 )
             state = following
         return None

@@ -19,7 +19,7 @@ from espnet_stnas.ctc_crf.denominator import Denominator
 from espnet_stnas.ctc_crf.graph import DenominatorGraph
 
 
-class Scores(NamedTuple):
+class LossTerms(NamedTuple):
     """What the loss of each utterance is made of; all (B,), natural logarithms.
 
     Args:
@@ -70,7 +70,7 @@ class CTCCRFLoss:
         targets: torch.Tensor,
         labels: torch.Tensor,
         lm_scores: torch.Tensor,
-    ) -> Scores:
+    ) -> LossTerms:
         """Compute the loss of a batch.
 
         Args:
@@ -95,7 +95,7 @@ class CTCCRFLoss:
         # In double precision, since it is a small difference of large numbers.
         loss = (1.0 + self.ctc_weight) * ctc.double() - lm_scores + log_z
         zero = loss.new_zeros(())
-        return Scores(
+        return LossTerms(
             torch.where(valid, loss, zero),
             torch.where(valid, ctc, ctc.new_zeros(())),
             lm_scores,

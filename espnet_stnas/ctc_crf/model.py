@@ -11,9 +11,9 @@ from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.torch_utils.device_funcs import force_gatherable
 
 from espnet_stnas.ctc_crf.criterion import Criterion
-from espnet_stnas.ctc_crf.loss import Scores
+from espnet_stnas.ctc_crf.loss import LossTerms
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 
 
 class CTCCRF(CTC):
@@ -31,7 +31,7 @@ class CTCCRF(CTC):
         self.criterion = criterion
         self.utterances: Optional[Sequence[str]] = None
         # Of the first loss that is computed after this is None.
-        self.scores: Optional[Scores] = None
+        self.scores: Optional[LossTerms] = None
 
     def forward(
         self,
@@ -80,7 +80,7 @@ class CTCCRF(CTC):
             training=self.training,
         )
         if self.scores is None:
-            self.scores = Scores(*(values.detach() for values in scores))
+            self.scores = LossTerms(*(values.detach() for values in scores))
         loss = scores.loss / th_pred.size(1)
         return loss.sum() if self.reduce else loss
 
@@ -126,7 +126,7 @@ class ESPnetCTCCRFModel(ESPnetASRModel):
             )
         if ctc.ctc_type != "builtin":
             raise ConfigError(
-                f"ctc_conf: ctc_type is {shown(ctc.ctc_type)}; model 'ctc_crf' "
+                f"ctc_conf: ctc_type is {quote(ctc.ctc_type)}; model 'ctc_crf' "
                 "accepts only 'builtin'"
             )
         if self.aux_ctc is not None:
@@ -169,11 +169,11 @@ class ESPnetCTCCRFModel(ESPnetASRModel):
         return loss, stats, weight
 
 
-def report(scores: Scores, ctc_weight: float) -> dict[str, torch.Tensor | float]:
+def report(terms: LossTerms, ctc_weight: float) -> dict[str, torch.Tensor | float]:
     """Values to report of a batch: natural logarithms, means over utterances.
 
     Args:
-        scores: The parts of the loss.
+        terms: The parts of the loss.
         ctc_weight: lambda.
 
     Returns:
@@ -182,17 +182,17 @@ def report(scores: Scores, ctc_weight: float) -> dict[str, torch.Tensor | float]
         (log p_LM); ``crf_skipped``, the part of utterances that do not, since their
         loss would be infinite; and ``crf_lambda``.
     """
-    valid = scores.valid
+    valid = terms.valid
 
     def mean(values: torch.Tensor) -> torch.Tensor:
         counted = torch.where(valid, values.double(), 0.0)
         return counted.sum() / valid.sum().clamp(min=1)
 
     return {
-        "loss_ctc": scores.ctc.mean(),
-        "crf_numerator": mean(scores.numerator),
-        "crf_denominator": mean(scores.denominator),
-        "crf_lm": mean(scores.lm),
+        "loss_ctc": terms.ctc.mean(),
+        "crf_numerator": mean(terms.numerator),
+        "crf_denominator": mean(terms.denominator),
+        "crf_lm": mean(terms.lm),
         "crf_skipped": 1.0 - valid.double().mean(),
         "crf_lambda": ctc_weight,
     }

@@ -47,16 +47,16 @@ class Gate:
             gradient. Those of a path sum to one whatever the logits are.
         scored: Further candidates that get a gradient dLoss/dc_k = <dLoss/dy, o_k(x)>
             without being part of the output.
-        weights: If ``scored`` was drawn from all other candidates: the inverse of the
-            chance of each to be drawn. The gradients of all candidates are then
-            estimated from theirs without bias.
+        inverse_chances: If ``scored`` was drawn from all other candidates, the inverse
+            of the chance of each to be drawn. The gradients of all candidates are
+            then estimated from theirs without bias.
         scoring: How they get it.
     """
 
     active: tuple[int, ...]
     coefficients: Optional[torch.Tensor] = None
     scored: tuple[int, ...] = ()
-    weights: Optional[tuple[float, ...]] = None
+    inverse_chances: Optional[tuple[float, ...]] = None
     scoring: Scoring = Scoring()
 
     @property

@@ -137,7 +137,7 @@ class SampledPath(Estimator):
             active=(path,),
             coefficients=coefficients,
             scored=scored,
-            weights=weights,
+            inverse_chances=weights,
             scoring=seeded(self.scoring, generator),
         )
 

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from typing import Any
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.notation.family import LARGEST, OpFamily, Option, Options, OptionValue
+from espnet_stnas.notation.family import (
+    OpFamily,
+    Option,
+    Options,
+    OptionValue,
+)
 from espnet_stnas.notation.plugins import refuse_other
 
 
@@ -54,8 +60,8 @@ def _conv2d_reach(options: Options) -> tuple[int, int]:
 
 
 # Where every output frame depends on the whole utterance, or on all of its past.
-_EVERYTHING = (LARGEST, LARGEST)
-_PAST = (LARGEST, 0)
+_EVERYTHING = (math.inf, math.inf)
+_PAST = (math.inf, 0)
 
 _CONTEXT = Option("context", "C", 1, minimum=0, always_shown=True)
 _STRIDE = Option("stride", "S", 1)

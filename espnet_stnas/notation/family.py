@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from typing import Any, Callable, Literal, Union
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 
 OptionValue = Union[int, str, None]
 Options = dict[str, OptionValue]
 
-# No integer option, width or reach is larger; what is, is a slip of the pen.
-LARGEST = 100_000
+# No integer option, width or finite reach is larger; what is, is a slip of the pen.
+MAX_SIZE = 100_000
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ class Option:
         if self.choices:
             return "one of " + ", ".join(str(c) for c in self.choices)
         kind = f"an {self.parity} integer" if self.parity else "an integer"
-        return f"{kind} from {self.minimum} to {LARGEST}"
+        return f"{kind} from {self.minimum} to {MAX_SIZE}"
 
     def check(self, value: Any, where: str) -> OptionValue:
         """Return ``value`` if it is accepted.
@@ -57,12 +57,12 @@ class Option:
             # 1.0 and True equal 1, but are not it.
             good = any(type(value) is type(c) and value == c for c in self.choices)
         else:
-            good = type(value) is int and self.minimum <= value <= LARGEST
+            good = type(value) is int and self.minimum <= value <= MAX_SIZE
             if good and self.parity:
                 good = value % 2 == (self.parity == "odd")
         if not good:
             raise ConfigError(
-                f"{where}: option '{self.name}' is {shown(value)}; "
+                f"{where}: option '{self.name}' is {quote(value)}; "
                 f"accepted is {self.accepts}"
             )
         return value
@@ -79,7 +79,7 @@ class OpFamily:
         output_width: ``(options, input width, network width) -> output width``.
         output_length: ``(options, input length) -> output length``, in frames.
         stride: ``options -> input frames per output frame``.
-        reach: ``options -> input frames seen to the left and right``; ``LARGEST``
+        reach: ``options -> input frames seen to the left and right``; infinite
             where an output frame sees all of them.
     """
 
@@ -89,7 +89,7 @@ class OpFamily:
     output_width: Callable[[Options, int, int], int] = lambda o, i, w: i
     output_length: Callable[[Options, Any], Any] = lambda o, n: n
     stride: Callable[[Options], int] = lambda o: 1
-    reach: Callable[[Options], tuple[int, int]] = lambda o: (0, 0)
+    reach: Callable[[Options], tuple[float, float]] = lambda o: (0, 0)
 
     def option_names(self) -> str:
         """The long and short names of all options, for error messages."""

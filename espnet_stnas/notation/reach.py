@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Callable
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.notation.family import LARGEST
+from espnet_stnas.notation.family import MAX_SIZE
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import ChainSpec, OpSpec
 from espnet_stnas.notation.topology import Bidirectional, Layer, Node, Residual
@@ -154,7 +154,7 @@ def _mirrored(view: View, length: Lengths) -> View:
     output frame of the branch over L frames is over the frame L - 1 - (L' - 1) * stride
     of the utterance.
     """
-    shortest = next(n for n in range(1, LARGEST) if length(n) > 0)
+    shortest = next(n for n in range(1, MAX_SIZE) if length(n) > 0)
     shifts = [
         n - 1 - (length(n) - 1) * view.stride
         for n in range(shortest, shortest + view.stride)
@@ -175,5 +175,4 @@ def _view_of_operation(op: OpSpec) -> View:
         for part in op.parts:
             view = view.then(_view_of_operation(part))
         return view
-    left, right = (math.inf if n >= LARGEST else n for n in op.reach)
-    return View(left, right, op.stride)
+    return View(*op.reach, op.stride)

@@ -13,7 +13,7 @@ from typing import Any, Union
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
-from espnet_stnas.messages import format_keys, shown
+from espnet_stnas.messages import format_keys, quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import OpSpec, parse_op
 
@@ -64,13 +64,13 @@ class _Importer:
             raise ConfigError(f"{self.where} cannot be read: {error}") from None
         if not isinstance(data, dict) or not isinstance(data.get("net_configs"), dict):
             raise ConfigError(
-                f"{self.where} holds {shown(data)}; accepted is an object with the "
+                f"{self.where} holds {quote(data)}; accepted is an object with the "
                 "keys 'candidate', 'net' and 'net_configs'"
             )
         self.net = data.get("net")
         if not isinstance(self.net, str) or self.net not in NETS:
             raise ConfigError(
-                f"{self.where}: net is {shown(self.net)}; accepted are: "
+                f"{self.where}: net is {quote(self.net)}; accepted are: "
                 f"{', '.join(NETS)}"
             )
         self.candidate = data.get("candidate")
@@ -103,7 +103,7 @@ class _Importer:
         count = self._get("block_list")
         if not (isinstance(count, list) and len(count) == 1 and _is_size(count[0])):
             raise ConfigError(
-                f"{self.where}: block_list is {shown(count)}; accepted is a list "
+                f"{self.where}: block_list is {quote(count)}; accepted is a list "
                 "of one number of blocks"
             )
         odims = self._get("odims")
@@ -111,7 +111,7 @@ class _Importer:
         idim = self._get("idim")
         if not given or not all(map(_is_size, (idim, *given))):
             raise ConfigError(
-                f"{self.where}: idim is {shown(idim)} and odims {shown(odims)}; "
+                f"{self.where}: idim is {quote(idim)} and odims {quote(odims)}; "
                 "accepted are positive integers, for odims also a list of them"
             )
         blocks = count[0]
@@ -137,7 +137,7 @@ class _Importer:
                 table[block][node] = self._names(value, key)
             except (ValueError, IndexError):
                 raise ConfigError(
-                    f"{self.where}: candidate has the key {shown(key)}; accepted are "
+                    f"{self.where}: candidate has the key {quote(key)}; accepted are "
                     f"'base' and 'BLOCK-NODE', with BLOCK below {blocks} and NODE "
                     f"below {nodes}"
                 ) from None
@@ -148,7 +148,7 @@ class _Importer:
             isinstance(value, list) and value and all(isinstance(v, str) for v in value)
         ):
             raise ConfigError(
-                f"{self.where}: the candidates '{key}' are {shown(value)}; accepted is "
+                f"{self.where}: the candidates '{key}' are {quote(value)}; accepted is "
                 "a list of names of operations"
             )
         return value
@@ -203,17 +203,17 @@ class _Importer:
         dropouts = self._number("dropout", 0.0), self._number("dropout_sub", 0.0)
         if dropouts[0] != dropouts[1]:
             raise ConfigError(
-                f"{self.where}: dropout is {shown(dropouts[0])} and dropout_sub "
-                f"{shown(dropouts[1])}; accepted is the same for both"
+                f"{self.where}: dropout is {quote(dropouts[0])} and dropout_sub "
+                f"{quote(dropouts[1])}; accepted is the same for both"
             )
         if type(position) is not int or not 0 <= position <= len(layers):
             raise ConfigError(
-                f"{self.where}: pos_subsample is {shown(position)}; accepted is an "
+                f"{self.where}: pos_subsample is {quote(position)}; accepted is an "
                 f"integer from 0 to {len(layers)}"
             )
         if not _is_size(width):
             raise ConfigError(
-                f"{self.where}: odim_sub is {shown(width)}; accepted is a positive "
+                f"{self.where}: odim_sub is {quote(width)}; accepted is a positive "
                 "integer"
             )
         layers.insert(position, self._sized(parse_op(_SUBSAMPLING, self.where), width))

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.notation.family import LARGEST
+from espnet_stnas.notation.family import MAX_SIZE
 from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.notation.topology import Bidirectional, Layer, Node, Residual
 
@@ -164,10 +164,10 @@ def _layer_shape(
                 f"{first.output_length(differing)}; all candidates of a choice must "
                 "give the same length (use a stride in a fixed layer)"
             )
-    if widths[first] > LARGEST:
+    if widths[first] > MAX_SIZE:
         raise ConfigError(
             f"{where}: '{first}' turns width {input_width} into {widths[first]}; "
-            f"accepted are at most {LARGEST}"
+            f"accepted are at most {MAX_SIZE}"
         )
     keeps_length = all(first.output_length(n) == n for n in _PROBE_LENGTHS)
     skip = residual and keeps_length and widths[first] == input_width

@@ -16,8 +16,8 @@ from functools import cached_property
 from typing import Any, Optional
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.messages import format_keys, shown
-from espnet_stnas.notation.family import LARGEST
+from espnet_stnas.messages import format_keys, quote
+from espnet_stnas.notation.family import MAX_SIZE
 from espnet_stnas.notation.shapes import LayerShape, layer_shapes
 from espnet_stnas.notation.topology import Layer, Node, nodes_to_conf, parse_nodes
 
@@ -55,13 +55,13 @@ class SearchSpace:
         """
         if not isinstance(conf, Mapping):
             raise ConfigError(
-                f"encoder_conf is {shown(conf)}; accepted is a mapping of "
+                f"encoder_conf is {quote(conf)}; accepted is a mapping of "
                 f"{', '.join(_KEYS)}"
             )
         unknown = [key for key in conf if key not in _KEYS]
         if unknown:
             raise ConfigError(
-                f"encoder_conf: unknown key {shown(unknown[0])}; "
+                f"encoder_conf: unknown key {quote(unknown[0])}; "
                 f"accepted are: {', '.join(_KEYS)}"
             )
         if conf.get("layers") is None:
@@ -82,20 +82,20 @@ class SearchSpace:
         return space
 
     def _check_settings(self) -> None:
-        if type(self.width) is not int or not 1 <= self.width <= LARGEST:
+        if type(self.width) is not int or not 1 <= self.width <= MAX_SIZE:
             raise ConfigError(
-                f"encoder_conf: width is {shown(self.width)}; "
-                f"accepted is an integer from 1 to {LARGEST}"
+                f"encoder_conf: width is {quote(self.width)}; "
+                f"accepted is an integer from 1 to {MAX_SIZE}"
             )
         rate = self.dropout_rate
         if type(rate) not in (int, float) or not 0 <= rate < 1:
             raise ConfigError(
-                f"encoder_conf: dropout_rate is {shown(rate)}; "
+                f"encoder_conf: dropout_rate is {quote(rate)}; "
                 "accepted is a number from 0 up to, but not including, 1"
             )
         if type(self.residual) is not bool:
             raise ConfigError(
-                f"encoder_conf: residual is {shown(self.residual)}; "
+                f"encoder_conf: residual is {quote(self.residual)}; "
                 "accepted is true or false"
             )
 
@@ -132,7 +132,7 @@ class SearchSpace:
         return tuple(numbers)
 
     @cached_property
-    def choice_layers(self) -> tuple[int, ...]:
+    def first_layers(self) -> tuple[int, ...]:
         """For each choice, the index of its first layer."""
         numbers = self.choice_numbers
         count = 1 + max((n for n in numbers if n is not None), default=-1)
@@ -141,7 +141,7 @@ class SearchSpace:
     @cached_property
     def choices(self) -> tuple[Layer, ...]:
         """What the search decides: layers, one for each shared choice."""
-        return tuple(self.layers[index] for index in self.choice_layers)
+        return tuple(self.layers[index] for index in self.first_layers)
 
     @property
     def is_architecture(self) -> bool:
@@ -229,10 +229,10 @@ class SearchSpace:
             ConfigError: If the candidates of a choice, or the branches of a block, do
                 not fit together.
         """
-        if type(input_size) is not int or not 1 <= input_size <= LARGEST:
+        if type(input_size) is not int or not 1 <= input_size <= MAX_SIZE:
             raise ConfigError(
-                f"input_size is {shown(input_size)}; accepted is an integer from 1 to "
-                f"{LARGEST}"
+                f"input_size is {quote(input_size)}; accepted is an integer from 1 to "
+                f"{MAX_SIZE}"
             )
         return layer_shapes(
             self.nodes, self.layers, input_size, self.width, self.residual

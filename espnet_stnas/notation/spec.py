@@ -16,14 +16,13 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 from espnet_stnas.notation.families import FAMILIES
-from espnet_stnas.notation.family import LARGEST, OpFamily, Options, OptionValue
+from espnet_stnas.notation.family import MAX_SIZE, OpFamily, Options, OptionValue
 from espnet_stnas.notation.plugins import load_plugins
 
 __all__ = [
     "FAMILIES",
-    "LARGEST",
     "ChainSpec",
     "ConfigError",
     "OpSpec",
@@ -81,7 +80,7 @@ class OpSpec:
         return self.family.stride(self.options)
 
     @property
-    def reach(self) -> tuple[int, int]:
+    def reach(self) -> tuple[float, float]:
         """Input frames seen to the left and to the right of a frame."""
         return self.family.reach(self.options)
 
@@ -127,13 +126,13 @@ class ChainSpec(OpSpec):
         return math.prod(part.stride for part in self.parts)
 
     @property
-    def reach(self) -> tuple[int, int]:
+    def reach(self) -> tuple[float, float]:
         """Input frames seen to the left and to the right of a frame."""
-        left, right, step = 0, 0, 1
+        left, right, step = 0.0, 0.0, 1
         for part in self.parts:
             left, right = left + step * part.reach[0], right + step * part.reach[1]
             step *= part.stride
-        return min(left, LARGEST), min(right, LARGEST)
+        return left, right
 
 
 _CHAIN = OpFamily("chain", "espnet_stnas.ops.chain:Chain")
@@ -158,7 +157,7 @@ def parse_op(value: Any, where: str) -> OpSpec:
     if isinstance(value, str):
         name, _, codes = value.partition("-")
         family = _family(name, where)
-        given = _parse_codes(codes, family, f"{where}: {shown(value)}")
+        given = _parse_codes(codes, family, f"{where}: {quote(value)}")
     elif isinstance(value, Mapping) and "op" in value:
         family = _family(value["op"], where)
         given = {k: v for k, v in value.items() if k != "op"}
@@ -166,20 +165,21 @@ def parse_op(value: Any, where: str) -> OpSpec:
         if unknown:
             raise ConfigError(
                 f"{where}: operation '{family.name}' has no option "
-                f"{shown(unknown[0])}; accepted are: {family.option_names()}"
+                f"{quote(unknown[0])}; accepted are: {family.option_names()}"
             )
     else:
         raise ConfigError(
-            f"{where}: {shown(value)} is not an operation; write a string such as "
+            f"{where}: {quote(value)} is not an operation; write a string such as "
             "'tdnn-C1D2' or a mapping with the key 'op'"
         )
     where = f"{where}: operation '{family.name}'"
     values = tuple(o.check(given.get(o.name, o.default), where) for o in family.options)
     spec = OpSpec(family.name, values)
-    if max(spec.reach) > LARGEST:
+    finite = [frames for frames in spec.reach if math.isfinite(frames)]
+    if max(finite, default=0) > MAX_SIZE:
         raise ConfigError(
-            f"{where} sees {max(spec.reach)} frames to a side; accepted are at most "
-            f"{LARGEST}"
+            f"{where} sees {max(finite)} frames to a side; accepted are at most "
+            f"{MAX_SIZE}"
         )
     return spec
 
@@ -187,7 +187,7 @@ def parse_op(value: Any, where: str) -> OpSpec:
 def _parse_chain(parts: Any, where: str) -> ChainSpec:
     if not isinstance(parts, (list, tuple)) or not 2 <= len(parts) <= _LONGEST_CHAIN:
         raise ConfigError(
-            f"{where}: the chain {shown(parts)} is not accepted; accepted are 2 to "
+            f"{where}: the chain {quote(parts)} is not accepted; accepted are 2 to "
             f"{_LONGEST_CHAIN} operations"
         )
     specs: list[OpSpec] = []
@@ -208,7 +208,7 @@ def _family(name: Any, where: str) -> OpFamily:
     near = difflib.get_close_matches(text, FAMILIES, n=1)
     hint = f" (did you mean '{near[0]}'?)" if near else ""
     raise ConfigError(
-        f"{where}: unknown operation {shown(name)}{hint}; "
+        f"{where}: unknown operation {quote(name)}{hint}; "
         f"accepted are: {', '.join(FAMILIES)}"
     )
 
@@ -222,7 +222,7 @@ def _parse_codes(codes: str, family: OpFamily, where: str) -> dict[str, OptionVa
         option = by_code.get(match[1]) if match else None
         if match is None or option is None or option.name in given:
             raise ConfigError(
-                f"{where}: cannot read {shown(rest)}; operation '{family.name}' takes "
+                f"{where}: cannot read {quote(rest)}; operation '{family.name}' takes "
                 f"each of these options once: {family.option_names()}"
             )
         # Longer numbers are out of range; Python does not even read the longest.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, Callable, Optional, Union
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.messages import format_keys, shown
+from espnet_stnas.messages import format_keys, quote
 from espnet_stnas.notation.spec import OpSpec, parse_op
 
 # More of either is a slip of the pen, or a YAML file that refers to itself.
@@ -133,7 +133,7 @@ class _Parser:
     def nodes(self, value: Any, where: str, depth: int) -> tuple[Node, ...]:
         if not isinstance(value, (list, tuple)) or len(value) == 0:
             raise ConfigError(
-                f"{where} is {shown(value)}; accepted is a list of at least one layer"
+                f"{where} is {quote(value)}; accepted is a list of at least one layer"
             )
         nodes: list[Node] = []
         for number, item in enumerate(value, start=1):
@@ -163,7 +163,7 @@ class _Parser:
         times = item["repeat"]
         if type(times) is not int or not 1 <= times <= MOST_LAYERS:
             raise ConfigError(
-                f"{where}: repeat is {shown(times)}; accepted is an integer from 1 to "
+                f"{where}: repeat is {quote(times)}; accepted is an integer from 1 to "
                 f"{MOST_LAYERS}"
             )
         nodes: list[Node] = []
@@ -214,19 +214,19 @@ class _Parser:
         if set(item) != {"choice", "candidates"} or not isinstance(group, str):
             raise ConfigError(
                 f"{where}: found the keys {format_keys(item)} and the choice "
-                f"{shown(group)}; a choice that several layers share has exactly the "
+                f"{quote(group)}; a choice that several layers share has exactly the "
                 "keys 'choice', a name, and 'candidates', a list of operations"
             )
         candidates = item["candidates"]
         if not isinstance(candidates, (list, tuple)) or len(candidates) < 2:
             raise ConfigError(
-                f"{where}: the candidates of choice {shown(group)} are "
-                f"{shown(candidates)}; accepted is a list of at least two operations"
+                f"{where}: the candidates of choice {quote(group)} are "
+                f"{quote(candidates)}; accepted is a list of at least two operations"
             )
         parsed = _candidates(candidates, where)
         if self._groups.setdefault(group, parsed) != parsed:
             raise ConfigError(
-                f"{where}: choice {shown(group)} has the candidates "
+                f"{where}: choice {quote(group)} has the candidates "
                 f"{', '.join(map(str, parsed))} here and "
                 f"{', '.join(map(str, self._groups[group]))} before; layers that share "
                 "a choice need the same"
@@ -252,7 +252,7 @@ def _block(
     if not isinstance(block, Mapping) or not (
         set(needed) <= set(block) <= {*needed, *optional}
     ):
-        found = format_keys(block) if isinstance(block, Mapping) else shown(block)
+        found = format_keys(block) if isinstance(block, Mapping) else quote(block)
         raise ConfigError(
             f"{where}: {name} is {found}; accepted is a mapping with the keys {keys}, "
             f"of which {optional[0]!r} may be left out"

@@ -58,7 +58,9 @@ class Operation(torch.nn.Module, ABC):
             Output frames (B, T', D') and their valid lengths (B,).
         """
 
-    def expected(self, xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
+    def without_dropout(
+        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> torch.Tensor:
         """The output frames (B, T', D') with dropout at its expectation.
 
         Scores of candidates that were not sampled use this: it has the mean of a

@@ -15,7 +15,7 @@ from espnet_stnas.report.drawing import (
     style,
 )
 from espnet_stnas.results.certainty import COLLAPSED, UNMOVED, margin, relative_entropy
-from espnet_stnas.results.curves import Moment
+from espnet_stnas.results.curves import CurvePoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -28,17 +28,17 @@ _MOST_POINTS = 500
 _WIDE_RANGE = 20.0
 
 
-def probability_figure(space: SearchSpace, moments: Sequence[Moment]) -> Figure:
+def probability_figure(space: SearchSpace, points: Sequence[CurvePoint]) -> Figure:
     """The probabilities of every choice over the epochs, as small multiples.
 
     Args:
         space: The search space.
-        moments: The moments of its search, in order.
+        points: The points of its search, in order.
 
     Raises:
         ValueError: If none of them has probabilities.
     """
-    moments = _with_probabilities(moments)
+    points = _with_probabilities(points)
     choices = space.choices
     rows = -(-len(choices) // _COLUMNS)
     columns = min(_COLUMNS, len(choices))
@@ -50,20 +50,20 @@ def probability_figure(space: SearchSpace, moments: Sequence[Moment]) -> Figure:
         name: style(number)
         for number, name in enumerate(dict.fromkeys(n for ns in names for n in ns))
     }
-    x = [m.at for m in moments]
+    x = [m.at for m in points]
     for index, candidates in enumerate(names):
         axis = axes.flat[index]
-        _panel(axis, moments)
+        _panel(axis, points)
         for k, name in enumerate(candidates):
             axis.plot(
                 x,
-                [m.probabilities[index][k] for m in moments],
+                [m.probabilities[index][k] for m in points],
                 label=name,
                 marker="o" if len(x) == 1 else None,
                 **styles[name],
             )
         axis.set_ylim(-0.03, 1.03)
-        axis.set_title(f"layer {space.choice_layers[index] + 1}", fontsize=10)
+        axis.set_title(f"layer {space.first_layers[index] + 1}", fontsize=10)
     for unused in list(axes.flat)[len(choices) :]:
         unused.set_visible(False)
     for column in range(columns):
@@ -74,11 +74,11 @@ def probability_figure(space: SearchSpace, moments: Sequence[Moment]) -> Figure:
     for axis in axes[:, 0]:
         axis.set_ylabel("probability")
     drawn = list(axes.flat)[: len(choices)]
-    add_legend(figure, drawn, _title("candidate operations", moments))
+    add_legend(figure, drawn, _title("candidate operations", points))
     return figure
 
 
-def certainty_figure(space: SearchSpace, moments: Sequence[Moment]) -> Figure:
+def certainty_figure(space: SearchSpace, points: Sequence[CurvePoint]) -> Figure:
     """Relative entropy and margin of every choice over the epochs.
 
     Dotted lines are the limits of the warnings, see
@@ -86,24 +86,24 @@ def certainty_figure(space: SearchSpace, moments: Sequence[Moment]) -> Figure:
 
     Args:
         space: The search space.
-        moments: The moments of its search, in order.
+        points: The points of its search, in order.
 
     Raises:
         ValueError: If none of them has probabilities.
     """
-    moments = _with_probabilities(moments)
+    points = _with_probabilities(points)
     figure = new_figure(8.4, 3.8)
     axes = figure.subplots(1, 2)
-    x = [m.at for m in moments]
+    x = [m.at for m in points]
     for axis, title, value in (
         (axes[0], "relative entropy", relative_entropy),
         (axes[1], "margin", margin),
     ):
-        _panel(axis, moments)
-        for index, layer in enumerate(space.choice_layers):
+        _panel(axis, points)
+        for index, layer in enumerate(space.first_layers):
             axis.plot(
                 x,
-                [value(m.probabilities[index]) for m in moments],
+                [value(m.probabilities[index]) for m in points],
                 label=f"layer {layer + 1}",
                 marker="o" if len(x) == 1 else None,
                 **style(index),
@@ -113,30 +113,30 @@ def certainty_figure(space: SearchSpace, moments: Sequence[Moment]) -> Figure:
         axis.set_xlabel("epoch")
     for limit in (UNMOVED, COLLAPSED):
         axes[0].axhline(limit, color="0.3", linestyle=":", zorder=1)
-    add_legend(figure, axes, _title("choices", moments))
+    add_legend(figure, axes, _title("choices", points))
     return figure
 
 
-def loss_figure(moments: Sequence[Moment]) -> Optional[Figure]:
+def loss_figure(points: Sequence[CurvePoint]) -> Optional[Figure]:
     """The losses of both kinds of steps, and of validation; None without any."""
     lines = {
-        "weight steps": _points(moments, lambda m: m.loss),
-        "architecture steps": _points(moments, lambda m: m.arch_loss),
+        "weight steps": _points(points, lambda m: m.loss),
+        "architecture steps": _points(points, lambda m: m.arch_loss),
         "validation, most probable architecture": _points(
-            moments, lambda m: m.valid_loss
+            points, lambda m: m.valid_loss
         ),
     }
-    values = [y for points in lines.values() for _, y in points]
+    values = [y for line in lines.values() for _, y in line]
     if not values:
         return None
     figure = new_figure(8.4, 3.6)
     axis = figure.subplots()
-    _panel(axis, moments)
-    for number, (name, points) in enumerate(lines.items()):
-        if points:
-            few = len(points) < 60
+    _panel(axis, points)
+    for number, (name, line) in enumerate(lines.items()):
+        if line:
+            few = len(line) < 60
             axis.plot(
-                *zip(*points, strict=True),
+                *zip(*line, strict=True),
                 label=name,
                 color=COLOURS[number],
                 marker="o" if few else None,
@@ -147,36 +147,36 @@ def loss_figure(moments: Sequence[Moment]) -> Optional[Figure]:
         axis.set_yscale("log")
     axis.set_xlabel("epoch")
     axis.set_ylabel("loss")
-    add_legend(figure, [axis], _title("loss", moments))
+    add_legend(figure, [axis], _title("loss", points))
     return figure
 
 
 def schedule_figure(
-    moments: Sequence[Moment], unit: str = "", target: Optional[float] = None
+    points: Sequence[CurvePoint], unit: str = "", target: Optional[float] = None
 ) -> Optional[Figure]:
     """Temperature and cost over the epochs; None if the search has neither.
 
     Args:
-        moments: The moments of its search, in order.
+        points: The points of its search, in order.
         unit: Of the costs.
         target: The target of the cost, if there is one.
     """
-    temperature = _points(moments, lambda m: m.temperature)
-    cost = _points(moments, lambda m: m.cost)
+    temperature = _points(points, lambda m: m.temperature)
+    cost = _points(points, lambda m: m.cost)
     panels = [panel for panel in (temperature, cost) if panel]
     if not panels:
         return None
     figure = new_figure(4.2 * len(panels), 3.4)
     axes = list(figure.subplots(1, len(panels), squeeze=False).flat)
     for axis in axes:
-        _panel(axis, moments)
+        _panel(axis, points)
         axis.set_xlabel("epoch")
     if temperature:
         axes[0].plot(*zip(*temperature, strict=True), color=COLOURS[2], marker=".")
         axes[0].set_ylabel("temperature")
     if cost:
         axis = axes[-1]
-        best = _points(moments, lambda m: m.cost_argmax)
+        best = _points(points, lambda m: m.cost_argmax)
         axis.plot(*zip(*cost, strict=True), color=COLOURS[0], label="expected cost")
         if best:
             axis.plot(
@@ -192,28 +192,28 @@ def schedule_figure(
     return figure
 
 
-def comparison_figure(searches: Sequence[tuple[str, Sequence[Moment]]]) -> Figure:
+def comparison_figure(searches: Sequence[tuple[str, Sequence[CurvePoint]]]) -> Figure:
     """How sure several searches are, and their architecture losses, side by side.
 
     Args:
-        searches: Name and moments of each.
+        searches: Name and points of each.
     """
-    losses_known = any(m.loss is not None for _, moments in searches for m in moments)
+    losses_known = any(m.loss is not None for _, points in searches for m in points)
     titles = ["mean relative entropy", "architecture loss"][: 1 + losses_known]
     figure = new_figure(4.2 * len(titles), 3.8)
     axes = list(figure.subplots(1, len(titles), squeeze=False).flat)
-    longest = max((m.at for _, moments in searches for m in moments), default=1.0)
-    for number, (name, moments) in enumerate(searches):
+    longest = max((m.at for _, points in searches for m in points), default=1.0)
+    for number, (name, points) in enumerate(searches):
         certain = [
             (m.at, sum(map(relative_entropy, m.probabilities)) / len(m.probabilities))
-            for m in _thinned([m for m in moments if m.probabilities])
+            for m in _thinned([m for m in points if m.probabilities])
         ]
-        losses = _points(moments, lambda m: m.arch_loss) or _points(
-            moments, lambda m: m.loss
+        losses = _points(points, lambda m: m.arch_loss) or _points(
+            points, lambda m: m.loss
         )
-        for axis, points in zip(axes, (certain, losses), strict=False):
-            if points:
-                axis.plot(*zip(*points, strict=True), label=name, **style(number))
+        for axis, line in zip(axes, (certain, losses), strict=False):
+            if line:
+                axis.plot(*zip(*line, strict=True), label=name, **style(number))
     for axis, title in zip(axes, titles, strict=True):
         prepare(axis, longest)
         axis.set_title(title, fontsize=10)
@@ -223,34 +223,34 @@ def comparison_figure(searches: Sequence[tuple[str, Sequence[Moment]]]) -> Figur
     return figure
 
 
-def _with_probabilities(moments: Sequence[Moment]) -> list[Moment]:
-    found = _thinned([m for m in moments if m.probabilities])
+def _with_probabilities(points: Sequence[CurvePoint]) -> list[CurvePoint]:
+    found = _thinned([m for m in points if m.probabilities])
     if not found:
         raise ValueError("no epoch to draw")
     return found
 
 
-def _thinned(moments: Sequence[Moment]) -> list[Moment]:
-    """Not more moments than can be seen, the last one among them."""
-    every = -(-len(moments) // _MOST_POINTS)
-    return list(reversed(list(reversed(moments))[:: max(every, 1)]))
+def _thinned(points: Sequence[CurvePoint]) -> list[CurvePoint]:
+    """Not more points than can be seen, the last one among them."""
+    every = -(-len(points) // _MOST_POINTS)
+    return list(reversed(list(reversed(points))[:: max(every, 1)]))
 
 
 def _points(
-    moments: Sequence[Moment], value: Callable[[Moment], Optional[float]]
+    points: Sequence[CurvePoint], value: Callable[[CurvePoint], Optional[float]]
 ) -> list[tuple[float, float]]:
-    known = [m for m in moments if value(m) is not None]
+    known = [m for m in points if value(m) is not None]
     return [(m.at, y) for m in _thinned(known) if (y := value(m)) is not None]
 
 
-def _panel(axis: Axes, moments: Sequence[Moment]) -> None:
-    prepare(axis, max(m.at for m in moments))
-    shade_warmup(axis, _warmup_end(moments))
+def _panel(axis: Axes, points: Sequence[CurvePoint]) -> None:
+    prepare(axis, max(m.at for m in points))
+    shade_warmup(axis, _warmup_end(points))
 
 
-def _warmup_end(moments: Sequence[Moment]) -> float:
-    return max((m.at for m in moments if m.warmup), default=0.0)
+def _warmup_end(points: Sequence[CurvePoint]) -> float:
+    return max((m.at for m in points if m.warmup), default=0.0)
 
 
-def _title(what: str, moments: Sequence[Moment]) -> str:
-    return f"{what} (grey: warm-up)" if _warmup_end(moments) else what
+def _title(what: str, points: Sequence[CurvePoint]) -> str:
+    return f"{what} (grey: warm-up)" if _warmup_end(points) else what

@@ -38,11 +38,11 @@ _UNITS = {
 def figures_of(summary: Summary) -> dict[str, Figure]:
     """All figures of a search, by the names of their files."""
     found = {
-        "probabilities": probability_figure(summary.space, summary.moments),
-        "certainty": certainty_figure(summary.space, summary.moments),
-        "losses": loss_figure(summary.moments),
+        "probabilities": probability_figure(summary.space, summary.points),
+        "certainty": certainty_figure(summary.space, summary.points),
+        "losses": loss_figure(summary.points),
         "schedules": schedule_figure(
-            summary.moments,
+            summary.points,
             _UNITS.get(summary.cost_kind, summary.cost_kind),
             summary.cost_target,
         ),
@@ -190,7 +190,7 @@ def _side_by_side(summaries: Sequence[Summary]) -> dict[str, Any]:
     own = [dict(facts_of(s)) for s in summaries]
     for name in dict.fromkeys(name for o in own for name in o):
         facts[name] = [o.get(name, "") for o in own]
-    figure = comparison_figure([(s.name, s.moments) for s in summaries])
+    figure = comparison_figure([(s.name, s.points) for s in summaries])
     return {
         "facts": list(facts.items()),
         "comparison": Markup(figure_svg(figure)),

@@ -21,7 +21,7 @@ from espnet_stnas.results.certainty import (
     doubts,
     entropy,
 )
-from espnet_stnas.results.curves import Moment, moments_of, read_curves, read_runs
+from espnet_stnas.results.curves import CurvePoint, points_of, read_curves, read_runs
 from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.results.layer_table import LayerRow, architecture_rows
 
@@ -47,7 +47,7 @@ class Summary:
         architecture: The most probable architecture of its last epoch, or the one that
             was derived from it.
         rows: The layers of the architecture.
-        moments: The search over time, in order.
+        points: The search over time, in order.
         certainties: How sure it is of each choice.
         doubts: Reasons to doubt it.
         epochs: Epochs that are finished.
@@ -59,7 +59,7 @@ class Summary:
     experiment: SearchExperiment
     architecture: Architecture
     rows: tuple[LayerRow, ...]
-    moments: tuple[Moment, ...]
+    points: tuple[CurvePoint, ...]
     certainties: tuple[Certainty, ...]
     doubts: tuple[Doubt, ...]
     epochs: int
@@ -114,8 +114,8 @@ class Summary:
 
     @property
     def mean_entropy(self) -> Optional[float]:
-        """Mean entropy of the choices at the last moment, in nats."""
-        found = next((m for m in reversed(self.moments) if m.probabilities), None)
+        """Mean entropy of the choices at the last point, in nats."""
+        found = next((m for m in reversed(self.points) if m.probabilities), None)
         if found is None:
             return None
         return sum(map(entropy, found.probabilities)) / len(found.probabilities)
@@ -173,9 +173,9 @@ def summarise(
     counts = None
     if parameters is not None and type(size) is int:
         counts = parameters(architecture.space, size)
-    moments = tuple(read_curves(path))
+    points = tuple(read_curves(path))
     fitting = tuple(len(c.candidates) for c in experiment.space.choices)
-    moments = tuple(m for m in moments if _fits(m, fitting))
+    points = tuple(m for m in points if _fits(m, fitting))
     config = read_yaml_mapping(Path(path) / "config.yaml", "experiment config")
     longest = config.get("max_epoch")
     epochs = experiment.epochs[-1]
@@ -184,7 +184,7 @@ def summarise(
         experiment=experiment,
         architecture=architecture,
         rows=tuple(architecture_rows(architecture, counts)),
-        moments=moments or tuple(moments_of(history)),
+        points=points or tuple(points_of(history)),
         certainties=tuple(certainties(history)),
         doubts=tuple(doubts(history, experiment.plan, ended=finished)),
         epochs=epochs,
@@ -198,9 +198,9 @@ def summarise(
     )
 
 
-def _fits(moment: Moment, sizes: Sequence[int]) -> bool:
-    """Whether a moment is of a space with choices of these sizes."""
-    found = tuple(len(pi) for pi in moment.probabilities)
+def _fits(point: CurvePoint, sizes: Sequence[int]) -> bool:
+    """Whether a point is of a space with choices of these sizes."""
+    found = tuple(len(pi) for pi in point.probabilities)
     return found in (tuple(sizes), ())
 
 

@@ -17,7 +17,7 @@ from espnet2.tasks.asr import ASRTask
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, read_yaml_mapping
 from espnet_stnas.host.trained import load_model
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 from espnet_stnas.results.error_rates import rate_of
 
 
@@ -117,12 +117,12 @@ def read_wavs(scp: Path, number: int) -> list[tuple[torch.Tensor, int]]:
             samples, rate = soundfile.read(fields[1], dtype="float32")
         except (IndexError, OSError, RuntimeError, TypeError, ValueError) as error:
             raise ConfigError(
-                f"{scp}: {shown(line)} does not lead to a recording ({error}); "
+                f"{scp}: {quote(line)} does not lead to a recording ({error}); "
                 "accepted are an utterance id and the path of a sound file"
             ) from None
         if samples.ndim != 1 or len(samples) == 0:
             raise ConfigError(
-                f"{scp}: {shown(line)} leads to a recording of shape {samples.shape}; "
+                f"{scp}: {quote(line)} leads to a recording of shape {samples.shape}; "
                 "accepted is one channel that is not empty"
             )
         wavs.append((torch.from_numpy(samples), rate))

@@ -23,7 +23,7 @@ _SCLITE = re.compile(
 
 
 @dataclass(frozen=True)
-class Score:
+class TestResult:
     """Error rates on one test set, percent.
 
     Args:
@@ -51,7 +51,7 @@ class Training:
 
     name: str
     encoder: str
-    scores: tuple[Score, ...]
+    scores: tuple[TestResult, ...]
     parameters: Optional[int] = None
     space: Optional[SearchSpace] = None
 
@@ -103,19 +103,19 @@ def _space(config: Mapping[str, Any]) -> Optional[SearchSpace]:
         return None
 
 
-def _scores(path: Path) -> Iterator[Score]:
+def _scores(path: Path) -> Iterator[TestResult]:
     for file in path.glob("**/score.yaml"):
         values = read_yaml_mapping(file, "score file")
         known = [k for k in ("wer", "cer") if values.get(k) is not None]
         rates = {k: rate_of(values, k, file) for k in known}
-        yield Score(str(file.parent.relative_to(path)), **rates)
+        yield TestResult(str(file.parent.relative_to(path)), **rates)
     places = {file.parent.parent for file in path.glob("**/score_*er/result.txt")}
     for place in places:
         found = {
             k: _sclite(place / f"score_{k}" / "result.txt") for k in ("wer", "cer")
         }
         if any(rate is not None for rate in found.values()):
-            yield Score(str(place.relative_to(path)), **found)
+            yield TestResult(str(place.relative_to(path)), **found)
 
 
 def _sclite(file: Path) -> Optional[float]:

@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
-from espnet_stnas.messages import format_keys, shown
+from espnet_stnas.messages import format_keys, quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.version import __version__
 
@@ -83,14 +83,14 @@ class Architecture:
         known = type(data["format"]) is int and data["format"] == FORMAT
         if not known or data["encoder"] != "stnas":
             raise ConfigError(
-                f"architecture file {path} has format {shown(data['format'])} and "
-                f"encoder {shown(data['encoder'])}; this version ({__version__}) "
+                f"architecture file {path} has format {quote(data['format'])} and "
+                f"encoder {quote(data['encoder'])}; this version ({__version__}) "
                 f"accepts format {FORMAT} and encoder 'stnas'"
             )
         for key in ("encoder_conf", "provenance"):
             if not isinstance(data[key], dict):
                 raise ConfigError(
-                    f"architecture file {path}: '{key}' is {shown(data[key])}; "
+                    f"architecture file {path}: '{key}' is {quote(data[key])}; "
                     "accepted is a mapping"
                 )
         try:
@@ -112,19 +112,19 @@ def _check_provenance(provenance: Mapping[str, Any]) -> None:
     layers = origin.get("layers", []) if isinstance(origin, dict) else None
     if not isinstance(layers, list):
         raise ConfigError(
-            f"provenance: space is {shown(origin)}; accepted is a mapping with a list "
+            f"provenance: space is {quote(origin)}; accepted is a mapping with a list "
             "of layers"
         )
     epoch = provenance.get("epoch", 1)
     if type(epoch) is not int or not 0 <= epoch <= _MOST_EPOCHS:
         raise ConfigError(
-            f"provenance: epoch is {shown(epoch)}; accepted is an integer from 0 to "
+            f"provenance: epoch is {quote(epoch)}; accepted is an integer from 0 to "
             f"{_MOST_EPOCHS}"
         )
     choices = provenance.get("probabilities", [])
     if not isinstance(choices, list) or not all(map(_are_probabilities, choices)):
         raise ConfigError(
-            f"provenance: probabilities is {shown(choices)}; accepted is a list with a "
+            f"provenance: probabilities is {quote(choices)}; accepted is a list with a "
             "mapping from operations to numbers from 0 to 1 for each choice"
         )
 

@@ -6,7 +6,7 @@ import random
 from collections.abc import Sequence
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import parse_op
 from espnet_stnas.results.architecture import Architecture
@@ -58,7 +58,7 @@ def at_random(space: SearchSpace, number: int, seed: int) -> list[Architecture]:
     if not 0 <= number <= space.num_architectures:
         raise ConfigError(
             f"{number} random architectures are asked for; the space has "
-            f"{shown(space.num_architectures)}"
+            f"{quote(space.num_architectures)}"
         )
     generator = random.Random(seed)
     drawn: dict[tuple[int, ...], None] = {}

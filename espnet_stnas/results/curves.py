@@ -23,15 +23,15 @@ RUNS = "runs.jsonl"
 
 
 @dataclass(frozen=True)
-class Moment:
-    """A search at one moment.
+class CurvePoint:
+    """A search at one point.
 
     Args:
         epoch: The epoch, from 1.
         step: Weight steps made in it.
         steps: Weight steps of the whole epoch; 0 if that is not known.
         warmup: Whether the logits do not learn in it.
-        loss: Mean loss of the weight steps since the moment before.
+        loss: Mean loss of the weight steps since the point before.
         arch_loss: That of the architecture steps.
         valid_loss: Validation loss of the most probable architecture, at the end of an
             epoch.
@@ -76,10 +76,10 @@ def start_epoch(output_dir: PathLike, epoch: int) -> None:
     write_text(directory / f"{epoch}epoch.jsonl", "")
 
 
-def write_moment(output_dir: PathLike, moment: Moment) -> None:
-    """Add a moment to the file of its epoch."""
-    values = {k: _plain(v) for k, v in asdict(moment).items() if v not in (None, ())}
-    path = Path(output_dir) / CURVES / f"{moment.epoch}epoch.jsonl"
+def write_point(output_dir: PathLike, point: CurvePoint) -> None:
+    """Add a point to the file of its epoch."""
+    values = {k: _plain(v) for k, v in asdict(point).items() if v not in (None, ())}
+    path = Path(output_dir) / CURVES / f"{point.epoch}epoch.jsonl"
     with writing(path), open(path, "a", encoding="utf-8") as file:
         file.write(json.dumps(values) + "\n")
 
@@ -93,33 +93,33 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def read_curves(output_dir: PathLike) -> list[Moment]:
-    """The moments of a search, in order, also while it runs.
+def read_curves(output_dir: PathLike) -> list[CurvePoint]:
+    """The points of a search, in order, also while it runs.
 
     Args:
         output_dir: That of the search.
 
     Returns:
-        The moments; none if the search is older than the files. A line that is not
+        The points; none if the search is older than the files. A line that is not
         complete, or damaged, is left out.
     """
     found = []
     for epoch, path in _files(Path(output_dir) / CURVES):
-        moments = [m for m in _moments(path) if m.epoch == epoch]
-        longest = max((m.step for m in moments), default=0)
+        points = [m for m in _points(path) if m.epoch == epoch]
+        longest = max((m.step for m in points), default=0)
         # Where ESPnet's iterator does not know its length.
-        found += [m if m.steps else replace(m, steps=longest) for m in moments]
+        found += [m if m.steps else replace(m, steps=longest) for m in points]
     return found
 
 
-def moments_of(history: Sequence[Architecture]) -> list[Moment]:
+def points_of(history: Sequence[Architecture]) -> list[CurvePoint]:
     """What the architecture files of a search tell of its curves: probabilities.
 
     Args:
         history: The architectures of all epochs, in order.
     """
     return [
-        Moment(
+        CurvePoint(
             epoch=a.provenance["epoch"],
             step=1,
             steps=1,
@@ -161,15 +161,15 @@ _NUMBERS = (
 )
 
 
-def _moments(path: Path) -> Iterable[Moment]:
-    names = {field.name for field in fields(Moment)}
+def _points(path: Path) -> Iterable[CurvePoint]:
+    names = {field.name for field in fields(CurvePoint)}
     for values in _lines(path):
-        if set(values) <= names and _is_moment(values):
+        if set(values) <= names and _is_point(values):
             pi = tuple(map(tuple, values.pop("probabilities", ())))
-            yield Moment(**values, probabilities=pi)
+            yield CurvePoint(**values, probabilities=pi)
 
 
-def _is_moment(values: dict[str, Any]) -> bool:
+def _is_point(values: dict[str, Any]) -> bool:
     whole = all(_is_count(values.get(k)) for k in ("epoch", "step", "steps"))
     numbers = all(_is_number(values[k]) for k in _NUMBERS if values.get(k) is not None)
     pis = values.get("probabilities", [])

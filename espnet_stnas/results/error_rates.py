@@ -9,11 +9,11 @@ from typing import Any
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 
 
 @dataclass(frozen=True)
-class Score:
+class ErrorRates:
     """Errors of a test set; rates in percent.
 
     Args:
@@ -39,7 +39,7 @@ class Score:
         return asdict(self)
 
 
-def score(reference: PathLike, hypothesis: PathLike) -> Score:
+def error_rates(reference: PathLike, hypothesis: PathLike) -> ErrorRates:
     """Compare two Kaldi text files (an utterance id and its words on each line).
 
     Args:
@@ -68,7 +68,7 @@ def score(reference: PathLike, hypothesis: PathLike) -> Score:
     said, heard = [references[i] for i in ids], [hypotheses[i] for i in ids]
     words = jiwer.process_words(said, heard)
     characters = jiwer.process_characters(said, heard)
-    return Score(
+    return ErrorRates(
         utterances=len(ids),
         words=words.hits + words.substitutions + words.deletions,
         wer=round(100 * words.wer, 2),
@@ -93,7 +93,7 @@ def rate_of(values: Mapping[str, Any], name: str, file: PathLike) -> float:
     value: Any = values.get(name)
     if type(value) not in (int, float) or not 0 <= value < 1e6:
         raise ConfigError(
-            f"score file {file}: {name} is {shown(value)}; accepted is a number from "
+            f"score file {file}: {name} is {quote(value)}; accepted is a number from "
             "0 on, in percent"
         )
     return float(value)

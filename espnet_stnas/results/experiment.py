@@ -10,7 +10,7 @@ from typing import Any, Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, read_yaml_mapping
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import SearchPlan
@@ -50,7 +50,7 @@ class SearchExperiment:
         if config.get("encoder") != "stnas" or "warmup_epochs" not in config:
             raise ConfigError(
                 f"{path / 'config.yaml'} is not of a search (encoder "
-                f"{shown(config.get('encoder'))}); accepted is the output_dir of "
+                f"{quote(config.get('encoder'))}); accepted is the output_dir of "
                 "espnet_stnas.bin.asr_search"
             )
         try:
@@ -139,7 +139,7 @@ def _check_provenance(space: SearchSpace, provenance: Mapping[str, Any]) -> None
     origin = origin if isinstance(origin, dict) else {}
     digest = origin.get("digest")
     if digest != space.digest:
-        named = shown(digest).strip("'")
+        named = quote(digest).strip("'")
         raise ConfigError(f"it comes from the space {named}, not {space.digest}")
     if origin.get("layers") != space.to_conf()["layers"]:
         raise ConfigError("the layers of the space in its provenance are others")

@@ -20,7 +20,7 @@ _LONGEST = 60
 
 
 @dataclass(frozen=True)
-class Shown:
+class SpaceFile:
     """What a file holds.
 
     Args:
@@ -40,7 +40,7 @@ class Shown:
 
 
 @dataclass(frozen=True)
-class Cost:
+class CostRange:
     """What architectures cost: one, or from the cheapest to the most expensive.
 
     Args:
@@ -59,7 +59,7 @@ class Cost:
         return f"{self.least:,.0f} to {self.most:,.0f}"
 
 
-def read_shown(path: PathLike) -> Shown:
+def read_space_file(path: PathLike) -> SpaceFile:
     """Read an architecture file, or any YAML with the ``encoder_conf`` of a stnas.
 
     Raises:
@@ -69,7 +69,7 @@ def read_shown(path: PathLike) -> Shown:
     if "format" in config:
         architecture = Architecture.read(path)
         size = architecture.provenance.get("input_size")
-        return Shown(str(path), architecture, size if type(size) is int else None)
+        return SpaceFile(str(path), architecture, size if type(size) is int else None)
     if config.get("encoder") != "stnas" or "encoder_conf" not in config:
         raise ConfigError(
             f"{path} has no encoder 'stnas' with an encoder_conf; accepted is an "
@@ -82,19 +82,19 @@ def read_shown(path: PathLike) -> Shown:
     frontend = config.get("frontend_conf")
     mels = frontend.get("n_mels") if isinstance(frontend, dict) else None
     known = type(mels) is int and config.get("frontend", "default") == "default"
-    return Shown(str(path), Architecture(space), mels if known else None)
+    return SpaceFile(str(path), Architecture(space), mels if known else None)
 
 
 def show_text(
-    shown: Shown,
+    file: SpaceFile,
     rows: Sequence[LayerRow],
-    costs: Sequence[Cost],
+    costs: Sequence[CostRange],
     frame_shift: float = FRAME_SHIFT,
 ) -> str:
     """What is to be said of an architecture or a search space.
 
     Args:
-        shown: The file.
+        file: What to show.
         rows: Its layers.
         costs: What it costs.
         frame_shift: Milliseconds from an input frame to the next.
@@ -102,8 +102,8 @@ def show_text(
     Raises:
         ConfigError: If the frame shift is not above 0.
     """
-    space = shown.space
-    lines = [f"{one_line(shown.name)}: {_headline(space)}", *_table(rows)]
+    space = file.space
+    lines = [f"{one_line(file.name)}: {_headline(space)}", *_table(rows)]
     lines += [f"  {cost.name}: {cost}" for cost in costs]
     if space.choices:
         lines.append("  of the architecture that sees most:")
@@ -144,7 +144,7 @@ def _table(rows: Sequence[LayerRow]) -> list[str]:
 
 
 def difference(
-    one: Shown, other: Shown, costs: Sequence[tuple[Cost, Cost]]
+    one: SpaceFile, other: SpaceFile, costs: Sequence[tuple[CostRange, CostRange]]
 ) -> tuple[str, bool]:
     """What differs between two architectures or search spaces.
 

@@ -14,7 +14,7 @@ from espnet2.utils.nested_dict_action import NestedDictAction
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import read_yaml_mapping
-from espnet_stnas.messages import one_line, shown
+from espnet_stnas.messages import one_line, quote
 
 _NAMES = {"int": "an integer", "float": "a number", "str2bool": "true or false"}
 
@@ -37,18 +37,18 @@ def check_config(parser: argparse.ArgumentParser, path: str) -> None:
     for key, value in config.items():
         if key not in options:
             raise ConfigError(
-                f"search config {path}: unknown key {shown(key)}; accepted are the "
+                f"search config {path}: unknown key {quote(key)}; accepted are the "
                 "options that --help shows"
             )
         accepted = _accepted_instead(options[key], value)
         if accepted is not None:
             raise ConfigError(
-                f"search config {path}: {key} is {shown(value)}; {accepted}"
+                f"search config {path}: {key} is {quote(value)}; {accepted}"
             )
     seed = config.get("seed", 0)
     if not 0 <= int(seed) < 2**32:
         raise ConfigError(
-            f"search config {path}: seed is {shown(seed)}; accepted is an integer from "
+            f"search config {path}: seed is {quote(seed)}; accepted is an integer from "
             "0 to 2^32 - 1"
         )
 
@@ -113,7 +113,7 @@ def check_scheduler(args: argparse.Namespace, suffix: str) -> None:
     if scheduler is None:
         return
     optim, optim_conf = (getattr(args, f"optim{suffix}{o}") for o in ("", "_conf"))
-    with building(f"scheduler{suffix} {shown(scheduler)} with its conf"):
+    with building(f"scheduler{suffix} {quote(scheduler)} with its conf"):
         weights = [torch.nn.Parameter(torch.zeros(1))]
         optimizer = optim_classes[optim](weights, **optim_conf)
         scheduler_classes[scheduler](optimizer, **conf)

@@ -7,7 +7,7 @@ from functools import lru_cache
 from typing import Any, Optional
 
 from espnet_stnas.cost.goal import CostOptions, CostTerm, build_term
-from espnet_stnas.cost.table import UNITS, with_unit
+from espnet_stnas.cost.table import COST_UNITS, with_unit
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Estimator
 from espnet_stnas.notation.space import SearchSpace
@@ -51,7 +51,7 @@ def check_cost(supernet: Supernet, conf: Any) -> None:
         return
     table = term.table
     logging.info(
-        f"Cost of the architectures of this space: {UNITS[table.kind]} from "
+        f"Cost of the architectures of this space: {COST_UNITS[table.kind]} from "
         f"{table.minimum:,.0f} to {table.maximum:,.0f}; target: "
         + ("none" if term.target is None else f"{term.target:,.0f}")
     )
@@ -97,7 +97,7 @@ def cost_report(supernet: Supernet, term: Optional[CostTerm]) -> dict[str, float
         return {}
     pi = supernet.probabilities()
     return {
-        "cost": float(term.table.expected(pi)),
+        "cost": float(term.table.expected_cost(pi)),
         "cost_argmax": term.table.of([int(p.argmax()) for p in pi]),
     }
 

@@ -16,7 +16,7 @@ from espnet_stnas.cost.latency import device_name
 from espnet_stnas.files import PathLike
 from espnet_stnas.results.architecture import Architecture, search_provenance
 from espnet_stnas.results.certainty import margin
-from espnet_stnas.results.curves import Moment, note_run, write_moment
+from espnet_stnas.results.curves import CurvePoint, note_run, write_point
 from espnet_stnas.search.cost import cost_provenance, cost_report
 from espnet_stnas.search.iterators import Batch
 from espnet_stnas.search.options import SearchTrainerOptions
@@ -34,7 +34,7 @@ def epoch_report(supernet: Supernet, cost: Optional[CostTerm]) -> dict[str, floa
     entropies, margins = [], []
     space = supernet.space
     for index, choice, pi in zip(
-        space.choice_layers, space.choices, supernet.probabilities(), strict=True
+        space.first_layers, space.choices, supernet.probabilities(), strict=True
     ):
         number = index + 1
         for op, p in zip(choice.candidates, pi.tolist(), strict=True):
@@ -96,7 +96,7 @@ def write_validation(
     """
     epoch = reporter.get_epoch()
     losses = reporter.stats.get("loss")
-    moment = Moment(
+    point = CurvePoint(
         epoch=epoch,
         step=1,
         steps=1,
@@ -105,7 +105,7 @@ def write_validation(
         probabilities=tuple(tuple(pi.tolist()) for pi in supernet.probabilities()),
         **cost_report(supernet, cost),
     )
-    write_moment(options.output_dir, moment)
+    write_point(options.output_dir, point)
 
 
 def note_start(options: SearchTrainerOptions) -> None:

@@ -19,7 +19,7 @@ from espnet_stnas.cost.goal import CostTerm
 from espnet_stnas.files import PathLike
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.certainty import entropy
-from espnet_stnas.results.curves import Moment, start_epoch, write_moment
+from espnet_stnas.results.curves import CurvePoint, start_epoch, write_point
 from espnet_stnas.search.cost import cost_report, cost_term
 from espnet_stnas.search.options import SearchTrainerOptions
 from espnet_stnas.supernet.supernet import Supernet
@@ -110,30 +110,30 @@ class StepLog:
             self._write()
 
     def _write(self) -> None:
-        moment = self._moment(self._step)
+        point = self._point(self._step)
         self._seen = self.reporter.count
-        write_moment(self.output_dir, moment)
-        logging.info(self.line(moment))
+        write_point(self.output_dir, point)
+        logging.info(self.line(point))
 
-    def line(self, moment: Moment) -> str:
-        """What a person wants to know of a moment."""
-        phase = " (warm-up)" if moment.warmup else ""
-        parts = [f"loss {_number(moment.loss)}"]
-        if not moment.warmup:
-            if moment.arch_loss is not None:
-                parts.append(f"arch loss {_number(moment.arch_loss)}")
-            entropies = [entropy(pi) for pi in moment.probabilities]
+    def line(self, point: CurvePoint) -> str:
+        """What a person wants to know of a point."""
+        phase = " (warm-up)" if point.warmup else ""
+        parts = [f"loss {_number(point.loss)}"]
+        if not point.warmup:
+            if point.arch_loss is not None:
+                parts.append(f"arch loss {_number(point.arch_loss)}")
+            entropies = [entropy(pi) for pi in point.probabilities]
             parts.append(f"entropy {sum(entropies) / len(entropies):.3f}")
-            parts.append(f"arg max {compact(moment.probabilities)}")
+            parts.append(f"arg max {compact(point.probabilities)}")
         of = ""
-        if moment.steps:
-            parts.append(f"{self._time_left(moment)} left")
-            of = f"/{moment.steps}"
-        where = f"epoch {moment.epoch}/{self.last}{phase}, step {moment.step}{of}"
+        if point.steps:
+            parts.append(f"{self._time_left(point)} left")
+            of = f"/{point.steps}"
+        where = f"epoch {point.epoch}/{self.last}{phase}, step {point.step}{of}"
         return f"{where}: {', '.join(parts)}"
 
-    def _moment(self, step: int) -> Moment:
-        return Moment(
+    def _point(self, step: int) -> CurvePoint:
+        return CurvePoint(
             epoch=self.epoch,
             step=step,
             steps=self.steps,
@@ -149,7 +149,7 @@ class StepLog:
         )
 
     def _mean(self, key: str) -> Optional[float]:
-        """Of what was reported since the last moment, as ESPnet aggregates it."""
+        """Of what was reported since the last point, as ESPnet aggregates it."""
         values = list(self.reporter.stats.get(key, ()))[self._seen :]
         if not values:
             return None
@@ -159,11 +159,11 @@ class StepLog:
             mean = float(aggregate(values))
         return mean if math.isfinite(mean) else None
 
-    def _time_left(self, moment: Moment) -> str:
+    def _time_left(self, point: CurvePoint) -> str:
         """By the steps of this epoch; those of a warm-up take less than later ones."""
-        assert moment.seconds is not None
-        left = moment.steps - moment.step + (self.last - moment.epoch) * moment.steps
-        return str(format_timespan(round(moment.seconds / moment.step * left)))
+        assert point.seconds is not None
+        left = point.steps - point.step + (self.last - point.epoch) * point.steps
+        return str(format_timespan(round(point.seconds / point.step * left)))
 
 
 def step_log(
@@ -205,7 +205,7 @@ def compact(probabilities: tuple[tuple[float, ...], ...]) -> str:
 def describe_signs(space: SearchSpace) -> str:
     """Which candidates the signs of :func:`compact` stand for, in words."""
     groups: dict[tuple[str, ...], list[str]] = {}
-    for number, choice in zip(space.choice_layers, space.choices, strict=True):
+    for number, choice in zip(space.first_layers, space.choices, strict=True):
         names = tuple(str(op) for op in choice.candidates)
         groups.setdefault(names, []).append(str(number + 1))
     return "; ".join(

@@ -88,7 +88,7 @@ class SearchTask(AbsTask):
             raise ConfigError(
                 f"optim2 is '{args.optim2}'; accepted are: {', '.join(optim_classes)}"
             )
-        others = _Without(model, logits)
+        others = _WithoutLogits(model, logits)
         with building(f"optim '{args.optim}' with its optim_conf"):
             # ESPnet's refuses to build the first of two.
             task: Any = cls.__mro__[cls.__mro__.index(SearchTask) + 1]
@@ -249,7 +249,7 @@ def _streams(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     }
 
 
-class _Without(torch.nn.Module):
+class _WithoutLogits(torch.nn.Module):
     """A model whose ``parameters()`` leave some out."""
 
     def __init__(

@@ -34,7 +34,7 @@ class PathTraffic:
         """The candidates of each choice that any rank runs in this step."""
         self._owners = {
             id(parameter): (choice, candidate)
-            for choice, layers in enumerate(supernet.layers_of_choices)
+            for choice, layers in enumerate(supernet.blocks_of_choices)
             for layer in layers
             for candidate, operation in enumerate(layer.operations)
             for parameter in operation.parameters()

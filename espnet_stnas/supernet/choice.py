@@ -15,7 +15,7 @@ from espnet_stnas.ops.lengths import zero_padding
 from espnet_stnas.supernet.scores import ScoredPath, candidate_scores
 
 
-class ChoiceLayer(NetworkLayer):
+class ChoiceBlock(NetworkLayer):
     """A layer whose operation the search decides.
 
     Args:

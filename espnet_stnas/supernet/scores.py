@@ -98,13 +98,13 @@ def candidate_scores(
     scoring = gate.scoring
     scale = 1.0
     if scoring.share < 1.0:
-        rows = utterances(scoring, len(ilens)).to(ilens.device)
+        rows = scored_rows(scoring, len(ilens)).to(ilens.device)
         scale = len(ilens) / len(rows)
         ilens, xs_pad = ilens[rows], xs_pad[rows]
         ys, gradient = ys[rows], gradient[rows]
     sampled = inner_product(gradient, ys)
     others = _other_scores(operations, gate, ilens, xs_pad, gradient)
-    if gate.weights is None:
+    if gate.inverse_chances is None:
         scores = torch.zeros_like(gate.coefficients)
         scores[list(gate.scored)] = others.to(scores.dtype)
     else:
@@ -122,7 +122,7 @@ def _other_scores(
 ) -> torch.Tensor:
     """The scores (n,) of the candidates that were not sampled."""
     if gate.scored and all(operations[k].frame_local for k in gate.scored):
-        reach = max(r for k in gate.scored for r in operations[k].spec.reach)
+        reach = int(max(r for k in gate.scored for r in operations[k].spec.reach))
         ilens, xs_pad, gradient = _without_padding(ilens, xs_pad, gradient, reach)
     device, wanted = xs_pad.device.type, gate.scoring.dtype
     enabled = wanted is not None or torch.is_autocast_enabled(device)
@@ -132,7 +132,7 @@ def _other_scores(
     scores = [gradient.new_zeros(0)]
     for k in gate.scored:
         with torch.autocast(device, dtype, enabled):
-            output = operations[k].expected(xs_pad, ilens)
+            output = operations[k].without_dropout(xs_pad, ilens)
         scores.append(inner_product(gradient, output).reshape(1))
     return torch.cat(scores)
 
@@ -175,13 +175,15 @@ def estimated_scores(
         others: Scores (n,) of the drawn ones.
         offset: Sum and weight (2,) of past s_k - s_sampled, decaying; updated in place.
     """
-    assert gate.coefficients is not None and gate.weights is not None
+    assert gate.coefficients is not None and gate.inverse_chances is not None
     mean = offset[0] / offset[1].clamp(min=torch.finfo(offset.dtype).tiny)
-    expected = (sampled + mean).to(gate.coefficients.dtype)
-    scores = expected.expand(len(gate.coefficients)).clone()
+    baseline = (sampled + mean).to(gate.coefficients.dtype)
+    scores = baseline.expand(len(gate.coefficients)).clone()
     index = torch.tensor(gate.scored, device=scores.device)
-    weights = torch.tensor(gate.weights, device=scores.device, dtype=scores.dtype)
-    scores[index] += weights * (others - expected)
+    inverse = torch.tensor(
+        gate.inverse_chances, device=scores.device, dtype=scores.dtype
+    )
+    scores[index] += inverse * (others - baseline)
     observed = torch.stack([(others - sampled).mean(), torch.ones_like(sampled)])
     updated = offset + OFFSET_RATE * (observed.to(offset.dtype) - offset)
     # A step that overflows must not spoil all later ones.
@@ -189,7 +191,7 @@ def estimated_scores(
     return scores
 
 
-def utterances(scoring: Scoring, count: int) -> torch.Tensor:
+def scored_rows(scoring: Scoring, count: int) -> torch.Tensor:
     """The utterances, of ``count``, that are scored: indices (n,) on the CPU."""
     generator = torch.Generator().manual_seed(scoring.seed)
     order = torch.randperm(count, generator=generator)

@@ -9,10 +9,11 @@ from typing import Optional
 
 import torch
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators.base import Estimator, Gate, probabilities
 from espnet_stnas.network.network import Network, NetworkLayer, check_size
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.supernet.choice import ChoiceLayer
+from espnet_stnas.supernet.choice import ChoiceBlock
 
 Gates = tuple[Gate, ...]
 
@@ -33,12 +34,12 @@ class Supernet(Network):
         self._gates: Optional[Gates] = None
 
     @property
-    def choice_layers(self) -> tuple[ChoiceLayer, ...]:
+    def choice_blocks(self) -> tuple[ChoiceBlock, ...]:
         """The layers that are choices, in order; several may share a choice."""
-        return tuple(la for la in self.layers if isinstance(la, ChoiceLayer))
+        return tuple(la for la in self.layers if isinstance(la, ChoiceBlock))
 
     @property
-    def layers_of_choices(self) -> tuple[tuple[ChoiceLayer, ...], ...]:
+    def blocks_of_choices(self) -> tuple[tuple[ChoiceBlock, ...], ...]:
         """For each choice, in order, the layers that share it."""
         numbers = self.space.choice_numbers
         return tuple(
@@ -53,17 +54,17 @@ class Supernet(Network):
     @property
     def logits(self) -> tuple[torch.nn.Parameter, ...]:
         """The architecture logits of all choices, in order: (K_1,), (K_2,), ..."""
-        return tuple(self._logits_of(index) for index in self.space.choice_layers)
+        return tuple(self._logits_of(index) for index in self.space.first_layers)
 
     def _logits_of(self, index: int) -> torch.nn.Parameter:
         layer = self.layers[index]
-        assert isinstance(layer, ChoiceLayer)
+        assert isinstance(layer, ChoiceBlock)
         return layer.logits
 
     @property
     def score_offsets(self) -> tuple[torch.Tensor, ...]:
         """Running means (2,) that sub-graphs keep, one per choice layer, in order."""
-        return tuple(layer.score_offset for layer in self.choice_layers)
+        return tuple(layer.score_offset for layer in self.choice_blocks)
 
     def probabilities(self) -> tuple[torch.Tensor, ...]:
         """The probabilities pi of all choices, in order, detached: (K_1,), ..."""
@@ -180,16 +181,19 @@ def build_supernet(space: SearchSpace, input_size: int) -> Supernet:
         input_size: Dimensions of an input frame.
 
     Raises:
-        ConfigError: If sizes do not fit together, or are too large.
+        ConfigError: If the space has no choice, or sizes do not fit together, or are
+            too large.
     """
+    if space.is_architecture:
+        raise ConfigError("encoder_conf: layers holds no choice to search")
     check_size(space, input_size)
     layers = [
-        (ChoiceLayer if layer.is_choice else NetworkLayer)(layer, shape, space)
+        (ChoiceBlock if layer.is_choice else NetworkLayer)(layer, shape, space)
         for layer, shape in zip(space.layers, space.shapes(input_size), strict=True)
     ]
-    first = space.choice_layers
+    first = space.first_layers
     for layer, number in zip(layers, space.choice_numbers, strict=True):
-        if isinstance(layer, ChoiceLayer) and number is not None:
+        if isinstance(layer, ChoiceBlock) and number is not None:
             # Layers that share a choice share the parameter.
             layer.logits = layers[first[number]].logits  # type: ignore[assignment]
     return Supernet(layers, space)

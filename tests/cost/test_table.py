@@ -14,7 +14,7 @@ from espnet_stnas.cost.counts import (
     macs_table,
     parameter_table,
 )
-from espnet_stnas.cost.table import CostTable, everywhere, with_unit
+from espnet_stnas.cost.table import CostTable, same_operation, with_unit
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.network.network import build_network
 from espnet_stnas.notation.spec import parse_op
@@ -74,7 +74,7 @@ def test_expected_cost_and_its_gradient_are_those_of_enumeration(kind):
         math.prod(p[k] for p, k in zip(pi, path, strict=True)) * table.of(path)
         for path in all_paths(SPACE)
     )
-    expected = table.expected(pi)
+    expected = table.expected_cost(pi)
     torch.testing.assert_close(expected, enumerated, rtol=1e-12, atol=0)
     ours = torch.autograd.grad(expected, logits, retain_graph=True)
     theirs = torch.autograd.grad(enumerated, logits)
@@ -87,7 +87,7 @@ def test_closed_form_of_the_gradient():
     table = CostTable("params", 5.0, ((1.0, 4.0, 10.0),))
     alpha = torch.tensor([0.3, -1.0, 0.2], dtype=torch.float64, requires_grad=True)
     pi = torch.softmax(alpha, 0)
-    (gradient,) = torch.autograd.grad(table.expected([pi]), [alpha])
+    (gradient,) = torch.autograd.grad(table.expected_cost([pi]), [alpha])
     c = torch.tensor(table.choices[0], dtype=torch.float64)
     torch.testing.assert_close(gradient, (pi * (c - pi @ c)).detach())
 
@@ -160,9 +160,9 @@ def test_lengths_that_cannot_be(frames, message):
 
 def test_one_operation_everywhere():
     space = tiny_space(PAIR, [*PAIR, "zero"])
-    assert everywhere(space, "tdnn-C2D1Nbn") == (1, 1)
+    assert same_operation(space, "tdnn-C2D1Nbn") == (1, 1)
     with pytest.raises(ConfigError, match="'zero' is no candidate of layer 1"):
-        everywhere(space, "zero")
+        same_operation(space, "zero")
 
 
 def test_words():

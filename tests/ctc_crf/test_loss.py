@@ -9,7 +9,7 @@ import torch
 
 from espnet_stnas.ctc_crf.denominator import Denominator
 from espnet_stnas.ctc_crf.lm import LabelLM
-from espnet_stnas.ctc_crf.loss import CTCCRFLoss, Scores, required_frames
+from espnet_stnas.ctc_crf.loss import CTCCRFLoss, LossTerms, required_frames
 from tests.ctc_crf.models import LABELS, TOKENS, graph, ngrams, only
 
 MODEL = ngrams(3)
@@ -24,7 +24,7 @@ def score(
     texts: list[list[int]],
     model: dict = MODEL,
     ctc_weight: float = 0.1,
-) -> Scores:
+) -> LossTerms:
     """The loss of a batch of logits (B, T, V)."""
     lm = LabelLM(model, TOKENS)
     return CTCCRFLoss(graph(model), ctc_weight)(

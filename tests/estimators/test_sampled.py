@@ -192,7 +192,7 @@ def test_bias_of_st_for_a_quadratic_loss_is_the_known_one():
     torch.manual_seed(0)
     supernet_again = double_network(tiny_space(CANDIDATES, width=3)).eval()
     xs, ilens = batch((5, 3))
-    (layer,) = supernet_again.choice_layers
+    (layer,) = supernet_again.choice_blocks
     xs = zero_padding(xs, ilens)
     u = torch.stack(
         [(zero_padding(*o(xs, ilens)) * LINEAR).sum() for o in layer.operations]
@@ -237,7 +237,7 @@ def test_expected_unbiased_subgraph_gradient_is_that_of_all_candidates(
         for combination in itertools.product(*options):
             probability = math.prod(p for p, _ in combination)
             # Any offset will do, if it does not depend on the draw.
-            for n, layer in enumerate(supernet.choice_layers):
+            for n, layer in enumerate(supernet.choice_blocks):
                 layer.score_offset.copy_(torch.tensor([0.7 - n, 1.0]))
             # A gate's graph serves one backward.
             gradients = torch.autograd.grad(
@@ -317,7 +317,7 @@ def test_certain_choices_have_finite_chances(logits, size):
         assert float(chances.sum()) == pytest.approx(size - 1)
         assert all(1e-4 < c <= 1 for k, c in enumerate(chances) if k != path)
     gate = estimator.architecture_gate(alphas, cpu_generator())
-    assert all(math.isfinite(w) for w in gate.weights)
+    assert all(math.isfinite(w) for w in gate.inverse_chances)
     (gradient,) = torch.autograd.grad(gate.coefficients, alphas, torch.randn(5))
     assert torch.isfinite(gradient).all()
 
@@ -366,7 +366,7 @@ def test_scores_of_a_share_of_the_utterances_are_right_in_expectation(conf):
         gate = estimator.gate(
             supernet.logits[0], 2, others, chances, generator=generator
         )
-        supernet.choice_layers[0].score_offset.zero_()
+        supernet.choice_blocks[0].score_offset.zero_()
         return logit_gradients(supernet, [gate], inputs)[0]
 
     drawn = []

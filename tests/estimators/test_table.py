@@ -130,7 +130,7 @@ def test_weight_gates_give_logits_no_gradient(name):
     supernet = double_network(SPACES["adjacent"]).train()
     gates = supernet.weight_gates(build_estimator(name), cpu_generator())
     ran = []
-    for layer in supernet.choice_layers:
+    for layer in supernet.choice_blocks:
         for operation in layer.operations:
             operation.register_forward_hook(lambda m, *_: ran.append(m))
     with supernet.routed(gates):

@@ -14,7 +14,7 @@ from espnet_stnas.notation.reference import import_config
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.supernet.supernet import build_supernet
 
-PAPER = Path(__file__).parents[1] / "conf" / "space" / "tdnn_paper.yaml"
+PAPER = Path(__file__).parents[2] / "conf" / "space" / "tdnn_paper.yaml"
 TDNN = ["tdnn-C1D1Nln", "tdnn-C2D2Nbn"]
 
 

@@ -26,7 +26,7 @@ def test_layers_are_flat_and_nodes_say_how_they_are_wired():
     space = tiny_space(*BLOCKS)
     assert len(space.layers) == 8
     assert space.choice_numbers == (None, 0, None, 1, 2, None, 3, 3)
-    assert space.choice_layers == (1, 3, 4, 6)
+    assert space.first_layers == (1, 3, 4, 6)
     assert space.num_architectures == 2**4
     assert tiny_space("tdnn-C1D1", PAIR).blocks is None
 

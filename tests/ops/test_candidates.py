@@ -40,7 +40,7 @@ def test_scores_are_inner_products(candidate, sampled):
     """dLoss/dlogits = J(pi) s with s_k = <dLoss/dy, o_k(x)>, padding left out."""
     space = tiny_space("tdnn-C0", [candidate, "identity"], "tdnn-C1")
     supernet = double_network(space).train()
-    layer = supernet.choice_layers[0]
+    layer = supernet.choice_blocks[0]
     kept = {}
     layer.register_forward_hook(lambda m, i, o: kept.update(x=i[0], y=o[0]))
     xs, ilens = batch(LENGTHS)
@@ -50,7 +50,7 @@ def test_scores_are_inner_products(candidate, sampled):
     found, slope = torch.autograd.grad(loss, (supernet.logits[0], kept["y"]))
     slope = zero_padding(slope, ilens)
     scores = [
-        (slope * operation.expected(kept["x"], ilens)).sum()
+        (slope * operation.without_dropout(kept["x"], ilens)).sum()
         for operation in layer.operations
     ]
     expected = jacobian(probabilities(supernet.logits[0])) @ torch.stack(scores)
@@ -62,7 +62,7 @@ def test_all_of_them_in_one_choice():
     """Every one is sampled and trained; its weights alone get gradients."""
     space = tiny_space("tdnn-C0", CANDIDATES, "norm")
     supernet = double_network(space).train()
-    (layer,) = supernet.choice_layers
+    (layer,) = supernet.choice_blocks
     for k, operation in enumerate(layer.operations):
         supernet.zero_grad(set_to_none=True)
         gates = path_gates(build_estimator("st"), supernet.logits, (k,))

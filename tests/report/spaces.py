@@ -8,7 +8,7 @@ import yaml
 
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture, search_provenance
-from espnet_stnas.results.curves import Moment, start_epoch, write_moment
+from espnet_stnas.results.curves import CurvePoint, start_epoch, write_point
 
 SPACE = SearchSpace.from_conf(
     {
@@ -43,10 +43,10 @@ def history(epochs: int = 3) -> list[Architecture]:
     ]
 
 
-def moments(epochs: int = 3, **values: float) -> list[Moment]:
+def points(epochs: int = 3, **values: float) -> list[CurvePoint]:
     """Two for each epoch, the first of which is warm-up."""
     return [
-        Moment(
+        CurvePoint(
             epoch=epoch,
             step=step,
             steps=10,
@@ -70,8 +70,8 @@ def experiment(
     for number, architecture in enumerate(history(epochs), start=1):
         architecture.write(path / "architectures" / f"{number}epoch.yaml")
     if curves:
-        for moment in moments(epochs, loss=3.0, arch_loss=4.0):
-            if moment.step == 5:
-                start_epoch(path, moment.epoch)
-            write_moment(path, moment)
+        for point in points(epochs, loss=3.0, arch_loss=4.0):
+            if point.step == 5:
+                start_epoch(path, point.epoch)
+            write_point(path, point)
     return path

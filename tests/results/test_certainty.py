@@ -215,7 +215,7 @@ def test_threshold_of_not_moved_is_above_what_noise_does():
 
 def test_guide_gives_the_thresholds():
     """The table of docs/search_health.md is what the constants mean."""
-    path = Path(__file__).parents[1] / "docs" / "search_health.md"
+    path = Path(__file__).parents[2] / "docs" / "search_health.md"
     text = path.read_text(encoding="utf-8")
     rows = re.findall(r"^\| (\d+) \| ([\d.]+) \| ([\d.]+) \|$", text, re.MULTILINE)
     assert [int(k) for k, *_ in rows] == [2, 4, 8]

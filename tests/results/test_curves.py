@@ -8,24 +8,24 @@ import math
 import pytest
 
 from espnet_stnas.results.curves import (
-    Moment,
-    moments_of,
+    CurvePoint,
     note_run,
+    points_of,
     read_curves,
     read_runs,
     start_epoch,
-    write_moment,
+    write_point,
 )
 from tests.report.spaces import history
 
-MOMENT = Moment(2, 5, 10, False, loss=1.5, probabilities=((0.25, 0.75),))
+MOMENT = CurvePoint(2, 5, 10, False, loss=1.5, probabilities=((0.25, 0.75),))
 
 
 def test_what_is_written_is_read(tmp_path):
     for epoch in (1, 2, 10):
         start_epoch(tmp_path, epoch)
-        write_moment(tmp_path, Moment(epoch, 10, 10, epoch == 1, cost=3.0))
-    write_moment(tmp_path, Moment(10, 12, 0, False))
+        write_point(tmp_path, CurvePoint(epoch, 10, 10, epoch == 1, cost=3.0))
+    write_point(tmp_path, CurvePoint(10, 12, 0, False))
     found = read_curves(tmp_path)
     assert [(m.epoch, m.step, m.warmup) for m in found] == [
         *((1, 10, True), (2, 10, False), (10, 10, False), (10, 12, False))
@@ -37,16 +37,16 @@ def test_what_is_written_is_read(tmp_path):
 
 def test_time_runs_in_epochs():
     assert MOMENT.at == 1.5
-    assert Moment(1, 10, 10, False).at == 1.0
+    assert CurvePoint(1, 10, 10, False).at == 1.0
 
 
 def test_an_epoch_that_was_cut_off_is_written_anew(tmp_path):
     for epoch in (1, 2, 3):
         start_epoch(tmp_path, epoch)
-        write_moment(tmp_path, Moment(epoch, 1, 2, False))
+        write_point(tmp_path, CurvePoint(epoch, 1, 2, False))
     start_epoch(tmp_path, 2)
     assert [m.epoch for m in read_curves(tmp_path)] == [1]
-    write_moment(tmp_path, MOMENT)
+    write_point(tmp_path, MOMENT)
     assert read_curves(tmp_path)[1] == MOMENT
     assert sorted(p.name for p in (tmp_path / "curves").iterdir()) == [
         *("1epoch.jsonl", "2epoch.jsonl")
@@ -55,7 +55,7 @@ def test_an_epoch_that_was_cut_off_is_written_anew(tmp_path):
 
 def test_numbers_that_are_not_finite_are_unknown(tmp_path):
     start_epoch(tmp_path, 1)
-    write_moment(tmp_path, Moment(1, 1, 1, False, loss=math.nan, arch_loss=math.inf))
+    write_point(tmp_path, CurvePoint(1, 1, 1, False, loss=math.nan, arch_loss=math.inf))
     (found,) = read_curves(tmp_path)
     assert (found.loss, found.arch_loss) == (None, None)
 
@@ -80,17 +80,17 @@ def test_numbers_that_are_not_finite_are_unknown(tmp_path):
 )
 def test_damaged_lines_are_left_out(tmp_path, line):
     start_epoch(tmp_path, 1)
-    write_moment(tmp_path, Moment(1, 1, 2, False))
+    write_point(tmp_path, CurvePoint(1, 1, 2, False))
     with open(tmp_path / "curves" / "1epoch.jsonl", "a") as file:
         file.write(line + "\n")
-    write_moment(tmp_path, Moment(1, 2, 2, False))
+    write_point(tmp_path, CurvePoint(1, 2, 2, False))
     assert [m.step for m in read_curves(tmp_path)] == [1, 2]
 
 
 def test_searches_without_curves(tmp_path):
     assert read_curves(tmp_path) == []
     assert read_runs(tmp_path) == []
-    found = moments_of(history(2))
+    found = points_of(history(2))
     assert [(m.at, m.warmup) for m in found] == [(1.0, True), (2.0, False)]
     assert found[1].probabilities[0] == pytest.approx((0.2, 0.8))
 

@@ -12,7 +12,7 @@ from espnet_stnas.network.network import build_network
 from espnet_stnas.notation.space import SearchSpace
 from tests.report.spaces import SPACE, history
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 def training(path: Path, *layers: object, **conf: object) -> Path:

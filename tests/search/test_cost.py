@@ -16,9 +16,9 @@ from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.experiment import SearchExperiment
 from tests.search.conftest import search_config
 from tests.search.test_architecture_step import SPACE, data, logits, make, run
+from tests.search.test_checks import dry_run
 from tests.search.test_distributed import search as search_with
 from tests.search.test_joint_step import loop, make_joint, reporter
-from tests.search.test_options import dry_run
 from tests.search.test_search import assert_same, load, search
 
 TABLE = parameter_table(SPACE, 3)
@@ -94,11 +94,11 @@ def test_a_skipped_update_leaves_nothing_of_the_cost():
 def test_of_equal_candidates_the_search_takes_the_cheaper():
     model, step = make(lr=1.0)
     step.update.cost = TERM
-    before = TABLE.expected(model.supernet.probabilities())
+    before = TABLE.expected_cost(model.supernet.probabilities())
     for _ in range(200):
         step.update.accumulate(*flat())
         step.update()
-        after = TABLE.expected(model.supernet.probabilities())
+        after = TABLE.expected_cost(model.supernet.probabilities())
         assert after < before
         before = after
     best = [int(p.argmax()) for p in model.supernet.probabilities()]
@@ -108,13 +108,13 @@ def test_of_equal_candidates_the_search_takes_the_cheaper():
 @pytest.mark.parametrize("estimator", ["st", "proxyless"])
 def test_a_flat_task_stops_at_the_target_or_is_left_alone(estimator):
     model, step = make(lr=0.05, estimator=estimator)
-    start = float(TABLE.expected(model.supernet.probabilities()))
+    start = float(TABLE.expected_cost(model.supernet.probabilities()))
     target = 0.5 * (TABLE.minimum + start)
     step.update.cost = CostTerm(TABLE, 1.0, target)
     for _ in range(300):
         step.update.accumulate(*flat())
         step.update()
-    cost = float(TABLE.expected(model.supernet.probabilities()))
+    cost = float(TABLE.expected_cost(model.supernet.probabilities()))
     assert cost == pytest.approx(target, rel=0.02)
     # Below the target, nothing is left that would move the logits.
     step.update.cost = CostTerm(TABLE, 1.0, cost + 1)
@@ -166,7 +166,9 @@ def test_a_large_weight_ends_with_the_cheapest_architecture(finished):
     assert found.provenance["cost"] == {
         "kind": "params",
         "value": TINY.minimum,
-        "expected": pytest.approx(float(TINY.expected(torch.tensor(p) for p in pi)), 1),
+        "expected": pytest.approx(
+            float(TINY.expected_cost(torch.tensor(p) for p in pi)), 1
+        ),
         "weight": 1000.0,
     }
 
@@ -174,7 +176,9 @@ def test_a_large_weight_ends_with_the_cheapest_architecture(finished):
 def test_reports(finished):
     stats = load(finished)["reporter"]["stats"]
     costs = [stats[epoch]["valid"]["cost"] for epoch in (1, 2, 3)]
-    assert costs[0] == pytest.approx(float(TINY.expected([torch.ones(3) / 3] + half())))
+    assert costs[0] == pytest.approx(
+        float(TINY.expected_cost([torch.ones(3) / 3] + half()))
+    )
     assert costs[0] > costs[1] > costs[2] > TINY.minimum
     assert stats[3]["valid"]["cost_argmax"] == TINY.minimum
     assert "arch_cost_loss" not in stats[1]["train"]
@@ -187,7 +191,7 @@ def half() -> list[torch.Tensor]:
 
 @pytest.mark.parametrize("arch_data", ["train", "joint"])
 def test_a_target_is_where_the_search_stops(corpus, tmp_path, arch_data):
-    start = float(TINY.expected([torch.ones(3) / 3, *half()]))
+    start = float(TINY.expected_cost([torch.ones(3) / 3, *half()]))
     target = round(start - 0.4 * (start - TINY.minimum))
     search(
         corpus,

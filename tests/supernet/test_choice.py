@@ -47,14 +47,14 @@ def test_activations_of_unsampled_candidates_are_not_kept():
 def test_weight_steps_make_no_score():
     supernet = double_network(SPACES["chain"]).train()
     ran = []
-    for layer in supernet.choice_layers:
+    for layer in supernet.choice_blocks:
         for operation in layer.operations:
             operation.register_forward_hook(lambda m, *_: ran.append(m))
     xs, ilens = batch()
     gates = supernet.weight_gates(build_estimator("st"), torch.Generator())
     with supernet.routed(gates):
         supernet(xs, ilens)[0].sum().backward()
-    assert len(ran) == len(supernet.choice_layers)
+    assert len(ran) == len(supernet.choice_blocks)
     assert all(p.grad is None for p in supernet.logits)
 
 
@@ -144,7 +144,7 @@ def test_probabilities_are_float32_under_autocast():
 def test_frame_local_candidates_are_scored_without_padding(candidates):
     """Scores are <dLoss/dy, o_k(x)>; what needs the whole batch gets it padded."""
     supernet = double_network(tiny_space("tdnn-C0", candidates, "tdnn-C1")).train()
-    layer = supernet.choice_layers[0]
+    layer = supernet.choice_blocks[0]
     local = all(operation.frame_local for operation in layer.operations)
     seen, outputs = [], {}
     for k, operation in enumerate(layer.operations):
@@ -166,7 +166,7 @@ def test_frame_local_candidates_are_scored_without_padding(candidates):
     assert frames[1:] == [longest] * (len(candidates) - 1)
     gradient = zero_padding(gradient, ilens)
     for k, operation in enumerate(layer.operations):
-        expected = (gradient * operation.expected(outputs["x"], ilens)).sum()
+        expected = (gradient * operation.without_dropout(outputs["x"], ilens)).sum()
         torch.testing.assert_close(found[k], expected, rtol=1e-12, atol=1e-12)
 
 

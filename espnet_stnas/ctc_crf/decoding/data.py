@@ -10,7 +10,7 @@ from typing import Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, read_text
-from espnet_stnas.messages import shown
+from espnet_stnas.messages import quote
 
 # File, name in the batch, and ESPnet's data type.
 Source = tuple[str, str, str]
@@ -54,7 +54,7 @@ def find_utterances(
     if [name for _, name, _ in sources] != [NAME]:
         raise ConfigError(
             f"data_path_and_name_and_type names "
-            f"{shown([name for _, name, _ in sources])}; accepted is one that is named "
+            f"{quote([name for _, name, _ in sources])}; accepted is one that is named "
             f"{NAME}, such as dump/raw/test/wav.scp,{NAME},sound"
         )
     path = sources[0][0]
@@ -67,7 +67,7 @@ def find_utterances(
     if missing:
         raise ConfigError(
             f"key file {key_file} has {len(missing)} utterances that are not in "
-            f"{path}, such as {shown(missing[0])}"
+            f"{path}, such as {quote(missing[0])}"
         )
     if sorted(keys, key=lambda key: place[key]) != list(keys):
         raise ConfigError(
@@ -104,5 +104,5 @@ def _first_column(path: PathLike, what: str) -> tuple[str, ...]:
         raise ConfigError(f"{what} {path} holds no utterance")
     if len(set(ids)) < len(ids):
         twice = next(name for name in ids if ids.count(name) > 1)
-        raise ConfigError(f"{what} {path} holds the utterance {shown(twice)} twice")
+        raise ConfigError(f"{what} {path} holds the utterance {quote(twice)} twice")
     return ids

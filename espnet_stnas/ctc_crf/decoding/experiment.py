@@ -14,7 +14,7 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
 from espnet_stnas.host.compat import too_short_error
 from espnet_stnas.host.trained import load_model
-from espnet_stnas.messages import one_line, shown
+from espnet_stnas.messages import one_line, quote
 
 
 class Experiment:
@@ -76,7 +76,7 @@ class Experiment:
                 keys, batch = next(batches)
             except Exception as error:  # whatever readers of sound files raise
                 raise ConfigError(
-                    f"utterance {shown(name)} of {utterances.sources[0][0]} cannot be "
+                    f"utterance {quote(name)} of {utterances.sources[0][0]} cannot be "
                     f"read ({type(error).__name__}: {one_line(error)[-300:]})"
                 ) from error
             assert keys == [name], f"{keys} was read in the place of {name}"
@@ -95,7 +95,7 @@ class Experiment:
             return np.zeros((0, len(self.tokens)), dtype=np.float32)
         except RuntimeError as error:  # speech of another kind, or no memory
             raise ConfigError(
-                f"utterance {shown(name)}: the model cannot take speech of shape "
+                f"utterance {quote(name)}: the model cannot take speech of shape "
                 f"{tuple(speech.shape)} ({one_line(error)[:300]})"
             ) from error
         if isinstance(encoded, tuple):  # with outputs of inner layers
@@ -103,7 +103,7 @@ class Experiment:
         scores = self._model.ctc.log_softmax(encoded)[0].float().cpu().numpy()
         if np.isnan(scores).any():
             raise ConfigError(
-                f"utterance {shown(name)}: the model's outputs are not numbers; look "
+                f"utterance {quote(name)}: the model's outputs are not numbers; look "
                 "at the recording and at the weights"
             )
         return scores

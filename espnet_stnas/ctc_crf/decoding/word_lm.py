@@ -12,7 +12,7 @@ from typing import Optional
 from espnet_stnas.ctc_crf.lexicon import Lexicon
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
-from espnet_stnas.messages import format_keys, one_line, shown
+from espnet_stnas.messages import format_keys, one_line, quote
 
 _BINARY = b"mmap lm http://kheafield.com/code"
 _GZIP = b"\x1f\x8b"
@@ -45,8 +45,8 @@ def words_of_lm(lexicon: Lexicon, path: PathLike) -> Lexicon:
     if len(unknown) == len(lexicon.pronunciations):
         raise ConfigError(
             f"word LM {path} has no word of lexicon {lexicon.name} (such as "
-            f"{shown(unknown[0])}; its own are such as "
-            f"{shown(min(vocabulary - {'<unk>'}, default='<unk>'))}); are both in the "
+            f"{quote(unknown[0])}; its own are such as "
+            f"{quote(min(vocabulary - {'<unk>'}, default='<unk>'))}); are both in the "
             "same case?"
         )
     if unknown:
@@ -114,7 +114,7 @@ def _unigrams(path: PathLike, compressed: bool) -> Iterator[str]:
                 fields = line.split()
                 if len(fields) not in (2, 3):
                     raise ConfigError(
-                        f"word LM {path}, line {number}: {shown(line)}; accepted are a "
+                        f"word LM {path}, line {number}: {quote(line)}; accepted are a "
                         "log10 probability, a word and perhaps a back-off weight"
                     )
                 yield fields[1]
