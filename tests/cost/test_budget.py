@@ -112,7 +112,7 @@ def test_a_budget_that_is_kept(arch, capsys):
         (
             {},
             ("--max_cost", "params=1"),
-            "the parameters of this architecture are unknown",
+            "the parameters of .* are unknown",
         ),
         ({"input_size": 3}, ("--max_cost", "macs=1"), "multiply-accumulates .* unkn"),
         ({"input_size": 3}, ("--frames", "0"), "frames is 0; accepted is an integer"),
