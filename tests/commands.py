@@ -26,11 +26,11 @@ ASR_SH = frozenset(
 )
 # Options whose value is a list of options, and the module that takes these.
 _NESTED = {
-    "search_args": "espnet_stnas.bin.asr_search",
+    "search_args": "espnet_stnas.cli.asr_search",
     "train_args": "espnet2.bin.asr_train",
     "asr_args": "espnet2.bin.asr_train",
-    "label_lm_args": "espnet_stnas.bin.label_lm",
-    "decode_args": "espnet_stnas.bin.ctc_decode",
+    "label_lm_args": "espnet_stnas.cli.label_lm",
+    "decode_args": "espnet_stnas.cli.ctc_decode",
 }
 # Options of other programs: pip, pytest, torchrun, espnet3.
 _OTHERS = frozenset("dist no-deps stages training_config nproc_per_node".split())
@@ -179,11 +179,11 @@ def _module_problems(name: str, arguments: list[str], whole: bool) -> list[str]:
     if name.startswith("espnet2.") and not name.endswith("..."):
         missing = importlib.util.find_spec(name) is None
         return [f"ESPnet has no {name}"] if missing else []
-    if not re.fullmatch(r"espnet_stnas\.bin\.\w+", name):
+    if not re.fullmatch(r"espnet_stnas\.cli\.\w+", name):
         return []
     if not (ROOT / Path(*name.split("."))).with_suffix(".py").exists():
         return [f"there is no {name}"]
-    if name in ("espnet_stnas.bin.search", "espnet_stnas.bin.asr_search"):
+    if name in ("espnet_stnas.cli.search", "espnet_stnas.cli.asr_search"):
         # These read the YAML that --config names.
         task = "asr"
         if "--task" in arguments:
@@ -239,10 +239,10 @@ def _recipe_problems(script: str, arguments: list[str], place: Path) -> list[str
 def known_options() -> frozenset[str]:
     """All options of all programs."""
     known = set(_OTHERS | ASR_SH | recipe_options(DIGITS) | recipe_options(STNAS))
-    programs = [p.stem for p in (ROOT / "espnet_stnas" / "bin").glob("[!_]*.py")]
+    programs = [p.stem for p in (ROOT / "espnet_stnas" / "cli").glob("[!_]*.py")]
     parsers = [task_parser("asr")]
     parsers += [
-        module_parser(f"espnet_stnas.bin.{name}")
+        module_parser(f"espnet_stnas.cli.{name}")
         for name in programs
         if name not in ("asr_search", "search")
     ]

@@ -9,7 +9,7 @@ from tests.pages import ROOT
 from tests.test_docs import check_yaml, run_python
 
 PAGE = ROOT / "docs" / "page.md"
-DERIVE = "python3 -m espnet_stnas.bin.derive"
+DERIVE = "python3 -m espnet_stnas.cli.derive"
 
 
 @pytest.mark.parametrize(
@@ -44,7 +44,7 @@ def test_good_links():
         ("`benchmarks/nothing.py`", "there is no benchmarks/nothing.py"),
         ("in tests/nothing there", "there is no tests/nothing"),
         ("`conf/space/tdnn.yaml`", "there is no conf/space/tdnn.yaml"),
-        ("`espnet_stnas.bin.nothing`", "there is no espnet_stnas.bin.nothing"),
+        ("`espnet_stnas.cli.nothing`", "there is no espnet_stnas.cli.nothing"),
         (
             "`espnet_stnas.notation.spec.parse_up`",
             "there is no espnet_stnas.notation.spec.parse_up",
@@ -64,8 +64,8 @@ def test_good_paths():
     ("command", "problem"),
     [
         (
-            "python3 -m espnet_stnas.bin.dervie --arch a",
-            "there is no espnet_stnas.bin.d",
+            "python3 -m espnet_stnas.cli.dervie --arch a",
+            "there is no espnet_stnas.cli.d",
         ),
         (f"{DERIVE} --arch a --outptu b", "has no option --outptu"),
         (f"{DERIVE} --arch a --outp b", "has no option --outp"),
@@ -74,10 +74,10 @@ def test_good_paths():
             "one of the arguments --search_exp --arch is required",
         ),
         (f"{DERIVE} --arch a \\\n    --frames many", "invalid int value: 'many'"),
-        ("python3 -m espnet_stnas.bin.autoload start", "invalid choice: 'start'"),
-        ("python3 -m espnet_stnas.bin.asr_search --warmup 3", "no option --warmup"),
+        ("python3 -m espnet_stnas.cli.autoload start", "invalid choice: 'start'"),
+        ("python3 -m espnet_stnas.cli.asr_search --warmup 3", "no option --warmup"),
         (
-            "python3 -m espnet_stnas.bin.search --task st --optim3 x",
+            "python3 -m espnet_stnas.cli.search --task st --optim3 x",
             "no option --optim3",
         ),
         (
@@ -98,8 +98,8 @@ def test_good_paths():
             "value of --search_args has no opt",
         ),
         (
-            './run.sh --python "python3 -m espnet_stnas.bin.drive"',
-            "espnet_stnas.bin.drive",
+            './run.sh --python "python3 -m espnet_stnas.cli.drive"',
+            "espnet_stnas.cli.drive",
         ),
         ("python benchmarks/kills.py --kill 3", "has no option --kill"),
         ("python benchmarks/kills.py --kills few", "invalid int value: 'few'"),
@@ -133,7 +133,7 @@ def test_good_commands():
         f"A=b {DERIVE} --search_exp a --epoch 3\n{DERIVE} --arch ...\n"
         "cd egs2/digits/asr_stnas1\n./run.sh --corpus tts\n```\n"
         "`--warmup_epochs`, `derive --search_exp a`, `python x.py --anything`\n"
-        "```\npython3 -m espnet_stnas.bin.nothing\n```\n"
+        "```\npython3 -m espnet_stnas.cli.nothing\n```\n"
     )
     assert commands.command_problems(PAGE, text) == []
 

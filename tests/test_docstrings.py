@@ -10,7 +10,8 @@ import espnet_stnas
 from tests.docstrings import problems
 
 PACKAGE = Path(espnet_stnas.__file__).parent
-MODULES = sorted(p for p in PACKAGE.rglob("*.py") if "bin" not in p.parts)
+PROGRAMS = {PACKAGE / "bin", PACKAGE / "cli"}
+MODULES = sorted(p for p in PACKAGE.rglob("*.py") if p.parent not in PROGRAMS)
 
 
 @pytest.mark.parametrize("path", MODULES, ids=lambda p: str(p.relative_to(PACKAGE)))

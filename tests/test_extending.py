@@ -69,7 +69,7 @@ def test_the_example_runs_where_it_is_installed(example):
     (example / "architecture.yaml").write_text(text.replace("tdnn-C1S3D1", "gated-C2"))
     (example / "more.py").write_text(
         "import contextlib, runpy\n"
-        "from espnet_stnas.bin import asr_search, show\n"
+        "from espnet_stnas.cli import asr_search, show\n"
         "with contextlib.suppress(SystemExit):\n"
         "    asr_search.main(['--print_config', '--estimator', 'tempered'])\n"
         "show.main(['architecture.yaml'])\n"

@@ -16,7 +16,7 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.bin import asr_search, baselines, derive, report, score
+from espnet_stnas.cli import asr_search, baselines, derive, report, score
 from espnet_stnas.errors import WriteError
 from espnet_stnas.files import write_text
 from espnet_stnas.notation.space import SearchSpace
@@ -39,7 +39,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 def on_a_full_disk(limit: int, module: str, options: Sequence[str]) -> str:
     """Run a command that can write ``limit`` bytes to a file; returns its sentence."""
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(limit), f"espnet_stnas.bin.{module}"]
+        [sys.executable, "-c", CHILD, str(limit), f"espnet_stnas.cli.{module}"]
         + list(options),
         capture_output=True,
         text=True,

@@ -39,7 +39,7 @@ def test_module_without_main_runs_as_python_does(tmp_path, capsys):
 def test_espnet_module_runs_its_main(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(SystemExit):
-        run.main(["-m", "espnet_stnas.bin.score", "--help"])
+        run.main(["-m", "espnet_stnas.cli.score", "--help"])
     assert "text file of the decoding" in capsys.readouterr().out
 
 
@@ -84,16 +84,16 @@ def test_damaged_yaml_is_one_sentence(tmp_path):
 def test_trainings_save_whole_files(monkeypatch, tmp_path, name, protected, capsys):
     import torch
 
-    import espnet_stnas.bin
+    import espnet_stnas.cli
 
     (tmp_path / f"{name}.py").write_text(
         "import torch\ndef main():\n    print(type(torch.save).__name__)\n"
     )
     monkeypatch.setattr(
-        espnet_stnas.bin, "__path__", [*espnet_stnas.bin.__path__, str(tmp_path)]
+        espnet_stnas.cli, "__path__", [*espnet_stnas.cli.__path__, str(tmp_path)]
     )
     original = torch.save
-    run.main(["-m", f"espnet_stnas.bin.{name}"])
+    run.main(["-m", f"espnet_stnas.cli.{name}"])
     assert capsys.readouterr().out.strip() == (
         "_WholeSaves" if protected else "function"
     )

@@ -59,7 +59,7 @@ def collect(
         experiments: Training experiments of ESPnet.
         wavs: Waveforms (samples,) and their sampling rates in Hz.
         model_file: Name of the weights in each experiment.
-        score_file: Name of the file that `espnet_stnas.bin.score` wrote.
+        score_file: Name of the file that `espnet_stnas.cli.score` wrote.
 
     Raises:
         ConfigError: If an experiment lacks a file.

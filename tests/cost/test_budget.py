@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from espnet_stnas.bin import derive
+from espnet_stnas.cli import derive
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.latency import measure_latency
 from espnet_stnas.results.architecture import Architecture, search_provenance

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.bin import measure_latency
+from espnet_stnas.cli import measure_latency
 from espnet_stnas.cost import latency
 from espnet_stnas.cost.latency import LatencyTable
 from espnet_stnas.errors import ConfigError

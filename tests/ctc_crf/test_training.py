@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import espnet_stnas  # noqa: F401  (registers encoder and model)
-from espnet_stnas.bin import label_lm
+from espnet_stnas.cli import label_lm
 from espnet_stnas.ctc_crf.arpa import read_arpa
 from tests.search.conftest import command, corpus, search_config  # noqa: F401
 
@@ -67,7 +67,7 @@ def test_training_and_inference(corpus, tmp_path, caplog):  # noqa: F811
 
 @pytest.mark.slow
 def test_a_search_with_ctc_crf(corpus, tmp_path):  # noqa: F811
-    from espnet_stnas.bin import asr_search
+    from espnet_stnas.cli import asr_search
 
     lm = str(tmp_path / "lm.arpa")
     estimate(corpus, "--output", lm)

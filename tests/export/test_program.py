@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from espnet_stnas.bin import export
+from espnet_stnas.cli import export
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.export.program import export_program, write_onnx
 from espnet_stnas.host.encoder import STNASEncoder

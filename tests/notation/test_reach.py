@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from espnet_stnas.bin import show
+from espnet_stnas.cli import show
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.network.network import build_network
 from espnet_stnas.notation.reach import View, describe_view, view_of

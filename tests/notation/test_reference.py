@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_stnas.bin import import_reference
+from espnet_stnas.cli import import_reference
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.reference import import_config
 from espnet_stnas.notation.space import SearchSpace

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
-from espnet_stnas.bin import report
+from espnet_stnas.cli import report
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.report.page import figures_of, report_page, tradeoff_figures
 from espnet_stnas.report.summary import summarise

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from espnet_stnas.bin import tradeoff
+from espnet_stnas.cli import tradeoff
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.report.tradeoff import Point, pareto_front, tradeoff_table
 from espnet_stnas.results.architecture import Architecture, search_provenance

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from espnet_stnas.bin import baselines
+from espnet_stnas.cli import baselines
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.baselines import at_random, by_hand

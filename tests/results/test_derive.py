@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from espnet_stnas.bin import derive
+from espnet_stnas.cli import derive
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture, search_provenance
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from espnet_stnas.bin import derive, report
+from espnet_stnas.cli import derive, report
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture, search_provenance
 from espnet_stnas.results.derive import describe

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from espnet_stnas.bin import score as score_bin
+from espnet_stnas.cli import score as score_bin
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.results.error_rates import error_rates, read_text
 

@@ -1,4 +1,4 @@
-"""python3 -m espnet_stnas.bin.show"""
+"""python3 -m espnet_stnas.cli.show"""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_stnas.bin import show
+from espnet_stnas.cli import show
 from espnet_stnas.network.network import build_network
 from espnet_stnas.notation.space import SearchSpace
 from tests.report.spaces import SPACE, history

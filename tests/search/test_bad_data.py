@@ -9,7 +9,7 @@ import pytest
 import soundfile
 import torch
 
-from espnet_stnas.bin import asr_search
+from espnet_stnas.cli import asr_search
 from espnet_stnas.results.experiment import SearchExperiment
 from tests.search.conftest import CHOICE, command, search_config
 

@@ -9,7 +9,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_stnas.bin import asr_search
+from espnet_stnas.cli import asr_search
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.search.checks import check_config
 from tests.fuzz.inputs import damaged_bytes, fuzz, refused

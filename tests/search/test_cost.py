@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.bin import measure_latency
+from espnet_stnas.cli import measure_latency
 from espnet_stnas.cost.counts import parameter_table
 from espnet_stnas.cost.goal import CostTerm
 from espnet_stnas.estimators import Gate

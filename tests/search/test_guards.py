@@ -10,7 +10,7 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.bin import asr_search, derive
+from espnet_stnas.cli import asr_search, derive
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture, search_provenance
 from espnet_stnas.results.experiment import SearchExperiment

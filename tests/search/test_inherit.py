@@ -6,7 +6,7 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.bin import asr_search, derive
+from espnet_stnas.cli import asr_search, derive
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Gate
 from espnet_stnas.network.weights import inherited

@@ -14,7 +14,7 @@ import yaml
 from espnet2.tasks.asr import ASRTask
 from espnet2.train.trainer import Trainer
 
-from espnet_stnas.bin import asr_search, derive
+from espnet_stnas.cli import asr_search, derive
 from espnet_stnas.estimators import Gate, build_estimator
 from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.search.joint_step import JointStep
@@ -273,7 +273,7 @@ def test_killed_search_goes_on_to_the_same_end(corpus, tmp_path):
         "    print('architecture step', flush=True)\n"
         "    time.sleep(1)\n"
         "ArchitectureStep.__call__ = slow\n"
-        "from espnet_stnas.bin import asr_search\n"
+        "from espnet_stnas.cli import asr_search\n"
         "asr_search.main(sys.argv[1:])\n"
     )
     process = subprocess.Popen(

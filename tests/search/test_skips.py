@@ -10,7 +10,7 @@ import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.train import trainer
 
-from espnet_stnas.bin import asr_search
+from espnet_stnas.cli import asr_search
 from espnet_stnas.errors import TrainingError
 from espnet_stnas.search.skips import Skips, poisoned_losses
 from tests.search.conftest import command, search_config

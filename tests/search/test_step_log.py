@@ -12,7 +12,7 @@ import pytest
 import torch
 from espnet2.train.reporter import Reporter
 
-from espnet_stnas.bin import asr_search
+from espnet_stnas.cli import asr_search
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.curves import read_curves, read_runs
 from espnet_stnas.search.step_log import StepLog, compact, describe_signs

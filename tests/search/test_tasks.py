@@ -11,7 +11,7 @@ import pytest
 import torch
 
 from espnet_stnas import run
-from espnet_stnas.bin import asr_search, derive, search
+from espnet_stnas.cli import asr_search, derive, search
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.results.architecture import Architecture
@@ -93,8 +93,8 @@ def test_task_without_its_packages_is_one_sentence(monkeypatch):
 @pytest.mark.parametrize(
     ("given", "run_instead"),
     [
-        ("espnet2.bin.asr_train", ["espnet_stnas.bin.asr_search", "--x"]),
-        ("espnet2.bin.slu_train", ["espnet_stnas.bin.search", "--task", "slu", "--x"]),
+        ("espnet2.bin.asr_train", ["espnet_stnas.cli.asr_search", "--x"]),
+        ("espnet2.bin.slu_train", ["espnet_stnas.cli.search", "--task", "slu", "--x"]),
         ("espnet2.bin.lm_train", ["espnet2.bin.lm_train", "--x"]),
         ("espnet2.bin.asr_inference", ["espnet2.bin.asr_inference", "--x"]),
         ("st", ["st", "--x"]),

@@ -35,7 +35,7 @@ Options (default):
   --criterion            ctc: as train_config says. ctc_crf: with CTC-CRF, by a label LM
                          that stage 12 estimates from the training text (ctc)
   --label_lm_args        more options for the label LM, see python3 -m
-                         espnet_stnas.bin.label_lm --help ("")
+                         espnet_stnas.cli.label_lm --help ("")
   --units                phn: search and training are over the phones of --lexicon, and
                          words are decoded with it; other units: --token_type ("")
   --lexicon              of phn: words and their phones; several files are one ("")
@@ -43,7 +43,7 @@ Options (default):
                          that --lexicon lacks; "": they are an error ("")
   --word_lm              of phn: word n-gram LM, an ARPA file or KenLM's binary ("")
   --decode_args          of phn: more options for decoding, see python3 -m
-                         espnet_stnas.bin.ctc_decode --help ("")
+                         espnet_stnas.cli.ctc_decode --help ("")
   --ngpu, --num_nodes    GPUs a node, and nodes, of searches and trainings (1, 1)
   --expdir, --dumpdir    (exp, dump)
   --python               (python3 -m espnet_stnas.run)
@@ -223,7 +223,7 @@ module=$(grep -ohE "espnet2?(\.legacy|\.nets|\.utils)[a-z0-9_.]*cli_utils" \
         "check out the ESPnet that is installed, and pip install kaldiio"
 compared=(--train_config "${train_config}")
 [ -n "${arch}" ] || ! in_stages 11 || compared+=(--search_config "${search_config}")
-features=$("${program[0]}" -m espnet_stnas.bin.check_features "${compared[@]}")
+features=$("${program[0]}" -m espnet_stnas.cli.check_features "${compared[@]}")
 
 # ESPnet's scripts, as they are. The corpus's own ones are linked, not copied.
 for name in asr.sh pyscripts scripts steps utils; do
@@ -369,7 +369,7 @@ make_phones() {
         to=${units_dump}/${name}
         mkdir -p "${to}" \
             && cp -r "${dump}/${name}/." "${to}/" \
-            && "${program[0]}" -m espnet_stnas.bin.apply_lexicon \
+            && "${program[0]}" -m espnet_stnas.cli.apply_lexicon \
                 --lexicon "${lexicon[@]}" "${unknown[@]}" --text "${dump}/${name}/text" \
                 --output "${to}/text" --token_list "${token_lists}/tokens.txt" \
             || return 1
@@ -394,7 +394,7 @@ make_label_lm() {
     [ "${passed[cleaner]:-none}" = none ] || options+=(--cleaner "${passed[cleaner]}")
     awk '{ name = $1; $1 = "" } NF > 1 && !known[$0]++ { print name $0 }' \
         "${units_dump}/${train_set}/text" > "${derived}/label_lm.txt" \
-        && "${program[0]}" -m espnet_stnas.bin.label_lm --text "${derived}/label_lm.txt" \
+        && "${program[0]}" -m espnet_stnas.cli.label_lm --text "${derived}/label_lm.txt" \
             --heldout "${units_dump}/${passed[valid_set]}/text" --map_unknown \
             --token_list "${token_lists}/tokens.txt" "${options[@]}" "${extra[@]}" \
             --output "${derived}/label_lm.arpa.gz" \
@@ -439,7 +439,7 @@ decode_words() {
         # Launchers may have options.
         # shellcheck disable=SC2086
         ${launcher} --gpu "${gpu}" JOB=1:"${jobs}" "${dir}/logdir/ctc_decode.JOB.log" \
-            "${program[0]}" -m espnet_stnas.bin.ctc_decode --ngpu "${gpu}" \
+            "${program[0]}" -m espnet_stnas.cli.ctc_decode --ngpu "${gpu}" \
             --asr_train_config "${asr_exp}/config.yaml" \
             --asr_model_file "${asr_exp}/${passed[inference_asr_model]:-valid.acc.ave.pth}" \
             --data_path_and_name_and_type "${scp},speech,${type}" \
@@ -526,12 +526,12 @@ if in_stages 12; then
         target=train_ctc
         rm -f "${derived}/train.yaml"
     fi
-    "${program[0]}" -m espnet_stnas.bin.derive "${source[@]}" \
+    "${program[0]}" -m espnet_stnas.cli.derive "${source[@]}" \
         --output "${derived}/architecture.yaml" \
         --train_config "${train_config}" --train_output "${derived}/${target}.yaml" \
         || resume_hint 12
     [ "${criterion}" = ctc ] || make_label_lm || resume_hint 12
-    [ -n "${arch}" ] || "${program[0]}" -m espnet_stnas.bin.report "${search_exp}" \
+    [ -n "${arch}" ] || "${program[0]}" -m espnet_stnas.cli.report "${search_exp}" \
         --arch "${derived}/architecture.yaml" --output_dir "${derived}/report" \
         || resume_hint 12
 fi

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_stnas.bin.check_features import main
+from espnet_stnas.cli.check_features import main
 
 
 def run(tmp_path, search, train):

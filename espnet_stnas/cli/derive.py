@@ -45,7 +45,7 @@ def get_parser() -> argparse.ArgumentParser:
         "--frames", type=int, help="Count multiply-accumulates for so many frames"
     )
     group.add_argument(
-        "--latency_table", help="File that espnet_stnas.bin.measure_latency wrote"
+        "--latency_table", help="File that espnet_stnas.cli.measure_latency wrote"
     )
     group.add_argument(
         "--max_cost",

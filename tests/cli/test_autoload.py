@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from espnet_stnas.bin import autoload
+from espnet_stnas.cli import autoload
 
 PROBE = (
     "import sys; print('espnet_stnas' in sys.modules, 'torch' in sys.modules, "
@@ -56,7 +56,7 @@ def environment(tmp_path):
 def test_enable_and_disable(environment):
     run, site, record = environment
     before = record.read_text()
-    command = ("-m", "espnet_stnas.bin.autoload")
+    command = ("-m", "espnet_stnas.cli.autoload")
     assert run("-c", PROBE).split() == ["False"] * 3
     assert "autoload is disabled" in run(*command, "status")
     for _ in range(2):
@@ -75,7 +75,7 @@ def test_enable_and_disable(environment):
 def test_left_over_file_is_silent(environment):
     """If the package goes in another way, Python starts as if nothing were there."""
     run, site, _ = environment
-    run("-m", "espnet_stnas.bin.autoload", "enable")
+    run("-m", "espnet_stnas.cli.autoload", "enable")
     (site / "a_path.pth").unlink()
     assert run("-c", PROBE).split() == ["False"] * 3
 

@@ -1,6 +1,6 @@
 """Make plain python3 of this environment know the encoder `stnas`, or stop doing so.
 
-    python3 -m espnet_stnas.bin.autoload enable | disable | status
+    python3 -m espnet_stnas.cli.autoload enable | disable | status
 
 A line in a .pth file, which Python reads when it starts, installs the hook of
 :mod:`espnet_stnas.host.registry`; torch and ESPnet are not imported by it. The file is

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Optional, Sequence
 
 import espnet_stnas  # noqa: F401  (registers the encoder, here and in spawned workers)
-from espnet_stnas.bin import search
+from espnet_stnas.cli import search
 from espnet_stnas.search.task import SearchASRTask
 
 
@@ -18,8 +18,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Train a supernet and its architecture logits.
 
     Example:
-        % python3 -m espnet_stnas.bin.asr_search --print_config > conf/search.yaml
-        % python3 -m espnet_stnas.bin.asr_search --config conf/search.yaml
+        % python3 -m espnet_stnas.cli.asr_search --print_config > conf/search.yaml
+        % python3 -m espnet_stnas.cli.asr_search --config conf/search.yaml
     """
     search.main(cmd, task="asr")
 

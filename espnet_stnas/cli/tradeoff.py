@@ -1,6 +1,6 @@
 """Put errors against costs: of several searches and what was trained after them.
 
-Example: python3 -m espnet_stnas.bin.tradeoff exp/search_w0=exp/train_w0
+Example: python3 -m espnet_stnas.cli.tradeoff exp/search_w0=exp/train_w0
 exp/search_w1=exp/train_w1 exp/train_all_c2d2 --kind params --output_dir figures
 """
 

@@ -22,8 +22,8 @@ def main(cmd: Optional[Sequence[str]] = None, task: Optional[str] = None) -> Non
         task: The task, instead of the option ``--task``.
 
     Example:
-        % python3 -m espnet_stnas.bin.search --task st --print_config > search.yaml
-        % python3 -m espnet_stnas.bin.search --task st --config search.yaml
+        % python3 -m espnet_stnas.cli.search --task st --print_config > search.yaml
+        % python3 -m espnet_stnas.cli.search --task st --config search.yaml
     """
     options = list(sys.argv[1:] if cmd is None else cmd)
     with plain_errors():

@@ -1,8 +1,8 @@
 """Report on searches: one HTML page, and its figures as files.
 
 Examples:
-  python3 -m espnet_stnas.bin.report exp/search
-  python3 -m espnet_stnas.bin.report exp/search_a exp/search_b exp/train_conformer
+  python3 -m espnet_stnas.cli.report exp/search
+  python3 -m espnet_stnas.cli.report exp/search_a exp/search_b exp/train_conformer
 
 Each experiment is the output directory of a search, also of one that runs, or of a
 training that is to be compared. Several searches are put side by side.
@@ -59,7 +59,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         if not searches:
             raise ConfigError(
                 f"none of {', '.join(args.experiments)} is a search; accepted is at "
-                "least one output_dir of espnet_stnas.bin.asr_search"
+                "least one output_dir of espnet_stnas.cli.asr_search"
             )
         if args.arch is not None and len(searches) > 1:
             raise ConfigError(

@@ -211,7 +211,7 @@ def _check_reference(path: str, utterances: Utterances) -> None:
         what = f"lacks {quote(missing[0])}" if missing else f"has {more} more"
         raise ConfigError(
             f"ref {path} has other utterances than those to decode (it {what}); decode "
-            "all of them, or score the parts together with espnet_stnas.bin.score"
+            "all of them, or score the parts together with espnet_stnas.cli.score"
         )
 
 

@@ -1,9 +1,9 @@
 """Show an architecture or a search space: layers, sizes, costs, receptive field.
 
 Examples:
-  python3 -m espnet_stnas.bin.show architecture.yaml
-  python3 -m espnet_stnas.bin.show conf/space/conformer.yaml --input_size 80
-  python3 -m espnet_stnas.bin.show --diff architecture.yaml other.yaml
+  python3 -m espnet_stnas.cli.show architecture.yaml
+  python3 -m espnet_stnas.cli.show conf/space/conformer.yaml --input_size 80
+  python3 -m espnet_stnas.cli.show --diff architecture.yaml other.yaml
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_stnas.bin.apply_lexicon import main
+from espnet_stnas.cli.apply_lexicon import main
 
 LEXICON = "HE  HH IY1\nHE(1)  HH IY0\nSAW  S AO1\n"
 
