@@ -147,11 +147,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             result = error_rates(
                 args.ref, Path(args.output_dir) / "1best_recog" / "text"
             )
-            print(
-                f"WER {result.wer:.2f} % (S {result.substitutions}, "
-                f"D {result.deletions}, I {result.insertions}; {result.words} words), "
-                f"{result.utterances} utterances"
-            )
+            print(result)
 
 
 def _decode(
