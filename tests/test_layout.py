@@ -11,7 +11,7 @@ import espnet_stnas
 
 PACKAGE = Path(espnet_stnas.__file__).parent
 
-GROUND = {"version", "messages", "errors", "files", "progress"}
+GROUND = {"version", "messages", "errors", "files"}
 # Rooms, from the ground up, and what each may import of ours besides the ground.
 ROOMS: dict[str, set[str]] = {
     "notation": set(),
@@ -33,8 +33,6 @@ ROOMS: dict[str, set[str]] = {
         *("notation", "network", "results", "cost", "host", "export", "ctc_crf"),
         *("report", "search"),
     },
-    "corpus": set(),
-    "bin": {"corpus"},
 }
 # The flat modules, from the ground up, and what each may import.
 FLAT: dict[str, set[str]] = {
@@ -42,13 +40,12 @@ FLAT: dict[str, set[str]] = {
     "messages": set(),
     "errors": {"messages"},
     "files": {"errors", "messages"},
-    "progress": set(),
     "__init__": {"host.registry", "version"},
     "run": {"errors", "host", "search"},
 }
 NO_TORCH = (
-    *("version", "messages", "errors", "files", "progress", "notation", "report"),
-    *("results", "host/registry", "search/names", "corpus"),
+    *("version", "messages", "errors", "files", "notation", "report"),
+    *("results", "host/registry", "search/names"),
     *(f"ctc_crf/{name}" for name in ("arpa", "estimate", "lm", "graph", "lexicon")),
     *(f"ctc_crf/decoding/{n}" for n in ("topology", "beam", "word_lm", "data")),
 )

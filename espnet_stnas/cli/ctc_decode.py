@@ -14,6 +14,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Optional
 
+from tqdm import tqdm
+
 from espnet_stnas.ctc_crf.decoding.beam import (
     BeamOptions,
     BeamSearch,
@@ -26,7 +28,6 @@ from espnet_stnas.ctc_crf.decoding.word_lm import words_of_lm
 from espnet_stnas.ctc_crf.lexicon import Lexicon, read_lexicon
 from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.messages import one_line, quote
-from espnet_stnas.progress import Progress
 from espnet_stnas.results.error_rates import error_rates, read_text
 
 _DEFAULTS = BeamOptions()
@@ -146,11 +147,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             result = error_rates(
                 args.ref, Path(args.output_dir) / "1best_recog" / "text"
             )
-            print(
-                f"WER {result.wer:.2f} % (S {result.substitutions}, "
-                f"D {result.deletions}, I {result.insertions}; {result.words} words), "
-                f"{result.utterances} utterances"
-            )
+            print(result)
 
 
 def _decode(
@@ -177,15 +174,21 @@ def _decode(
     )
     found: dict[str, list[Hypothesis]] = {}
     start = time.perf_counter()
-    with Progress("decoding", len(utterances.ids), "utterances") as progress:
-        for name, emissions in experiment.outputs(utterances, args.num_workers):
+    # Also in the log of a job, where it is no bar that moves: then less often.
+    with tqdm(
+        experiment.outputs(utterances, args.num_workers),
+        desc="decoding",
+        total=len(utterances.ids),
+        unit="utt",
+        mininterval=0.1 if sys.stderr.isatty() else 10,
+    ) as outputs:
+        for name, emissions in outputs:
             found[name] = search(emissions)
             if not found[name][0].complete:
                 logging.warning(
                     f"utterance {name}: no word ends where the speech does, and the "
                     "last one is missing; try a larger beam_size"
                 )
-            progress.advance()
     write_recognition(args.output_dir, found, experiment.tokens)
     seconds = time.perf_counter() - start
     logging.info(f"decoded {len(found)} utterances in {seconds:.1f} s")

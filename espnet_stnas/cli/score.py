@@ -27,11 +27,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         result = error_rates(args.ref, args.hyp)
         if args.output:
             write_text(args.output, dump_yaml(result.to_dict()))
-    print(
-        f"WER {result.wer:.2f} % (S {result.substitutions}, D {result.deletions}, "
-        f"I {result.insertions}; {result.words} words), CER {result.cer:.2f} %, "
-        f"{result.utterances} utterances"
-    )
+    print(result)
 
 
 if __name__ == "__main__":

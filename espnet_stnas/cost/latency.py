@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from tqdm import trange
 
 from espnet_stnas.cost.counts import layer_lengths
 from espnet_stnas.cost.table import CostTable
@@ -23,7 +24,6 @@ from espnet_stnas.messages import quote
 from espnet_stnas.network.network import NetworkLayer, check_size
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.topology import Layer
-from espnet_stnas.progress import Progress
 
 FORMAT = 1
 _WARM_UP = 3
@@ -185,16 +185,16 @@ def measure_latency(
                     module = NetworkLayer(Layer((key[0],)), shape, space)
                     tasks[key] = _Task(module, shape.input_width, length, on)
     times: dict[Any, list[float]] = {key: [] for key in tasks}
-    rounds = Progress("rounds", _WARM_UP + repeat, "rounds")
+    # disable=None: not where nobody sees it move.
+    rounds = trange(_WARM_UP + repeat, desc="rounds", leave=False, disable=None)
     with _threads(threads), rounds:
-        for number in range(_WARM_UP + repeat):
+        for number in rounds:
             order = list(tasks)
             random.Random(number).shuffle(order)
             for key in order:
                 elapsed = _seconds(tasks[key], on, threads)
                 if number >= _WARM_UP:
                     times[key].append(elapsed)
-            rounds.advance()
     medians = {key: round(1e6 * statistics.median(t), 2) for key, t in times.items()}
     return LatencyTable(
         space=space.digest,

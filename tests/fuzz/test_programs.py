@@ -25,7 +25,7 @@ from espnet_stnas.cli import (
 from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture, search_provenance
-from tests.fuzz.inputs import JUNK, damaged_bytes, fuzz, litter, refused
+from tests.fuzz.inputs import damaged_bytes, fuzz, litter, refused
 
 SPACE = SearchSpace.from_conf(
     {
@@ -191,41 +191,6 @@ def test_references_without_words(tmp_path, capsys, text):
     options = [f"--ref={tmp_path}/ref", f"--hyp={tmp_path}/ref"]
     with pytest.raises(SystemExit, match="error: text file .*ref holds no word"):
         score.main(options)
-
-
-MANIFESTS = [b"", b"{}", b"[]", b'{"arguments": [[1, 2], ["a", 3]]}', b"[" * 99999]
-MANIFESTS += [b'{"arguments": {"seed": 1}}', b'{"arguments": {"se\\ned": "\\u0007"}}']
-
-
-@pytest.mark.parametrize("manifest", [*MANIFESTS, *JUNK])
-def test_make_digits_with_damaged_manifests(tmp_path, capsys, manifest):
-    (tmp_path / "train").mkdir()
-    (tmp_path / "train" / "corpus.json").write_bytes(manifest)
-    assert refused(make_digits.main, [f"--output={tmp_path}"], capsys)
-    assert sorted(p.name for p in tmp_path.rglob("*")) == ["corpus.json", "train"]
-
-
-@pytest.mark.parametrize("option", ["seed", "sample_rate", "train_minutes", "corpus"])
-@pytest.mark.parametrize("value", ["-1", "nan", "1e999", "", "x\ny", "9" * 500, "0"])
-def test_make_digits_with_wrong_options(tmp_path, capsys, option, value):
-    if (option, value) in (("seed", "0"), ("seed", "9" * 500)):
-        return
-    assert refused(
-        make_digits.main, [f"--output={tmp_path}", f"--{option}={value}"], capsys
-    )
-    assert list(tmp_path.iterdir()) == []
-
-
-def test_make_digits_with_damaged_recordings(tmp_path, capsys):
-    recordings = tmp_path / "recordings"
-    recordings.mkdir()
-    for name in ("george", "jackson", "lucas", "nicolas", "theo", "yweweler"):
-        for digit in range(10):
-            for index in range(50):
-                (recordings / f"{digit}_{name}_{index}.wav").write_bytes(b"junk")
-    options = ["--corpus=fsdd", f"--fsdd_dir={tmp_path}", f"--output={tmp_path}/data"]
-    assert refused(make_digits.main, options, capsys)
-    assert list((tmp_path / "data").iterdir()) == []
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ mkdir -p "${work}"
 work=$(cd "${work}" && pwd)
 
 if [ ! -d "${work}/digits/test" ]; then
-    python3 -m espnet_stnas.bin.make_digits --corpus fsdd --fsdd_dir "${fsdd}" \
+    python3 "${root}/egs2/digits/asr_stnas1/local/make_digits.py" --corpus fsdd --fsdd_dir "${fsdd}" \
         --output "${work}/digits" --train_minutes 12 --dev_minutes 1 --test_minutes 1
 fi
 # A copy, so that the repository stays as it is.

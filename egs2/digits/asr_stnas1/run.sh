@@ -295,7 +295,7 @@ in_stages() {
 
 if in_stages 1; then
     log "Stage 1: corpus '${corpus}', variant '${variant}', in ${data}"
-    "${python[@]}" -m espnet_stnas.bin.make_digits --corpus "${corpus}" \
+    "${python[@]}" local/make_digits.py --corpus "${corpus}" \
         --variant "${variant}" --output "${data}" --seed "${seed}" \
         --fsdd_dir="${fsdd_dir}" --train_minutes "${train_minutes}" \
         --dev_minutes "${dev_minutes}" --test_minutes "${test_minutes}"

@@ -7,7 +7,8 @@ import logging
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_stnas.corpus import DigitOptions, prepare
+from digit_corpus import DigitOptions, prepare
+
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.messages import one_line
 
@@ -15,7 +16,7 @@ from espnet_stnas.messages import one_line
 def get_parser() -> argparse.ArgumentParser:
     """The command line; DigitOptions checks the values."""
     parser = argparse.ArgumentParser(
-        prog="python3 -m espnet_stnas.bin.make_digits",
+        prog="local/make_digits.py",
         description=__doc__,
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )

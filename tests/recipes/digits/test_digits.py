@@ -12,8 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-
-from espnet_stnas.corpus.digits import (
+from digit_corpus.digits import (
     MANIFEST,
     Utterance,
     add_noise,

@@ -7,10 +7,9 @@ from itertools import combinations, islice
 
 import numpy as np
 import pytest
-
-from espnet_stnas.corpus.digits import SETS, Utterance
-from espnet_stnas.corpus.espeak import Espeak, Voice
-from espnet_stnas.corpus.tts import STYLES, VOICES, TtsCorpus
+from digit_corpus.digits import SETS, Utterance
+from digit_corpus.espeak import Espeak, Voice
+from digit_corpus.tts import STYLES, VOICES, TtsCorpus
 
 VOICE = Voice("en+m3", rate=170, pitch=50, pitch_range=50, word_gap=2)
 

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-
-from espnet_stnas.corpus.digits import SETS
-from espnet_stnas.corpus.fsdd import (
+from digit_corpus import fsdd
+from digit_corpus.digits import SETS
+from digit_corpus.fsdd import (
     INDICES,
     SPEAKERS,
     FsddCorpus,
@@ -21,7 +21,7 @@ from espnet_stnas.corpus.fsdd import (
     join,
 )
 
-REAL = Path(__file__).resolve().parents[2].parent / "shared/data/fsdd"
+REAL = Path(__file__).resolve().parents[3].parent / "shared/data/fsdd"
 
 
 @pytest.fixture(scope="module")
@@ -139,7 +139,7 @@ def test_without_internet_the_way_out_is_named(
     assert list(tmp_path.iterdir()) == []
 
 
-def test_downloads_are_unpacked_and_kept(
+def test_downloads_are_unpacked_checked_and_kept(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     import zipfile
@@ -153,6 +153,10 @@ def test_downloads_are_unpacked_and_kept(
         urllib.request, "urlopen", lambda *_args, **_options: archive.open("rb")
     )
     downloads = tmp_path / "data/downloads"
+    with pytest.raises(ValueError, match="other recordings .*--fsdd_dir"):
+        download_recordings(downloads)
+    assert list(downloads.iterdir()) == []
+    monkeypatch.setattr(fsdd, "SHA256", fsdd.checksum(folder / "recordings"))
     recordings = download_recordings(downloads)
     assert recordings == downloads / "fsdd/recordings"
     assert len(list(recordings.iterdir())) == 3000
@@ -163,6 +167,7 @@ def test_downloads_are_unpacked_and_kept(
 @pytest.mark.skipif(not REAL.is_dir(), reason=f"no recordings in {REAL}")
 @pytest.mark.parametrize("variant", ["clean", "hard"])
 def test_real_recordings(variant: str) -> None:
+    assert fsdd.checksum(find_recordings(REAL)) == fsdd.SHA256
     corpus = FsddCorpus(find_recordings(REAL), variant, 0, 16000)
     for utt in islice(corpus.utterances("dev"), 12):
         assert 0.15 < len(utt.samples) / 16000 / len(utt.digits) < 1.5

@@ -16,8 +16,7 @@ from typing import Any, Protocol
 import numpy as np
 import soundfile
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
-
-from espnet_stnas.progress import Progress
+from tqdm import tqdm
 
 SETS = ("train", "dev", "test")
 WORDS = tuple("zero one two three four five six seven eight nine".split())
@@ -205,14 +204,21 @@ def _write_audio(
     """Write wav files; returns {utt_id: (spk_id, text)} and the seconds written."""
     done: dict[str, tuple[str, str]] = {}
     samples, wanted = 0, minutes * 60 * sample_rate
-    with Progress("speech", minutes, "min") as progress:
+    # disable=None: not where nobody sees it move.
+    with tqdm(
+        total=round(wanted / sample_rate),
+        desc=folder.parent.name.split(".")[1],
+        unit=" s of speech",
+        leave=False,
+        disable=None,
+    ) as progress:
         while samples < wanted:
             utt = next(utterances)
             path = folder / f"{utt.utt_id}.wav"
             soundfile.write(path, utt.samples, sample_rate, subtype="PCM_16")
             done[utt.utt_id] = (utt.spk_id, utt.text)
             samples += len(utt.samples)
-            progress.advance(len(utt.samples) / (60 * sample_rate))
+            progress.update(min(samples, wanted) / sample_rate - progress.n)
     return done, samples / sample_rate
 
 

@@ -8,13 +8,14 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
+import digit_corpus
 import numpy as np
 import pytest
+from digit_corpus import DigitOptions, prepare
+from digit_corpus.digits import SETS, Utterance
+from make_digits import main
 
-from espnet_stnas import corpus as corpus_package
-from espnet_stnas.bin.make_digits import main
-from espnet_stnas.corpus import DigitOptions, prepare
-from espnet_stnas.corpus.digits import SETS, Utterance
+from tests.fuzz.inputs import JUNK, refused
 
 MINUTES = [f"--{name}_minutes={1 / 60}" for name in SETS]
 
@@ -39,7 +40,7 @@ class Tones:
 @pytest.fixture
 def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A folder to write to, with the corpora replaced by tones."""
-    monkeypatch.setattr(corpus_package, "_make_corpus", lambda _options: Tones())
+    monkeypatch.setattr(digit_corpus, "_make_corpus", lambda _options: Tones())
     monkeypatch.setattr(Tones, "made", 0)
     return tmp_path / "data"
 
@@ -131,3 +132,40 @@ def test_errors_end_the_command_without_a_traceback(
 def test_empty_fsdd_dir_counts_as_left_out(output: Path) -> None:
     main([f"--output={output}", *MINUTES, "--fsdd_dir="])
     assert Tones.made == 6
+
+
+MANIFESTS = [b"", b"{}", b"[]", b'{"arguments": [[1, 2], ["a", 3]]}', b"[" * 99999]
+MANIFESTS += [b'{"arguments": {"seed": 1}}', b'{"arguments": {"se\\ned": "\\u0007"}}']
+
+
+@pytest.mark.parametrize("manifest", [*MANIFESTS, *JUNK])
+def test_damaged_manifests(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], manifest: bytes
+) -> None:
+    (tmp_path / "train").mkdir()
+    (tmp_path / "train" / "corpus.json").write_bytes(manifest)
+    assert refused(main, [f"--output={tmp_path}"], capsys)
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["corpus.json", "train"]
+
+
+@pytest.mark.parametrize("option", ["seed", "sample_rate", "train_minutes", "corpus"])
+@pytest.mark.parametrize("value", ["-1", "nan", "1e999", "", "x\ny", "9" * 500, "0"])
+def test_wrong_options(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
+) -> None:
+    if (option, value) in (("seed", "0"), ("seed", "9" * 500)):
+        return
+    assert refused(main, [f"--output={tmp_path}", f"--{option}={value}"], capsys)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_damaged_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    recordings = tmp_path / "recordings"
+    recordings.mkdir()
+    for name in ("george", "jackson", "lucas", "nicolas", "theo", "yweweler"):
+        for digit in range(10):
+            for index in range(50):
+                (recordings / f"{digit}_{name}_{index}.wav").write_bytes(b"junk")
+    options = ["--corpus=fsdd", f"--fsdd_dir={tmp_path}", f"--output={tmp_path}/data"]
+    assert refused(main, options, capsys)
+    assert list((tmp_path / "data").iterdir()) == []

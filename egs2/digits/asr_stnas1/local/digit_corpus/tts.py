@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from scipy.signal import resample_poly
 
-from espnet_stnas.corpus.digits import (
+from digit_corpus.digits import (
     WORDS,
     Utterance,
     digit_strings,
@@ -18,7 +18,7 @@ from espnet_stnas.corpus.digits import (
     surround,
     to_pcm,
 )
-from espnet_stnas.corpus.espeak import Espeak, Voice
+from digit_corpus.espeak import Espeak, Voice
 
 # Variants of the English voice. Left out: whispers, croaks, robots, echoes and copies
 # of the default. Variants that sound nearly alike share a set (compared by their mean

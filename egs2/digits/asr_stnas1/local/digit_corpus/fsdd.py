@@ -6,6 +6,7 @@ six speakers, fifty recordings of each digit, 8 kHz.
 
 from __future__ import annotations
 
+import hashlib
 import io
 import logging
 import os
@@ -23,7 +24,7 @@ import numpy as np
 import soundfile
 from scipy.signal import resample_poly
 
-from espnet_stnas.corpus.digits import (
+from digit_corpus.digits import (
     Utterance,
     deck,
     digit_strings,
@@ -36,6 +37,9 @@ URL = (
     "https://github.com/Jakobovski/free-spoken-digit-dataset/"
     "archive/refs/tags/v1.0.10.zip"
 )
+# GitHub makes the archive on demand and does not promise its bytes, so the recordings
+# themselves are checked: SHA-256 of all of them, in the order of their names.
+SHA256 = "ddb17656a0bca4c5ddace082be188ca630516dc2ef1110afe3c4e9cc71173de4"
 SPEAKERS = ("george", "jackson", "lucas", "nicolas", "theo", "yweweler")
 # 0-4 is the official test set.
 INDICES = {"train": range(10, 50), "dev": range(5, 10), "test": range(0, 5)}
@@ -80,6 +84,7 @@ def download_recordings(downloads: Path) -> Path:
 
     Raises:
         ConnectionError: The archive could not be fetched.
+        ValueError: It holds other recordings than it should.
     """
     target = downloads / "fsdd"
     if target.is_dir():
@@ -96,11 +101,25 @@ def download_recordings(downloads: Path) -> Path:
     partial = downloads / f".fsdd.partial.{os.getpid()}"
     try:
         _extract(archive, partial / "recordings")
-        find_recordings(partial)
+        found = checksum(find_recordings(partial))
+        if found != SHA256:
+            raise ValueError(
+                f"{URL} holds other recordings than it did (SHA-256 {found[:12]}..., "
+                f"expected {SHA256[:12]}...); fetch version 1.0.10 of the dataset "
+                "elsewhere and name its folder with --fsdd_dir."
+            )
         partial.rename(target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return target / "recordings"
+
+
+def checksum(recordings: Path) -> str:
+    """SHA-256 of all recordings, in the order of their names."""
+    digest = hashlib.sha256()
+    for path in sorted(recordings.iterdir()):
+        digest.update(path.read_bytes())
+    return digest.hexdigest()
 
 
 def _extract(archive: zipfile.ZipFile, folder: Path) -> None:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from espnet_stnas.corpus.digits import MANIFEST, SETS, Corpus, write_set
-from espnet_stnas.corpus.fsdd import FsddCorpus, download_recordings, find_recordings
-from espnet_stnas.corpus.tts import TtsCorpus
+from digit_corpus.digits import MANIFEST, SETS, Corpus, write_set
+from digit_corpus.fsdd import FsddCorpus, download_recordings, find_recordings
+from digit_corpus.tts import TtsCorpus
 
 __all__ = ["DigitOptions", "prepare"]
 
@@ -24,7 +24,7 @@ REVISION = 1
 
 @dataclass(frozen=True)
 class DigitOptions:
-    """The options of ``espnet_stnas.bin.make_digits``.
+    """The options of ``make_digits.py``.
 
     Args:
         corpus: ``tts`` (synthetic) or ``fsdd`` (real speech).
