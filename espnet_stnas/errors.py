@@ -48,6 +48,9 @@ def plain_errors() -> Iterator[None]:
     """End the program with one sentence if what the user wrote is wrong.
 
     The same if a file cannot be used, by us or by ESPnet.
+
+    Raises:
+        OSError: If it is none of a file.
     """
     try:
         yield

@@ -173,7 +173,7 @@ def _measure(
     Raises:
         yaml.YAMLError: If it is too large or too deep, refers to itself, or has a key
             twice.
-    """
+    """  # noqa: DOC501 (what _refusal makes)
     if isinstance(node, yaml.ScalarNode):
         if node.tag.endswith(":int") and len(node.value) > _MOST_DIGITS:
             raise _refusal(f"found an integer of {len(node.value)} digits", node)

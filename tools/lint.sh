@@ -11,3 +11,4 @@ ruff check .
 ruff format --check .
 mypy
 git ls-files -z '*.sh' '.ci/run' | xargs -0 shellcheck -x
+md-dead-link-check

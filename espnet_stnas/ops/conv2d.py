@@ -41,7 +41,7 @@ class Conv2dSubsampling(Operation):
         Raises:
             TooShortUttError: If no utterance is long enough for one output frame;
                 ESPnet's inference catches it.
-        """
+        """  # noqa: DOC501 (what too_short_error makes)
         if self.spec.output_length(xs_pad.size(1)) < 1:
             raise too_short_error(f"'{self.spec}'", xs_pad.size(1))
         ys, _ = self.subsampling(xs_pad, None)

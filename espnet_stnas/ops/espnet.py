@@ -71,7 +71,7 @@ def espnet_part(name: str, operation: str) -> Any:
 
     Raises:
         ConfigError: If the installed ESPnet has no such class.
-    """
+    """  # noqa: DOC501 (the others end as this one)
     place, _, class_name = _PARTS[name].partition(":")
     try:
         # Sizes are checked on the meta device; a module that makes tensors when it is
