@@ -70,6 +70,10 @@ def _accepted_instead(action: argparse.Action, value: Any) -> Optional[str]:
         except Exception:  # whatever a type of ESPnet raises
             name = getattr(kind, "__name__", "")
             return f"accepted is {_NAMES.get(name, 'another kind of value')}"
+        if value is None:
+            # ESPnet's types that read "none" as None take null for any option, also
+            # where None is none of the choices: `frontend: null` with `input_size`.
+            return None
     if action.choices is not None and value not in list(action.choices):
         return f"accepted are: {', '.join(map(str, action.choices))}"
     return None
