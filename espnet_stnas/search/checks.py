@@ -70,6 +70,10 @@ def _accepted_instead(action: argparse.Action, value: Any) -> Optional[str]:
         except Exception:  # whatever a type of ESPnet raises
             name = getattr(kind, "__name__", "")
             return f"accepted is {_NAMES.get(name, 'another kind of value')}"
+        if value is None:
+            # ESPnet's types that read "none" as None take null for any option, also
+            # where None is none of the choices: `frontend: null` with `input_size`.
+            return None
     if action.choices is not None and value not in list(action.choices):
         return f"accepted are: {', '.join(map(str, action.choices))}"
     return None
@@ -99,21 +103,24 @@ def building(what: str) -> Iterator[None]:
         ) from error
 
 
-def check_scheduler(args: argparse.Namespace, suffix: str) -> None:
+def check_scheduler(args: argparse.Namespace, suffix: str) -> Any:
     """Check a scheduler on an optimizer of its own.
 
     Args:
         args: All options.
         suffix: The number of the scheduler in the names of its options.
 
+    Returns:
+        The scheduler; None if the options name none.
+
     Raises:
         ConfigError: If it cannot be built.
     """
     scheduler, conf = (getattr(args, f"scheduler{suffix}{o}") for o in ("", "_conf"))
     if scheduler is None:
-        return
+        return None
     optim, optim_conf = (getattr(args, f"optim{suffix}{o}") for o in ("", "_conf"))
     with building(f"scheduler{suffix} {quote(scheduler)} with its conf"):
         weights = [torch.nn.Parameter(torch.zeros(1))]
         optimizer = optim_classes[optim](weights, **optim_conf)
-        scheduler_classes[scheduler](optimizer, **conf)
+        return scheduler_classes[scheduler](optimizer, **conf)

@@ -57,16 +57,14 @@ def split_utterances(
     return parts
 
 
-def write_split(
+def plan_split(
     shape_files: Sequence[str],
     output_dir: Path,
     *,
     fraction: float,
     seed: int,
-) -> dict[str, list[str]]:
+) -> dict[str, dict[Path, str]]:
     """Split ESPnet shape files, which decide what utterances are batched.
-
-    Writes ``<output_dir>/split/<role>/<name of the shape file>``.
 
     Args:
         shape_files: ESPnet shape files of the training set, with equal utterances.
@@ -75,7 +73,8 @@ def write_split(
         seed: Seed of the draw.
 
     Returns:
-        Paths of the new shape files by role.
+        By role, the texts of the new shape files, by their paths:
+        ``<output_dir>/split/<role>/<name of the shape file>``.
 
     Raises:
         ConfigError: If a file is missing, the split leaves nothing, or the experiment
@@ -88,22 +87,45 @@ def write_split(
             "shape file (made by --collect_stats true)"
         )
     parts = split_utterances(list(tables[0]), fraction, seed)
-    result: dict[str, list[str]] = {role: [] for role in ROLES}
+    plan: dict[str, dict[Path, str]] = {role: {} for role in ROLES}
     for role, utterances in parts.items():
         for path, table in zip(shape_files, tables, strict=True):
             target = output_dir / "split" / role / Path(path).name
             lines = [f"{u} {table[u]}" for u in utterances if u in table]
-            _write_shapes(target, "\n".join(lines) + "\n", output_dir)
-            result[role].append(str(target))
+            plan[role][target] = "\n".join(lines) + "\n"
+            _refuse_another(target, plan[role][target], output_dir)
+    return plan
+
+
+def write_split(
+    shape_files: Sequence[str],
+    output_dir: Path,
+    *,
+    fraction: float,
+    seed: int,
+) -> dict[str, list[str]]:
+    """Write the shape files of a split. See `plan_split` for the arguments.
+
+    Returns:
+        Paths of the new shape files by role.
+
+    Raises:
+        ConfigError: As `plan_split` does; nothing is written then.
+    """
+    plan = plan_split(shape_files, output_dir, fraction=fraction, seed=seed)
+    for files in plan.values():
+        for path, text in files.items():
+            write_text(path, text)
+    counts = {role: min(t.count("\n") for t in plan[role].values()) for role in ROLES}
     logging.info(
         f"Architecture split (arch_fraction {fraction}, seed {seed}): "
-        + ", ".join(f"{len(parts[role])} utterances for {role} steps" for role in ROLES)
+        + ", ".join(f"{counts[role]} utterances for {role} steps" for role in ROLES)
         + f", written to {output_dir / 'split'}"
     )
-    return result
+    return {role: [str(path) for path in plan[role]] for role in ROLES}
 
 
-def _write_shapes(target: Path, text: str, output_dir: Path) -> None:
+def _refuse_another(target: Path, text: str, output_dir: Path) -> None:
     resumes = (output_dir / "checkpoint.pth").exists() and target.exists()
     if resumes and target.read_text(encoding="utf-8") != text:
         raise ConfigError(
@@ -111,7 +133,6 @@ def _write_shapes(target: Path, text: str, output_dir: Path) -> None:
             f"give now, and {output_dir} has a checkpoint to go on from; set them as "
             "they were, or choose another output_dir"
         )
-    write_text(target, text)
 
 
 def _read_shapes(path: Path) -> dict[str, str]:

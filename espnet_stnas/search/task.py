@@ -13,15 +13,19 @@ from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.tasks.abs_task import AbsTask, optim_classes
 from espnet2.tasks.asr import ASRTask
 from espnet2.train.abs_espnet_model import AbsESPnetModel
-from espnet2.train.distributed_utils import DistributedOption
+from espnet2.train.distributed_utils import (
+    DistributedOption,
+    resolve_distributed_mode,
+)
+from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.estimators import build_estimator
-from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.host.start import check_statistics, model_frame_size
 from espnet_stnas.search.checks import building, check_scheduler
-from espnet_stnas.search.cost import check_cost, check_cost_options
+from espnet_stnas.search.cost import check_cost
 from espnet_stnas.search.iterators import SearchIterFactory
+from espnet_stnas.search.option_checks import check_search
+from espnet_stnas.search.resume import check_resume, resumes
 from espnet_stnas.search.split import write_split
 from espnet_stnas.search.trainer import SearchTrainer
 from espnet_stnas.supernet.supernet import find_supernet
@@ -57,13 +61,38 @@ class SearchTask(AbsTask):
         )
 
     @classmethod
-    def build_model(cls, args: argparse.Namespace) -> AbsESPnetModel:
-        """Build the model, after checking everything about the search.
+    def main(
+        cls,
+        args: Optional[argparse.Namespace] = None,
+        cmd: Optional[Sequence[str]] = None,
+    ) -> None:
+        """Check everything about the search, then train. See `AbsTask`.
 
         Raises:
             ConfigError: If an option of the search cannot be honoured.
         """
-        check_search(args)
+        if args is None:
+            args = cls.get_parser().parse_args(cmd)
+        if not args.print_config:
+            cls.check_required_command_args(args)
+            resolved = argparse.Namespace(**vars(args))
+            resolve_distributed_mode(resolved)
+            check_search(resolved)
+        super().main(args=args)
+
+    @classmethod
+    def build_model(cls, args: argparse.Namespace) -> AbsESPnetModel:
+        """Build the model, which ESPnet has not written anything about yet.
+
+        Raises:
+            ConfigError: If it cannot be built, or its statistics are of other features.
+        """
+        if args.warmup_epochs >= args.max_epoch:
+            logging.warning(
+                f"warmup_epochs is {args.warmup_epochs} and max_epoch "
+                f"{args.max_epoch}: all epochs are warm-up, no architecture will be "
+                "searched"
+            )
         if not args.unused_parameters:
             # A weight step uses one candidate per choice; distributed training must
             # not wait for gradients of the others.
@@ -71,6 +100,7 @@ class SearchTask(AbsTask):
             args.unused_parameters = True
         with building("the model of these options"):
             model = super().build_model(args)
+        check_statistics(args, model_frame_size(model, args))
         check_cost(find_supernet(model), args.cost_conf)
         return model
 
@@ -95,9 +125,24 @@ class SearchTask(AbsTask):
             optimizers = list(task.build_optimizers(args, model=others))
         with building(f"optim2 '{args.optim2}' with its optim2_conf"):
             optimizers.append(optim_classes[args.optim2](logits, **args.optim2_conf))
-        for suffix in ("", "2"):
-            check_scheduler(args, suffix)
+        schedulers = [check_scheduler(args, suffix) for suffix in ("", "2")]
+        if resumes(args):
+            check_resume(args, model, optimizers, schedulers)
+            cls._try_batches(args)
         return optimizers
+
+    @classmethod
+    def _try_batches(cls, args: argparse.Namespace) -> None:
+        """Make the batches once before ESPnet overwrites the config.yaml of a search.
+
+        Raises:
+            ConfigError: If none can be made.
+        """
+        option = build_dataclass(DistributedOption, args)
+        option.init_options()
+        for mode in ("train", "valid"):
+            with building(f"the batches of mode '{mode}'"):
+                cls.build_iter_factory(args, option, mode)
 
     @classmethod
     def build_iter_factory(
@@ -133,92 +178,6 @@ class SearchTask(AbsTask):
 
 class SearchASRTask(SearchTask, ASRTask):
     """ASR with an architecture search."""
-
-
-def check_search(args: argparse.Namespace) -> None:
-    """Check the options of a search before anything is built.
-
-    Raises:
-        ConfigError: If one cannot be honoured.
-    """
-    if args.encoder != "stnas":
-        raise ConfigError(
-            f"encoder is '{args.encoder}'; a search needs the encoder 'stnas'"
-        )
-    space = SearchSpace.from_conf(args.encoder_conf or {})
-    if space.is_architecture:
-        raise ConfigError(
-            "encoder_conf: layers holds no choice, so there is nothing to search; give "
-            "a list of candidate operations for at least one layer"
-        )
-    estimator = build_estimator(args.estimator, args.estimator_conf)
-    estimator.check([len(choice.candidates) for choice in space.choices])
-    check_cost_options(args.cost_conf, estimator)
-    if estimator.needs_weight_batch and args.arch_data == "joint":
-        raise ConfigError(
-            f"arch_data is 'joint', but estimator '{args.estimator}' with these "
-            "options needs a batch of its own for architecture steps; accepted are: "
-            "train, valid"
-        )
-    if args.warmup_epochs < 0:
-        raise ConfigError(
-            f"warmup_epochs is {args.warmup_epochs}; accepted is an integer of 0 or "
-            "more"
-        )
-    if args.warmup_epochs >= args.max_epoch:
-        logging.warning(
-            f"warmup_epochs is {args.warmup_epochs} and max_epoch {args.max_epoch}: "
-            "all epochs are warm-up, no architecture will be searched"
-        )
-    if args.train_dtype not in ("float32", "float64"):
-        raise ConfigError(
-            f"train_dtype is '{args.train_dtype}'; a search accepts float32 or "
-            "float64, since architecture logits need the precision (use_amp works)"
-        )
-    if args.train_dtype == "float64" and (args.estimator_conf or {}).get("score_dtype"):
-        raise ConfigError(
-            f"estimator_conf: score_dtype is '{args.estimator_conf['score_dtype']}', "
-            "but train_dtype is 'float64'; with score_dtype, only float32 is accepted"
-        )
-    for option in ("multiple_iterator", "sharded_ddp", "use_deepspeed", "use_adapter"):
-        if getattr(args, option, False):
-            raise ConfigError(
-                f"{option} is true; a search accepts only false (train the derived "
-                "architecture with it instead)"
-            )
-    if args.ddp_comm_hook is not None:
-        raise ConfigError(
-            f"ddp_comm_hook is '{args.ddp_comm_hook}'; a search accepts only none, "
-            "since it has a hook of its own that sends gradients of sampled candidates"
-        )
-    if args.ngpu > 1 and not args.distributed:
-        raise ConfigError(
-            f"ngpu is {args.ngpu} without a process for each; a search on several GPUs "
-            "accepts only multiprocessing_distributed: true, or a launcher such as "
-            "torchrun"
-        )
-    if args.max_skipped_steps < 1:
-        raise ConfigError(
-            f"max_skipped_steps is {args.max_skipped_steps}; accepted is an integer "
-            "above 0"
-        )
-    if not (args.collect_stats or args.dry_run):
-        _check_output_dir(Path(args.output_dir), space)
-
-
-def _check_output_dir(output_dir: Path, space: SearchSpace) -> None:
-    """Refuse to go on with a search of another space."""
-    # Not by config.yaml, which ESPnet may not have written to its end.
-    experiment = SearchExperiment(output_dir, space)
-    if not (output_dir / "checkpoint.pth").exists() or not experiment.epochs:
-        return
-    try:
-        experiment.architecture()
-    except ConfigError as error:
-        raise ConfigError(
-            f"{output_dir} holds a search of another space, choose another output_dir: "
-            f"{error}"
-        ) from None
 
 
 def _streams(args: argparse.Namespace) -> dict[str, dict[str, Any]]:

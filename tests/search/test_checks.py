@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import yaml
 from hypothesis import given
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from espnet_stnas.cli import asr_search
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.search.checks import check_config
 from tests.fuzz.inputs import damaged_bytes, fuzz, refused
 from tests.search.conftest import command, search_config
@@ -83,6 +85,69 @@ def test_all_defaults_can_be_given_in_a_yaml(tmp_path):
     }
     (tmp_path / "all.yaml").write_text(yaml.safe_dump(defaults))
     check_config(parser, tmp_path / "all.yaml")
+
+
+def test_null_for_what_espnet_can_leave_out(tmp_path):
+    """Whatever type of ESPnet's reads "none" as None takes null in a YAML, too."""
+    parser = asr_search.get_parser()
+    nulls = {}
+    for action in parser._actions:
+        try:
+            if action.type is not None and action.type("none") is None:
+                nulls[action.dest] = None
+        except Exception:
+            continue
+    assert {"frontend", "specaug", "normalize", "preencoder", "init"} <= set(nulls)
+    (tmp_path / "nulls.yaml").write_text(yaml.safe_dump(nulls))
+    check_config(parser, tmp_path / "nulls.yaml")
+
+
+def raw_features(corpus, tmp_path, kind: str) -> list[str]:
+    """Extracted features of 8 dimensions in the place of the corpus's recordings."""
+    generator = np.random.default_rng(0)
+    options = []
+    for part, directory in (("train", "train"), ("valid", "dev")):
+        names = [
+            line.split()[0]
+            for line in (corpus / directory / "text").read_text().splitlines()
+        ]
+        frames = {
+            name: generator.standard_normal((40 + n % 5, 8)).astype(np.float32)
+            for n, name in enumerate(names)
+        }
+        shapes = tmp_path / f"{directory}_shape"
+        shapes.write_text("".join(f"{n} {len(x)},8\n" for n, x in frames.items()))
+        scp = tmp_path / f"{directory}.scp"
+        if kind == "npy":
+            lines = []
+            for name, x in frames.items():
+                np.save(tmp_path / f"{name}.npy", x)
+                lines.append(f"{name} {tmp_path / name}.npy\n")
+            scp.write_text("".join(lines))
+        else:
+            kaldiio = pytest.importorskip("kaldiio", reason="reads kaldi_ark")
+            kaldiio.save_ark(str(scp.with_suffix(".ark")), frames, scp=str(scp))
+        options += [f"--{part}_data_path_and_name_and_type", f"{scp},speech,{kind}"]
+        text = f"{corpus}/{directory}/text,text,text"
+        options += [f"--{part}_data_path_and_name_and_type", text]
+        options += [f"--{part}_shape_file", str(shapes)]
+    return options
+
+
+@pytest.mark.parametrize("kind", ["npy", "kaldi_ark"])
+def test_search_on_extracted_features(corpus, tmp_path, kind):
+    """`frontend: null` and `input_size`, as 40 of ESPnet's YAMLs have it."""
+    config = search_config(
+        frontend=None, input_size=8, max_epoch=2, normalize=None, specaug=None
+    )
+    del config["frontend_conf"], config["specaug_conf"]
+    exp = tmp_path / "exp"
+    options = command(corpus, exp, config)
+    data = [n for n, o in enumerate(options) if o.endswith(("_and_type", "_file"))]
+    kept = [o for n, o in enumerate(options) if not {n, n - 1} & set(data)]
+    asr_search.main([*kept, *raw_features(corpus, tmp_path, kind)])
+    found = SearchExperiment.open(exp).architecture(2)
+    assert found.provenance["input_size"] == 8
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("egs2/*/*/conf/**/*.yaml")), ids=str)

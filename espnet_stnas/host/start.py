@@ -1,0 +1,111 @@
+"""What would stop one of ESPnet's trainings late, said before it starts."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+from typing import Any, Optional
+
+import numpy as np
+import torch
+
+from espnet_stnas.errors import ConfigError
+
+
+def check_training(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> None:
+    """Check the options of a training of ESPnet.
+
+    Args:
+        parser: Knows the options; ends the program if it cannot read them, as ESPnet
+            would.
+        cmd: The command line.
+
+    Raises:
+        ConfigError: If the training cannot run with them.
+    """
+    args = parser.parse_args(list(cmd))
+    if getattr(args, "print_config", False):
+        return
+    check_ngpu(args)
+    check_statistics(args, _frontend_size(args))
+
+
+def check_ngpu(args: argparse.Namespace) -> None:
+    """Check that there are as many GPUs as a process is to use.
+
+    Raises:
+        ConfigError: If there are fewer.
+    """
+    asked = getattr(args, "ngpu", 0)
+    if type(asked) is not int or asked < 1:
+        return
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if found < asked:
+        raise ConfigError(
+            f"ngpu is {asked}, but torch finds {found or 'no'} CUDA "
+            f"device{'s' if found > 1 else ''} here; accepted is 0 "
+            f"(the CPU){f' to {found}' if found else ''}, and --ngpu is the option"
+        )
+
+
+def check_statistics(args: argparse.Namespace, size: Optional[int]) -> None:
+    """Check that the statistics of a normalization are those of the features.
+
+    Args:
+        args: The options of a training.
+        size: Dimensions of a feature frame; None if that is not known.
+
+    Raises:
+        ConfigError: If the statistics have another size.
+    """
+    if getattr(args, "normalize", None) != "global_mvn" or args.collect_stats:
+        return
+    file = (args.normalize_conf or {}).get("stats_file")
+    found = None if file is None else _statistics_size(file)
+    if None in (size, found) or size == found:
+        return
+    raise ConfigError(
+        f"normalize_conf: stats_file {file} has statistics of {found} dimensions, but "
+        f"the features of this training have {size}; accepted are statistics of the "
+        "same features: collect them in a directory of their own (asr.sh --stage 10 "
+        "--stop_stage 10 --asr_stats_dir DIR, then the same --asr_stats_dir)"
+    )
+
+
+def model_frame_size(model: Any, args: argparse.Namespace) -> Optional[int]:
+    """Dimensions of the frames that a model normalizes, or None if it does not say.
+
+    Args:
+        model: ESPnet's model of a task.
+        args: The options it was built from.
+    """
+    frontend = getattr(model, "frontend", None)
+    given = getattr(args, "input_size", None)
+    if frontend is None:
+        return given
+    return frontend.output_size() if given is None else None
+
+
+def _frontend_size(args: argparse.Namespace) -> Optional[int]:
+    """The same without a model; the default frontend alone is built in no time."""
+    given: Optional[int] = getattr(args, "input_size", None)
+    if given is not None or getattr(args, "frontend", None) != "default":
+        return given
+    from espnet2.asr.frontend.default import DefaultFrontend
+
+    try:
+        size: int = DefaultFrontend(**args.frontend_conf).output_size()
+    except Exception:  # of many kinds; the training will say it
+        return None
+    return size
+
+
+def _statistics_size(file: str) -> Optional[int]:
+    """Dimensions of statistics: ESPnet's .npz, or an array as Kaldi's."""
+    try:
+        data = np.load(file)
+        if isinstance(data, np.ndarray):
+            return int(data.shape[1]) - 1
+        return int(data["sum"].size)
+    except (OSError, ValueError, LookupError, TypeError):
+        return None  # the training will say it
