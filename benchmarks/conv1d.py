@@ -18,13 +18,11 @@ class TransposedConv1d(torch.nn.Module):
 
     def __init__(self, like: FrameConv) -> None:
         super().__init__()
-        output_width, kernel, input_width = like.weight.shape
+        output_width, input_width, kernel = like.weight.shape
         self.conv = torch.nn.Conv1d(
             input_width, output_width, kernel, like.stride, like.padding, like.dilation
         )
-        self.conv.load_state_dict(
-            {"weight": like.weight.transpose(1, 2), "bias": like.bias}
-        )
+        self.conv.load_state_dict({"weight": like.weight, "bias": like.bias})
 
     def forward(self, xs_pad: torch.Tensor) -> torch.Tensor:
         """Transform (B, T, D) to (B, T', D')."""

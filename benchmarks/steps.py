@@ -101,7 +101,7 @@ class Problem:
         self.fixed = fixed.to(device).train()
         self.conv1d = with_conv1d(self.fixed)
         # As in the paper; its cost is small.
-        width = space.shapes(input_size)[-1].output_width
+        width = space.output_width(input_size)
         self.projection = torch.nn.Linear(width, OUTPUTS).to(device)
         lengths = torch.linspace(frames, 0.75 * frames, batch).long()
         self.inputs = (

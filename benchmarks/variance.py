@@ -43,7 +43,7 @@ class SmallSupernet:
         self.input_size = input_size
         path = [0] * len(small.choices)
         self.teacher = build_network(small.resolve(path), input_size).eval()
-        width = small.shapes(input_size)[-1].output_width
+        width = small.output_width(input_size)
         self.heads = [torch.nn.Linear(width, CLASSES) for _ in range(2)]
         supernet = build_supernet(small, input_size)
         assert isinstance(supernet, Supernet)

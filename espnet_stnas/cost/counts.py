@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from functools import lru_cache
+from collections.abc import Callable, Sequence
+from functools import lru_cache, reduce
 from typing import Any
 
 import torch
@@ -16,7 +16,7 @@ from espnet_stnas.notation.family import MAX_SIZE
 from espnet_stnas.notation.shapes import LayerShape
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import OpSpec
-from espnet_stnas.notation.topology import Bidirectional, Layer, Node, Residual
+from espnet_stnas.notation.topology import Algebra, fold
 from espnet_stnas.ops import build_operation
 
 # Some kernels of recurrent layers are not known to torch's counter.
@@ -155,29 +155,47 @@ def layer_lengths(space: SearchSpace, frames: int) -> tuple[int, ...]:
         raise ConfigError(
             f"frames is {frames!r}; accepted is an integer from 1 to {MAX_SIZE}"
         )
-    found: dict[int, int] = {}
-    _follow(space.nodes, space.layers, frames, found)
-    return tuple(found[index] for index in range(len(space.layers)))
+    lengths = _Lengths(space)
+    fold(space.nodes, lengths)(frames)
+    return tuple(lengths.found[index] for index in range(len(space.layers)))
 
 
-def _follow(
-    nodes: Sequence[Node], layers: Sequence[Layer], frames: int, found: dict[int, int]
-) -> int:
-    """Note the lengths that reach layers; returns the length after the last one."""
-    for node in nodes:
-        if isinstance(node, Residual):
-            found[node.shortcut] = frames
-            frames = _follow(node.body, layers, frames, found)
-        elif isinstance(node, Bidirectional):
-            _follow(node.back, layers, frames, found)
-            frames = _follow(node.ahead, layers, frames, found)
-        else:
-            found[node] = frames
+class _Lengths(Algebra[Callable[[int], int]]):
+    """Follows the number of frames through layers, and notes what reaches each."""
+
+    def __init__(self, space: SearchSpace) -> None:
+        self.space = space
+        self.found: dict[int, int] = {}
+
+    def layer(self, index: int) -> Callable[[int], int]:
+        def length(frames: int) -> int:
+            self.found[index] = frames
             # All candidates of a choice agree on it.
-            frames = layers[node].candidates[0].output_length(frames)
-            if frames < 1:
+            left = self.space.layers[index].candidates[0].output_length(frames)
+            if left < 1:
                 raise ConfigError(
-                    f"layer {node + 1} leaves nothing of {found[node]} frames; give "
-                    "frames, the length of the utterance whose cost counts, as more"
+                    f"{self.space.layer_name(index)} leaves nothing of {frames} "
+                    "frames; give frames, the length of the utterance whose cost "
+                    "counts, as more"
                 )
-    return frames
+            return left
+
+        return length
+
+    def chain(self, parts: Sequence[Callable[[int], int]]) -> Callable[[int], int]:
+        return lambda frames: reduce(lambda n, part: part(n), parts, frames)
+
+    def residual(
+        self, body: Callable[[int], int], shortcut: Callable[[int], int]
+    ) -> Callable[[int], int]:
+        return self.bidirectional(shortcut, body)
+
+    def bidirectional(
+        self, ahead: Callable[[int], int], back: Callable[[int], int]
+    ) -> Callable[[int], int]:
+        def length(frames: int) -> int:
+            # Both sides give the same; what goes into the layers of both is wanted.
+            back(frames)
+            return ahead(frames)
+
+        return length

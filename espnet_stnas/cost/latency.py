@@ -128,8 +128,8 @@ class LatencyTable:
             missing = [op for op in names if op not in found]
             if missing:
                 raise ConfigError(
-                    f"latency table {name} lacks candidate '{missing[0]}' of layer "
-                    f"{index + 1}; {_REMEDY}"
+                    f"latency table {name} lacks candidate '{missing[0]}' of "
+                    f"{space.layer_name(index)}; {_REMEDY}"
                 )
             costs.append([found[op] for op in names])
         return CostTable.from_layers("latency", space, costs)

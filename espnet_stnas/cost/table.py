@@ -107,12 +107,12 @@ def same_operation(space: SearchSpace, op: str) -> tuple[int, ...]:
         ConfigError: If it is no candidate of one of the choices.
     """
     indices = []
-    for number, choice in zip(space.first_layers, space.choices, strict=True):
+    for index, choice in zip(space.first_layers, space.choices, strict=True):
         names = [str(candidate) for candidate in choice.candidates]
         if op not in names:
             raise ConfigError(
-                f"'{op}' is no candidate of layer {number + 1}; accepted is one that "
-                f"every choice has (layer {number + 1}: {', '.join(names)})"
+                f"'{op}' is no candidate of {space.layer_name(index)}; accepted is one "
+                f"that every choice has, and this one has {', '.join(names)}"
             )
         indices.append(names.index(op))
     return tuple(indices)

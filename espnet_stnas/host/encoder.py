@@ -53,7 +53,7 @@ class STNASEncoder(AbsEncoder):
             )
         )
         self.network = _build(self.space, input_size)
-        self._output_size = self.space.shapes(input_size)[-1].output_width
+        self._output_size = self.space.output_width(input_size)
         self.register_load_state_dict_pre_hook(refuse_other_architecture)
 
     def output_size(self) -> int:

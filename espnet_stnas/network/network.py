@@ -9,14 +9,12 @@ import torch
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.shapes import LayerShape
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.notation.topology import Bidirectional, Layer, Node, Residual
+from espnet_stnas.notation.topology import Algebra, Layer, fold
 from espnet_stnas.ops import Operation, build_operation
 from espnet_stnas.ops.lengths import reversed_frames, zero_padding
 
-# (index of a layer, frames (B, T, D), lengths (B,)) -> frames and lengths
-RunLayer = Callable[
-    [int, torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]
-]
+# Frames (B, T, D) and lengths (B,), in and out.
+Run = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
 
 # 4 GB; the paper's supernet has 45 million.
 MOST_PARAMETERS = 1_000_000_000
@@ -88,40 +86,58 @@ class Network(torch.nn.Module):
         Returns:
             Frames (B, T', D'), zero where padded, and valid lengths (B,).
         """
-        xs_pad = self.zero_input(xs_pad, ilens)
-        return self._follow(self.space.nodes, xs_pad, ilens, self._run_layer)
+        return self._run(self.layers.__getitem__, xs_pad, ilens)
 
-    def _run_layer(
-        self, index: int, xs_pad: torch.Tensor, ilens: torch.Tensor
+    def _run(
+        self, layer: Callable[[int], Run], xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        return self.layers[index](xs_pad, ilens)
-
-    def _follow(
-        self,
-        nodes: Sequence[Node],
-        xs_pad: torch.Tensor,
-        ilens: torch.Tensor,
-        run: RunLayer,
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pass frames (B, T, D) through nodes; ``run`` runs the layer of an index."""
-        for node in nodes:
-            if isinstance(node, Residual):
-                ys, olens = self._follow(node.body, xs_pad, ilens, run)
-                xs_pad, ilens = ys + run(node.shortcut, xs_pad, ilens)[0], olens
-            elif isinstance(node, Bidirectional):
-                mirror = reversed_frames(xs_pad, ilens)
-                ys, olens = self._follow(node.ahead, xs_pad, ilens, run)
-                backward = self._follow(node.back, mirror, ilens, run)[0]
-                xs_pad = torch.cat([ys, reversed_frames(backward, olens)], dim=2)
-                ilens = olens
-            else:
-                xs_pad, ilens = run(node, xs_pad, ilens)
-        return xs_pad, ilens
+        """Pass (B, T, D) through the layers, which ``layer`` gives by their index."""
+        run = fold(self.space.nodes, _Wiring(layer))
+        return run(self.zero_input(xs_pad, ilens), ilens)
 
     @staticmethod
     def zero_input(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
         """Cut (B, T, D) to the longest utterance and zero its padding."""
         return zero_padding(xs_pad[:, : int(ilens.max())], ilens)
+
+
+class _Wiring(Algebra[Run]):
+    """Runs layers and blocks; ``layer`` gives what runs the layer of an index."""
+
+    def __init__(self, layer: Callable[[int], Run]) -> None:
+        self._layer = layer
+
+    def layer(self, index: int) -> Run:
+        return self._layer(index)
+
+    def chain(self, parts: Sequence[Run]) -> Run:
+        def run(
+            xs_pad: torch.Tensor, ilens: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            for part in parts:
+                xs_pad, ilens = part(xs_pad, ilens)
+            return xs_pad, ilens
+
+        return run
+
+    def residual(self, body: Run, shortcut: Run) -> Run:
+        def run(
+            xs_pad: torch.Tensor, ilens: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            ys, olens = body(xs_pad, ilens)
+            return ys + shortcut(xs_pad, ilens)[0], olens
+
+        return run
+
+    def bidirectional(self, ahead: Run, back: Run) -> Run:
+        def run(
+            xs_pad: torch.Tensor, ilens: torch.Tensor
+        ) -> tuple[torch.Tensor, torch.Tensor]:
+            ys, olens = ahead(xs_pad, ilens)
+            backward, _ = back(reversed_frames(xs_pad, ilens), ilens)
+            return torch.cat([ys, reversed_frames(backward, olens)], dim=2), olens
+
+        return run
 
 
 def check_size(space: SearchSpace, input_size: int) -> None:

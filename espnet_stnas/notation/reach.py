@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import reduce
 from typing import Callable
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.family import MAX_SIZE
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import ChainSpec, OpSpec
-from espnet_stnas.notation.topology import Bidirectional, Layer, Node, Residual
+from espnet_stnas.notation.topology import Algebra, Layer, fold
 
 # Of most features in ESPnet's recipes, in milliseconds.
 FRAME_SHIFT = 10.0
@@ -49,7 +50,7 @@ class View:
 
 def view_of(architecture: SearchSpace) -> View:
     """The view of an architecture; of a search space, the widest possible."""
-    return _follow(architecture.nodes, architecture.layers)[0]
+    return fold(architecture.nodes, _Views(architecture.layers, {})).view
 
 
 def layer_views(space: SearchSpace) -> tuple[View, ...]:
@@ -61,25 +62,8 @@ def layer_views(space: SearchSpace) -> tuple[View, ...]:
         space: An architecture; of a search space, the widest possible views.
     """
     found: dict[int, View] = {}
-    _note(space.nodes, space.layers, View(), found)
+    fold(space.nodes, _Views(space.layers, found)).note(View())
     return tuple(found[index] for index in range(len(space.layers)))
-
-
-def _note(
-    nodes: Sequence[Node], layers: Sequence[Layer], before: View, found: dict[int, View]
-) -> None:
-    """Note the views of all layers of some nodes, with what is seen before them."""
-    for node in nodes:
-        if isinstance(node, Residual):
-            _note(node.body, layers, before, found)
-            _note((node.shortcut,), layers, before, found)
-        elif isinstance(node, Bidirectional):
-            _note(node.ahead, layers, before, found)
-            other = View(before.right, before.left, before.stride)
-            _note(node.back, layers, other, found)
-        else:
-            found[node] = before.then(_view_of_layer(layers[node]))
-        before = before.then(_follow((node,), layers)[0])
 
 
 def describe_view(view: View, frame_shift: float = FRAME_SHIFT) -> str:
@@ -122,29 +106,63 @@ def _frames(count: float) -> str:
 Lengths = Callable[[int], int]
 
 
-def _follow(nodes: Sequence[Node], layers: Sequence[Layer]) -> tuple[View, Lengths]:
-    """The view through some nodes, and how many frames come out of so many."""
-    view = View()
-    parts: list[Lengths] = []
-    for node in nodes:
-        if isinstance(node, Residual):
-            body, length = _follow(node.body, layers)
-            step = body.beside(_view_of_layer(layers[node.shortcut]))
-        elif isinstance(node, Bidirectional):
-            step, length = _follow(node.ahead, layers)
-            step = step.beside(_mirrored(*_follow(node.back, layers)))
-        else:
-            step = _view_of_layer(layers[node])
-            length = layers[node].candidates[0].output_length
-        view = view.then(step)
-        parts.append(length)
+@dataclass(frozen=True)
+class _Part:
+    """Some layers.
 
-    def lengths(frames: int) -> int:
-        for part in parts:
-            frames = part(frames)
-        return frames
+    Args:
+        view: Which frames that come in a frame that comes out depends on.
+        length: How many frames come out of so many.
+        note: Notes the views of its layers, given what is seen before them.
+    """
 
-    return view, lengths
+    view: View
+    length: Lengths
+    note: Callable[[View], None]
+
+
+class _Views(Algebra[_Part]):
+    """Follows views through layers; ``found`` gets the noted ones."""
+
+    def __init__(self, layers: Sequence[Layer], found: dict[int, View]) -> None:
+        self.layers = layers
+        self.found = found
+
+    def layer(self, index: int) -> _Part:
+        view = _view_of_layer(self.layers[index])
+
+        def note(before: View) -> None:
+            self.found[index] = before.then(view)
+
+        return _Part(view, self.layers[index].candidates[0].output_length, note)
+
+    def chain(self, parts: Sequence[_Part]) -> _Part:
+        def length(frames: int) -> int:
+            for part in parts:
+                frames = part.length(frames)
+            return frames
+
+        def note(before: View) -> None:
+            for part in parts:
+                part.note(before)
+                before = before.then(part.view)
+
+        return _Part(reduce(View.then, (part.view for part in parts)), length, note)
+
+    def residual(self, body: _Part, shortcut: _Part) -> _Part:
+        def note(before: View) -> None:
+            body.note(before)
+            shortcut.note(before)
+
+        return _Part(body.view.beside(shortcut.view), body.length, note)
+
+    def bidirectional(self, ahead: _Part, back: _Part) -> _Part:
+        def note(before: View) -> None:
+            ahead.note(before)
+            back.note(View(before.right, before.left, before.stride))
+
+        view = ahead.view.beside(_mirrored(back.view, back.length))
+        return _Part(view, ahead.length, note)
 
 
 def _mirrored(view: View, length: Lengths) -> View:
@@ -163,16 +181,10 @@ def _mirrored(view: View, length: Lengths) -> View:
 
 
 def _view_of_layer(layer: Layer) -> View:
-    first, *others = (_view_of_operation(op) for op in layer.candidates)
-    for other in others:
-        first = first.beside(other)
-    return first
+    return reduce(View.beside, map(_view_of_operation, layer.candidates))
 
 
 def _view_of_operation(op: OpSpec) -> View:
     if isinstance(op, ChainSpec):
-        view = View()
-        for part in op.parts:
-            view = view.then(_view_of_operation(part))
-        return view
+        return reduce(View.then, map(_view_of_operation, op.parts))
     return View(*op.reach, op.stride)

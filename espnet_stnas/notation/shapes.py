@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.family import MAX_SIZE
 from espnet_stnas.notation.spec import OpSpec
-from espnet_stnas.notation.topology import Bidirectional, Layer, Node, Residual
+from espnet_stnas.notation.topology import Algebra, Layer, Node, fold, layer_name
 
 # Lengths (frames) on which candidates of one choice must agree, besides those around
 # their strides.
@@ -35,14 +36,27 @@ class LayerShape:
     width: int
 
 
-def layer_shapes(
+@dataclass(frozen=True)
+class Shapes:
+    """Sizes of a network.
+
+    Args:
+        layers: Those of its layers.
+        output_width: Dimensions of a frame that comes out of it.
+    """
+
+    layers: tuple[LayerShape, ...]
+    output_width: int
+
+
+def space_shapes(
     nodes: Sequence[Node],
     layers: Sequence[Layer],
     input_size: int,
     width: int,
     residual: bool,
-) -> tuple[LayerShape, ...]:
-    """The sizes of all layers.
+) -> Shapes:
+    """The sizes of all layers, and of what comes out.
 
     Args:
         nodes: How data flow through the layers.
@@ -56,82 +70,94 @@ def layer_shapes(
             together.
     """
     sizes = _Sizes(layers, residual)
-    sizes.follow(nodes, input_size, width)
-    return tuple(sizes.shapes[index] for index in range(len(layers)))
+    output_width, _ = fold(nodes, sizes).measure(input_size, width)
+    found = tuple(sizes.shapes[index] for index in range(len(layers)))
+    return Shapes(found, output_width)
 
 
-class _Sizes:
-    """Follows widths and lengths through nodes."""
+@dataclass(frozen=True)
+class _Part:
+    """Layers whose sizes are wanted.
+
+    Args:
+        first: Index of the first of them.
+        measure: ``(input width, width of operations) -> (output width, lengths)``.
+    """
+
+    first: int
+    measure: Callable[[int, int], tuple[int, LengthOf]]
+
+
+class _Sizes(Algebra[_Part]):
+    """Follows widths and lengths through layers, and notes the shape of each."""
 
     def __init__(self, layers: Sequence[Layer], residual: bool) -> None:
         self.layers = layers
-        self.residual = residual
+        self.keep_skips = residual
         self.shapes: dict[int, LayerShape] = {}
 
-    def follow(
-        self, nodes: Sequence[Node], input_width: int, width: int
-    ) -> tuple[int, LengthOf]:
-        """The width that comes out of nodes, and the length of what comes out."""
-        parts: list[LengthOf] = []
-        for node in nodes:
-            if isinstance(node, Residual):
-                input_width, part = self._residual(node, input_width, width)
-            elif isinstance(node, Bidirectional):
-                input_width, part = self._bidirectional(node, input_width, width)
-            else:
-                input_width, part = self._layer(node, input_width, width)
-            parts.append(part)
+    def _name(self, index: int) -> str:
+        return f"encoder_conf: {layer_name(self.layers, index)}"
 
-        def length(frames: int) -> int:
+    def layer(self, index: int) -> _Part:
+        layer = self.layers[index]
+
+        def measure(input_width: int, width: int) -> tuple[int, LengthOf]:
+            shape = _layer_shape(
+                layer, self._name(index), input_width, width, self.keep_skips
+            )
+            self.shapes[index] = shape
+            return shape.output_width, layer.candidates[0].output_length
+
+        return _Part(index, measure)
+
+    def chain(self, parts: Sequence[_Part]) -> _Part:
+        def measure(input_width: int, width: int) -> tuple[int, LengthOf]:
+            lengths: list[LengthOf] = []
             for part in parts:
-                frames = part(frames)
-            return frames
+                input_width, length = part.measure(input_width, width)
+                lengths.append(length)
+            return input_width, partial(_length_of_chain, lengths)
 
-        return input_width, length
+        return _Part(parts[0].first, measure)
 
-    def _layer(self, index: int, input_width: int, width: int) -> tuple[int, LengthOf]:
-        shape = _layer_shape(
-            self.layers[index], index + 1, input_width, width, self.residual
-        )
-        self.shapes[index] = shape
-        return shape.output_width, self.layers[index].candidates[0].output_length
+    def residual(self, body: _Part, shortcut: _Part) -> _Part:
+        def measure(input_width: int, width: int) -> tuple[int, LengthOf]:
+            body_width, length = body.measure(input_width, width)
+            short_width, short_length = shortcut.measure(input_width, width)
+            place = f"{self._name(shortcut.first)}, a shortcut,"
+            if short_width != body_width:
+                raise ConfigError(
+                    f"{place} turns width {input_width} into {short_width}, the body "
+                    f"that it is added to into {body_width}; they must give the same "
+                    "width"
+                )
+            other = "the body that it is added to"
+            _same_length(place, short_length, other, length)
+            return body_width, length
 
-    def _residual(
-        self, node: Residual, input_width: int, width: int
-    ) -> tuple[int, LengthOf]:
-        body_width, body = self.follow(node.body, input_width, width)
-        short_width, shortcut = self._layer(node.shortcut, input_width, width)
-        place = f"encoder_conf: layer {node.shortcut + 1}, a shortcut,"
-        if short_width != body_width:
-            raise ConfigError(
-                f"{place} turns width {input_width} into {short_width}, the body that "
-                f"it is added to into {body_width}; they must give the same width"
-            )
-        _same_length(place, shortcut, "the body that it is added to", body)
-        return body_width, body
+        return _Part(body.first, measure)
 
-    def _bidirectional(
-        self, node: Bidirectional, input_width: int, width: int
-    ) -> tuple[int, LengthOf]:
-        if width % 2:
-            raise ConfigError(
-                f"encoder_conf: width is {width} around a bidirectional block; "
-                "accepted is an even width, of which each of its branches has half"
-            )
-        ahead_width, ahead = self.follow(node.ahead, input_width, width // 2)
-        back_width, back = self.follow(node.back, input_width, width // 2)
-        first = _first_layer(node) + 1
-        place = f"encoder_conf: layer {first}: the forward branch that begins there"
-        _same_length(place, ahead, "the backward branch", back)
-        return ahead_width + back_width, ahead
+    def bidirectional(self, ahead: _Part, back: _Part) -> _Part:
+        def measure(input_width: int, width: int) -> tuple[int, LengthOf]:
+            if width % 2:
+                raise ConfigError(
+                    f"encoder_conf: width is {width} around a bidirectional block; "
+                    "accepted is an even width, of which each of its branches has half"
+                )
+            ahead_width, length = ahead.measure(input_width, width // 2)
+            back_width, back_length = back.measure(input_width, width // 2)
+            place = f"{self._name(ahead.first)}: the forward branch that begins there"
+            _same_length(place, length, "the backward branch", back_length)
+            return ahead_width + back_width, length
+
+        return _Part(ahead.first, measure)
 
 
-def _first_layer(node: Node) -> int:
-    if isinstance(node, Residual):
-        return _first_layer(node.body[0])
-    if isinstance(node, Bidirectional):
-        return _first_layer(node.ahead[0])
-    return node
+def _length_of_chain(lengths: Sequence[LengthOf], frames: int) -> int:
+    for length in lengths:
+        frames = length(frames)
+    return frames
 
 
 def _same_length(place: str, one: LengthOf, name: str, other: LengthOf) -> None:
@@ -144,9 +170,8 @@ def _same_length(place: str, one: LengthOf, name: str, other: LengthOf) -> None:
 
 
 def _layer_shape(
-    layer: Layer, number: int, input_width: int, width: int, residual: bool
+    layer: Layer, where: str, input_width: int, width: int, residual: bool
 ) -> LayerShape:
-    where = f"encoder_conf: layer {number}"
     widths = {op: op.output_width(input_width, width) for op in layer.candidates}
     first = layer.candidates[0]
     for op in layer.candidates:

@@ -18,8 +18,9 @@ from typing import Any, Optional
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import format_keys, quote
 from espnet_stnas.notation.family import MAX_SIZE
-from espnet_stnas.notation.shapes import LayerShape, layer_shapes
-from espnet_stnas.notation.topology import Layer, Node, nodes_to_conf, parse_nodes
+from espnet_stnas.notation.parse import parse_nodes
+from espnet_stnas.notation.shapes import LayerShape, Shapes, space_shapes
+from espnet_stnas.notation.topology import Layer, Node, layer_name, nodes_to_conf
 
 __all__ = ["Layer", "LayerShape", "SearchSpace"]
 
@@ -70,7 +71,7 @@ class SearchSpace:
                 f"(found {format_keys(conf)}); it takes a list of operations and "
                 "choices, such as [[tdnn-C1D1, tdnn-C1D2], tdnn-C1S3D1]"
             )
-        nodes, layers = parse_nodes(conf["layers"], "encoder_conf: layers")
+        nodes, layers = parse_nodes(conf["layers"], "layers")
         space = cls(
             layers=layers,
             width=conf.get("width", cls.width),
@@ -173,7 +174,9 @@ class SearchSpace:
         return replace(
             self,
             layers=tuple(
-                layer if number is None else Layer((layer.candidates[indices[number]],))
+                layer
+                if number is None
+                else Layer((layer.candidates[indices[number]],), place=layer.place)
                 for layer, number in zip(self.layers, self.choice_numbers, strict=True)
             ),
         )
@@ -201,13 +204,13 @@ class SearchSpace:
             )
         indices: dict[int, int] = {}
         choices = self.choice_numbers
-        for number, (own, other, choice) in enumerate(
-            zip(self.layers, architecture.layers, choices, strict=True), start=1
+        for place, (own, other, choice) in enumerate(
+            zip(self.layers, architecture.layers, choices, strict=True)
         ):
             op = other.candidates[0]
             if other.is_choice or op not in own.candidates:
                 raise ConfigError(
-                    f"layer {number} of the architecture is "
+                    f"{self.layer_name(place)} of the architecture is "
                     f"{' | '.join(map(str, other.candidates))}; the search space "
                     f"accepts {', '.join(map(str, own.candidates))}"
                 )
@@ -216,11 +219,15 @@ class SearchSpace:
             index = own.candidates.index(op)
             if indices.setdefault(choice, index) != index:
                 raise ConfigError(
-                    f"layer {number} of the architecture is {op}; in the search space "
-                    f"it shares the choice '{own.group}' with a layer that is "
-                    f"{own.candidates[indices[choice]]}"
+                    f"{self.layer_name(place)} of the architecture is {op}; in the "
+                    f"search space it shares the choice '{own.group}' with a layer "
+                    f"that is {own.candidates[indices[choice]]}"
                 )
         return tuple(indices[choice] for choice in range(len(indices)))
+
+    def layer_name(self, index: int) -> str:
+        """A layer in messages: its number from 1, and where it stands."""
+        return layer_name(self.layers, index)
 
     def shapes(self, input_size: int) -> tuple[LayerShape, ...]:
         """The sizes of all layers for an input of ``input_size`` dimensions.
@@ -229,12 +236,23 @@ class SearchSpace:
             ConfigError: If the candidates of a choice, or the branches of a block, do
                 not fit together.
         """
+        return self._sizes(input_size).layers
+
+    def output_width(self, input_size: int) -> int:
+        """Dimensions of a frame that comes out of the whole network.
+
+        Raises:
+            ConfigError: If sizes do not fit together.
+        """
+        return self._sizes(input_size).output_width
+
+    def _sizes(self, input_size: int) -> Shapes:
         if type(input_size) is not int or not 1 <= input_size <= MAX_SIZE:
             raise ConfigError(
                 f"input_size is {quote(input_size)}; accepted is an integer from 1 to "
                 f"{MAX_SIZE}"
             )
-        return layer_shapes(
+        return space_shapes(
             self.nodes, self.layers, input_size, self.width, self.residual
         )
 

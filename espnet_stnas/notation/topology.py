@@ -2,24 +2,19 @@
 
 The layers of a search space are a flat list. Nodes say how data flow through it: a node
 is the index of a layer, or a block of further nodes. So all that counts or names layers
-need not know of blocks.
+need not know of blocks, and all that follows data through them is an :class:`Algebra`.
 """
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Callable, Optional, Union
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Generic, Optional, TypeVar, Union
 
-from espnet_stnas.errors import ConfigError
-from espnet_stnas.messages import format_keys, quote
-from espnet_stnas.notation.spec import OpSpec, parse_op
+from espnet_stnas.notation.spec import OpSpec
 
-# More of either is a slip of the pen, or a YAML file that refers to itself.
-MOST_LAYERS = 1000
-_MOST_OPERATIONS = 5000
-_DEEPEST = 10
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -29,10 +24,13 @@ class Layer:
     Args:
         candidates: The candidate operations.
         group: Choices of one group are one decision; None: a decision of its own.
+        place: Where it stands in the notation, such as ``layers[3]: residual:
+            body[2]``; no part of what the layer is.
     """
 
     candidates: tuple[OpSpec, ...]
     group: Optional[str] = None
+    place: str = field(default="", compare=False)
 
     @property
     def is_choice(self) -> bool:
@@ -81,195 +79,87 @@ class Bidirectional:
 Node = Union[int, Residual, Bidirectional]
 
 
-def nodes_to_conf(nodes: Sequence[Node], layers: Sequence[Layer]) -> list[Any]:
-    """The notation of some nodes."""
-    items: list[Any] = []
-    for node in nodes:
-        if isinstance(node, Residual):
-            body = nodes_to_conf(node.body, layers)
-            shortcut = layers[node.shortcut].to_conf()
-            items.append({"residual": {"body": body, "shortcut": shortcut}})
-        elif isinstance(node, Bidirectional):
-            branches = {
-                "forward": nodes_to_conf(node.ahead, layers),
-                "backward": nodes_to_conf(node.back, layers),
-            }
-            items.append({"bidirectional": branches})
-        else:
-            items.append(layers[node].to_conf())
-    return items
+class Algebra(ABC, Generic[T]):
+    """What layers and blocks mean to somebody: a T for each, made of those inside.
+
+    T is a figure, a drawing, or a function of what flows in. See :func:`fold`.
+    """
+
+    @abstractmethod
+    def layer(self, index: int) -> T:
+        """The meaning of the layer of an index."""
+
+    @abstractmethod
+    def chain(self, parts: Sequence[T]) -> T:
+        """The meaning of at least one part, from input to output."""
+
+    @abstractmethod
+    def residual(self, body: T, shortcut: T) -> T:
+        """The meaning of the sum of what a body and a shortcut make of one input."""
+
+    @abstractmethod
+    def bidirectional(self, ahead: T, back: T) -> T:
+        """The meaning of two branches side by side; see :class:`Bidirectional`."""
 
 
-def parse_nodes(value: Any, where: str) -> tuple[tuple[Node, ...], tuple[Layer, ...]]:
-    """Read the notation of a list of layers and blocks.
+def fold(nodes: Sequence[Node], algebra: Algebra[T]) -> T:
+    """The meaning of a chain of nodes.
+
+    This is the only place that knows which kinds of nodes there are. Layers come in the
+    order of the flat list.
 
     Args:
-        value: The list.
-        where: Place in the configuration, named in errors.
+        nodes: How data flow through layers.
+        algebra: What layers and blocks mean.
+    """
+    return algebra.chain([_fold(node, algebra) for node in nodes])
+
+
+def _fold(node: Node, algebra: Algebra[T]) -> T:
+    if isinstance(node, Residual):
+        body = fold(node.body, algebra)
+        return algebra.residual(body, algebra.layer(node.shortcut))
+    if isinstance(node, Bidirectional):
+        ahead = fold(node.ahead, algebra)
+        return algebra.bidirectional(ahead, fold(node.back, algebra))
+    return algebra.layer(node)
+
+
+def nodes_to_conf(nodes: Sequence[Node], layers: Sequence[Layer]) -> list[Any]:
+    """The notation of some nodes."""
+    return fold(nodes, _Notation(layers))
+
+
+class _Notation(Algebra[Any]):
+    """The notation of layers and blocks: plain containers only."""
+
+    def __init__(self, layers: Sequence[Layer]) -> None:
+        self.layers = layers
+
+    def layer(self, index: int) -> Any:
+        return self.layers[index].to_conf()
+
+    def chain(self, parts: Sequence[Any]) -> Any:
+        return list(parts)
+
+    def residual(self, body: Any, shortcut: Any) -> Any:
+        return {"residual": {"body": body, "shortcut": shortcut}}
+
+    def bidirectional(self, ahead: Any, back: Any) -> Any:
+        return {"bidirectional": {"forward": ahead, "backward": back}}
+
+
+def layer_name(layers: Sequence[Layer], index: int) -> str:
+    """A layer by its number, and by its place where that counts otherwise.
+
+    Args:
+        layers: All layers.
+        index: Which one, from 0.
 
     Returns:
-        The nodes, and the layers that they point to.
-
-    Raises:
-        ConfigError: If something in it is wrong.
+        Such as ``layer 3``, or ``layer 5 (layers[3]: residual: body[2])``.
     """
-    parser = _Parser()
-    return parser.nodes(value, where, 0), tuple(parser.layers)
-
-
-class _Parser:
-    """Collects layers while it reads nodes."""
-
-    def __init__(self) -> None:
-        self.layers: list[Layer] = []
-        self._operations = 0
-        self._groups: dict[str, tuple[OpSpec, ...]] = {}
-        self._blocks: dict[str, Callable[[Any, str, int], tuple[Node, ...]]] = {
-            "repeat": self._repeat,
-            "residual": self._residual,
-            "bidirectional": self._bidirectional,
-        }
-
-    def nodes(self, value: Any, where: str, depth: int) -> tuple[Node, ...]:
-        if not isinstance(value, (list, tuple)) or len(value) == 0:
-            raise ConfigError(
-                f"{where} is {quote(value)}; accepted is a list of at least one layer"
-            )
-        nodes: list[Node] = []
-        for number, item in enumerate(value, start=1):
-            nodes.extend(self._item(item, f"{where}[{number}]", depth))
-        return tuple(nodes)
-
-    def _item(self, item: Any, where: str, depth: int) -> tuple[Node, ...]:
-        if isinstance(item, Mapping):
-            for key, parse in self._blocks.items():
-                if key in item:
-                    if depth == _DEEPEST:
-                        raise ConfigError(
-                            f"{where}: accepted are at most {_DEEPEST} repetitions and "
-                            "blocks inside each other"
-                        )
-                    return parse(item, where, depth + 1)
-        return (self._layer(item, where),)
-
-    def _repeat(
-        self, item: Mapping[str, Any], where: str, depth: int
-    ) -> tuple[Node, ...]:
-        if set(item) != {"repeat", "layers"}:
-            raise ConfigError(
-                f"{where}: found the keys {format_keys(item)}; a repetition has "
-                "exactly the keys 'repeat' and 'layers'"
-            )
-        times = item["repeat"]
-        if type(times) is not int or not 1 <= times <= MOST_LAYERS:
-            raise ConfigError(
-                f"{where}: repeat is {quote(times)}; accepted is an integer from 1 to "
-                f"{MOST_LAYERS}"
-            )
-        nodes: list[Node] = []
-        for _ in range(times):
-            nodes.extend(self.nodes(item["layers"], f"{where}: layers", depth))
-        return tuple(nodes)
-
-    def _residual(
-        self, item: Mapping[str, Any], where: str, depth: int
-    ) -> tuple[Node, ...]:
-        block = _block(item, where, "residual", ("body",), ("shortcut",))
-        where = f"{where}: residual"
-        body = self.nodes(block["body"], f"{where}: body", depth)
-        shortcut = self._layer(block.get("shortcut", "identity"), f"{where}: shortcut")
-        return (Residual(body, shortcut),)
-
-    def _bidirectional(
-        self, item: Mapping[str, Any], where: str, depth: int
-    ) -> tuple[Node, ...]:
-        block = _block(item, where, "bidirectional", ("forward",), ("backward",))
-        where = f"{where}: bidirectional"
-        ahead = self.nodes(block["forward"], f"{where}: forward", depth)
-        again = block.get("backward", block["forward"])
-        return (Bidirectional(ahead, self.nodes(again, f"{where}: backward", depth)),)
-
-    def _layer(self, item: Any, where: str) -> int:
-        layer = self._parse_layer(item, where)
-        self.layers.append(layer)
-        self._operations += len(layer.candidates)
-        if len(self.layers) > MOST_LAYERS:
-            raise ConfigError(f"{where}: accepted are at most {MOST_LAYERS} layers")
-        if self._operations > _MOST_OPERATIONS:
-            raise ConfigError(
-                f"{where}: accepted are at most {_MOST_OPERATIONS} operations in all "
-                "layers"
-            )
-        return len(self.layers) - 1
-
-    def _parse_layer(self, item: Any, where: str) -> Layer:
-        if isinstance(item, Mapping) and "choice" in item:
-            return self._tied(item, where)
-        if not isinstance(item, (list, tuple)):
-            return Layer((parse_op(item, where),))
-        return Layer(_candidates(item, where))
-
-    def _tied(self, item: Mapping[str, Any], where: str) -> Layer:
-        group = item["choice"]
-        if set(item) != {"choice", "candidates"} or not isinstance(group, str):
-            raise ConfigError(
-                f"{where}: found the keys {format_keys(item)} and the choice "
-                f"{quote(group)}; a choice that several layers share has exactly the "
-                "keys 'choice', a name, and 'candidates', a list of operations"
-            )
-        candidates = item["candidates"]
-        if not isinstance(candidates, (list, tuple)) or len(candidates) < 2:
-            raise ConfigError(
-                f"{where}: the candidates of choice {quote(group)} are "
-                f"{quote(candidates)}; accepted is a list of at least two operations"
-            )
-        parsed = _candidates(candidates, where)
-        if self._groups.setdefault(group, parsed) != parsed:
-            raise ConfigError(
-                f"{where}: choice {quote(group)} has the candidates "
-                f"{', '.join(map(str, parsed))} here and "
-                f"{', '.join(map(str, self._groups[group]))} before; layers that share "
-                "a choice need the same"
-            )
-        return Layer(parsed, group)
-
-
-def _block(
-    item: Mapping[str, Any],
-    where: str,
-    name: str,
-    needed: tuple[str, ...],
-    optional: tuple[str, ...],
-) -> Mapping[str, Any]:
-    """The mapping inside of {name: {...}}, with the right keys."""
-    block = item[name]
-    keys = ", ".join(repr(k) for k in (*needed, *optional))
-    if set(item) != {name}:
-        raise ConfigError(
-            f"{where}: found the keys {format_keys(item)}; a block has exactly the key "
-            f"'{name}'"
-        )
-    if not isinstance(block, Mapping) or not (
-        set(needed) <= set(block) <= {*needed, *optional}
-    ):
-        found = format_keys(block) if isinstance(block, Mapping) else quote(block)
-        raise ConfigError(
-            f"{where}: {name} is {found}; accepted is a mapping with the keys {keys}, "
-            f"of which {optional[0]!r} may be left out"
-        )
-    return block
-
-
-def _candidates(item: Sequence[Any], where: str) -> tuple[OpSpec, ...]:
-    if len(item) == 0:
-        raise ConfigError(f"{where}: a choice needs at least one candidate operation")
-    candidates = tuple(
-        parse_op(op, f"{where}[{n}]") for n, op in enumerate(item, start=1)
-    )
-    for op, count in Counter(candidates).items():
-        if count > 1:
-            raise ConfigError(
-                f"{where}: the candidate operation '{op}' stands {count} times in one "
-                "choice; once is accepted"
-            )
-    return candidates
+    number, place = index + 1, layers[index].place
+    if place in ("", f"layers[{number}]"):
+        return f"layer {number}"
+    return f"layer {number} ({place})"

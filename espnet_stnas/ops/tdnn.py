@@ -13,12 +13,13 @@ from espnet_stnas.ops.norm import frame_norm, normalised
 
 
 class FrameConv(torch.nn.Module):
-    """1-D convolution over frames (B, T, D), with weights (D', kernel, D / groups).
+    """1-D convolution over frames (B, T, D), with weights (D', D / groups, kernel).
 
     Computed as a 2-D convolution over images of height 1 with the channels last, which
     is how frames and these weights lie in memory: `torch.nn.Conv1d` would copy to
     (B, D, T) and back, and its kernels are slower on a CPU (benchmarks/convolution.py).
-    Initialised as `torch.nn.Conv1d` is.
+    Initialised as `torch.nn.Conv1d` is; the weights have its shape, so that what goes
+    by shapes, such as ESPnet's option ``init``, scales them alike.
 
     Args:
         input_width: Width D.
@@ -48,7 +49,8 @@ class FrameConv(torch.nn.Module):
         like = torch.nn.Conv1d(
             input_width, output_width, kernel, groups=groups, bias=bias
         )
-        weight = like.weight.detach().transpose(1, 2).contiguous()
+        # Channels last in memory only.
+        weight = like.weight.detach().transpose(1, 2).contiguous().transpose(1, 2)
         self.weight = torch.nn.Parameter(weight)
         self.bias = (
             None if like.bias is None else torch.nn.Parameter(like.bias.detach())
@@ -58,7 +60,7 @@ class FrameConv(torch.nn.Module):
         """Transform (B, T, D) to (B, T', D')."""
         images = F.conv2d(
             xs_pad.transpose(1, 2).unsqueeze(2),
-            self.weight.transpose(1, 2).unsqueeze(2),
+            self.weight.unsqueeze(2),
             self.bias,
             stride=(1, self.stride),
             padding=(0, self.padding),

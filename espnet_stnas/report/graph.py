@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.notation.topology import Bidirectional, Node, Residual
+from espnet_stnas.notation.topology import Algebra, fold
 from espnet_stnas.report.drawing import TEXT, new_figure
 from espnet_stnas.results.layer_table import LayerRow
 
@@ -26,12 +27,22 @@ _LONGEST, _LONGEST_SMALL = 34, 52
 
 
 @dataclass(frozen=True)
-class _Extent:
-    """What a drawing needs around the line on which data come in and leave."""
+class _Picture:
+    """What is drawn of some layers, around the line on which data come in and leave.
+
+    Args:
+        left: Inches to the left of the line.
+        right: Inches to its right.
+        height: Inches from top to bottom.
+        draw: Draws it from a place (x, y) downwards; returns the y where it ends.
+        arrow: Whether an arrow leads to it, rather than a line.
+    """
 
     left: float
     right: float
     height: float
+    draw: Callable[[float, float], float]
+    arrow: bool = False
 
 
 def architecture_figure(space: SearchSpace, rows: Sequence[LayerRow]) -> Figure:
@@ -46,109 +57,91 @@ def architecture_figure(space: SearchSpace, rows: Sequence[LayerRow]) -> Figure:
         rows: Its layers, see :func:`espnet_stnas.results.layer_table.layer_rows`.
     """
     drawing = _Drawing(rows)
-    extent = drawing.chain_extent(space.nodes)
-    left = extent.left + _MARGIN + 0.3
-    width = left + extent.right + _MARGIN
-    height = extent.height + 2 * _MARGIN + 0.4
+    picture = fold(space.nodes, drawing)
+    left = picture.left + _MARGIN + 0.3
+    width = left + picture.right + _MARGIN
+    height = picture.height + 2 * _MARGIN + 0.4
     figure = new_figure(width, height)
     figure.set_layout_engine("none")
-    axis = figure.add_axes((0, 0, 1, 1))
+    axis = drawing.axis = figure.add_axes((0, 0, 1, 1))
     axis.set_axis_off()
     axis.set_xlim(-left, width - left)
     axis.set_ylim(-height, 0)
-    axis.text(0, -_MARGIN, "input", ha="center", va="center", fontsize=10, color=TEXT)
-    start = -_MARGIN - 0.12
-    drawing.draw_chain(axis, space.nodes, 0.0, start)
+    _text(axis, (0, -_MARGIN), "input", 10)
+    picture.draw(0.0, -_MARGIN - 0.12)
     return figure
 
 
-class _Drawing:
-    """Draws nodes around the line on which data come in, downwards."""
+class _Drawing(Algebra[_Picture]):
+    """Plans pictures of layers and blocks; they are drawn when there is an axis."""
+
+    axis: Axes
 
     def __init__(self, rows: Sequence[LayerRow]) -> None:
         self.rows = rows
 
-    def chain_extent(self, nodes: Sequence[Node]) -> _Extent:
-        extents = [self.extent(node) for node in nodes]
-        return _Extent(
-            max(e.left for e in extents),
-            max(e.right for e in extents),
-            sum(e.height + _GAP for e in extents),
-        )
+    def layer(self, index: int) -> _Picture:
+        draw = partial(self._draw_layer, self.rows[index])
+        return _Picture(_BOX[0] / 2, _BOX[0] / 2, _BOX[1], draw, arrow=True)
 
-    def extent(self, node: Node) -> _Extent:
-        half = _BOX[0] / 2
-        if isinstance(node, Residual):
-            body = self.chain_extent(node.body)
-            return _Extent(
-                body.left, body.right + 0.3 + _BOX[0], body.height + 2 * _JOIN + _GAP
-            )
-        if isinstance(node, Bidirectional):
-            ahead, back = self.chain_extent(node.ahead), self.chain_extent(node.back)
-            height = max(ahead.height, back.height) + 3 * _JOIN
-            return _Extent(
-                ahead.left + ahead.right + 0.15, back.left + back.right + 0.15, height
-            )
-        return _Extent(half, half, _BOX[1])
+    def chain(self, parts: Sequence[_Picture]) -> _Picture:
+        def draw(x: float, y: float) -> float:
+            for part in parts:
+                if part.arrow:
+                    _arrow(self.axis, (x, y), (x, y - _GAP))
+                else:
+                    _line(self.axis, [(x, y), (x, y - _GAP)])
+                y = part.draw(x, y - _GAP)
+            return y
 
-    def draw_chain(
-        self, axis: Axes, nodes: Sequence[Node], x: float, y: float
-    ) -> float:
-        """Draw nodes from (x, y) downwards; returns where the last one ends."""
-        for node in nodes:
-            draw = _arrow if isinstance(node, int) else _line_between
-            draw(axis, (x, y), (x, y - _GAP))
-            y = self.draw(axis, node, x, y - _GAP)
-        return y
+        left, right = max(p.left for p in parts), max(p.right for p in parts)
+        return _Picture(left, right, sum(p.height + _GAP for p in parts), draw)
 
-    def draw(self, axis: Axes, node: Node, x: float, y: float) -> float:
-        if isinstance(node, Residual):
-            return self._draw_residual(axis, node, x, y)
-        if isinstance(node, Bidirectional):
-            return self._draw_bidirectional(axis, node, x, y)
-        return self._draw_layer(axis, self.rows[node], x, y)
+    def residual(self, body: _Picture, shortcut: _Picture) -> _Picture:
+        def draw(x: float, y: float) -> float:
+            side = x + body.right + 0.3 + _BOX[0] / 2
+            _line(self.axis, [(x, y), (x, y - _JOIN), (side, y - _JOIN)])
+            bottom = body.draw(x, y - _JOIN)
+            middle = (y - _JOIN + bottom - _BOX[1]) / 2 + _BOX[1]
+            _arrow(self.axis, (side, y - _JOIN), (side, middle))
+            end = shortcut.draw(side, middle)
+            join = bottom - _GAP - _JOIN / 2
+            _line(self.axis, [(side, end), (side, join), (x + 0.12, join)])
+            _arrow(self.axis, (x, bottom), (x, join + 0.12))
+            _sign(self.axis, (x, join), "+")
+            return join - 0.12
 
-    def _draw_residual(self, axis: Axes, node: Residual, x: float, y: float) -> float:
-        body = self.chain_extent(node.body)
-        side = x + body.right + 0.3 + _BOX[0] / 2
-        _line(axis, [(x, y), (x, y - _JOIN), (side, y - _JOIN)])
-        bottom = self.draw_chain(axis, node.body, x, y - _JOIN)
-        middle = (y - _JOIN + bottom - _BOX[1]) / 2 + _BOX[1]
-        _arrow(axis, (side, y - _JOIN), (side, middle))
-        self._draw_layer(axis, self.rows[node.shortcut], side, middle)
-        join = bottom - _GAP - _JOIN / 2
-        _line(axis, [(side, middle - _BOX[1]), (side, join), (x + 0.12, join)])
-        _arrow(axis, (x, bottom), (x, join + 0.12))
-        _sign(axis, (x, join), "+")
-        return join - 0.12
+        right = body.right + 0.3 + _BOX[0]
+        return _Picture(body.left, right, body.height + 2 * _JOIN + _GAP, draw)
 
-    def _draw_bidirectional(
-        self, axis: Axes, node: Bidirectional, x: float, y: float
-    ) -> float:
-        ahead, back = self.chain_extent(node.ahead), self.chain_extent(node.back)
-        places = (x - ahead.right - 0.15, x + back.left + 0.15)
-        names = ("as it is", "reversed in time")
-        ends = []
-        for place, nodes, name in zip(
-            places, (node.ahead, node.back), names, strict=True
-        ):
-            _line(axis, [(x, y), (x, y - _JOIN / 2), (place, y - _JOIN / 2)])
-            axis.text(
-                place, y - _JOIN, name, ha="center", va="center", fontsize=8, color=TEXT
-            )
-            ends.append(self.draw_chain(axis, nodes, place, y - 1.4 * _JOIN))
-        join = min(ends) - _JOIN
-        for place, end in zip(places, ends, strict=True):
-            _line(axis, [(place, end), (place, join), (x, join)])
-        _sign(axis, (x, join), "side by side")
-        return join - 0.1
+    def bidirectional(self, ahead: _Picture, back: _Picture) -> _Picture:
+        left, right = ahead.right + 0.15, back.left + 0.15
 
-    def _draw_layer(self, axis: Axes, row: LayerRow, x: float, y: float) -> float:
+        def draw(x: float, y: float) -> float:
+            ends = []
+            for place, part, name in (
+                (x - left, ahead, "as it is"),
+                (x + right, back, "reversed in time"),
+            ):
+                lines = [(x, y), (x, y - _JOIN / 2), (place, y - _JOIN / 2)]
+                _line(self.axis, lines)
+                _text(self.axis, (place, y - _JOIN), name, 8)
+                ends.append((place, part.draw(place, y - 1.4 * _JOIN)))
+            join = min(end for _, end in ends) - _JOIN
+            for place, end in ends:
+                _line(self.axis, [(place, end), (place, join), (x, join)])
+            _sign(self.axis, (x, join), "side by side")
+            return join - 0.1
+
+        height = max(ahead.height, back.height) + 3 * _JOIN
+        return _Picture(ahead.left + left, back.right + right, height, draw)
+
+    def _draw_layer(self, row: LayerRow, x: float, y: float) -> float:
         from matplotlib.patches import FancyBboxPatch
 
         searched = row.pi is not None or len(row.ops) > 1
         width, height = _BOX
-        axis.add_patch(
+        self.axis.add_patch(
             FancyBboxPatch(
                 (x - width / 2, y - height),
                 width,
@@ -165,12 +158,10 @@ class _Drawing:
             (y - 0.55, _cut(times(row), _LONGEST_SMALL), 7.5),
         ]
         for place, text, size in texts:
-            axis.text(
-                x, place, text, ha="center", va="center", fontsize=size, color=TEXT
-            )
+            _text(self.axis, (x, place), text, size)
         if row.skip:
             side = x - width / 2
-            axis.annotate(
+            self.axis.annotate(
                 "",
                 (side, y - height + 0.04),
                 (side, y - 0.04),
@@ -211,10 +202,8 @@ def _line(axis: Axes, points: Sequence[tuple[float, float]]) -> None:
     axis.plot(*zip(*points, strict=True), color="0.35", linewidth=1.0, zorder=0)
 
 
-def _line_between(
-    axis: Axes, start: tuple[float, float], end: tuple[float, float]
-) -> None:
-    _line(axis, [start, end])
+def _text(axis: Axes, place: tuple[float, float], text: str, size: float) -> None:
+    axis.text(*place, text, ha="center", va="center", fontsize=size, color=TEXT)
 
 
 def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> None:

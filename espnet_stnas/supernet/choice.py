@@ -32,6 +32,10 @@ class ChoiceBlock(NetworkLayer):
         # In the state dict, so that a resumed search goes on as it would have.
         self.register_buffer("score_offset", torch.zeros(2))
 
+    def espnet_initialization_fn(self) -> None:
+        """Let the logits start equal, whatever ESPnet's option ``init`` says."""
+        torch.nn.init.zeros_(self.logits)
+
     def forward(  # type: ignore[override]
         self, xs_pad: torch.Tensor, ilens: torch.Tensor, gate: Gate
     ) -> tuple[torch.Tensor, torch.Tensor]:

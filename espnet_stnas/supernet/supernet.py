@@ -5,13 +5,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
+from functools import partial
 from typing import Optional
 
 import torch
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators.base import Estimator, Gate, probabilities
-from espnet_stnas.network.network import Network, NetworkLayer, check_size
+from espnet_stnas.network.network import (
+    Network,
+    NetworkLayer,
+    Run,
+    check_size,
+)
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.supernet.choice import ChoiceBlock
 
@@ -126,16 +132,12 @@ class Supernet(Network):
         gates = self._gates_or_best()
         numbers = self.space.choice_numbers
 
-        def run(
-            index: int, xs_pad: torch.Tensor, ilens: torch.Tensor
-        ) -> tuple[torch.Tensor, torch.Tensor]:
+        def layer(index: int) -> Run:
             number = numbers[index]
-            if number is None:
-                return self.layers[index](xs_pad, ilens)
-            return self.layers[index](xs_pad, ilens, gates[number])
+            module = self.layers[index]
+            return module if number is None else partial(module, gate=gates[number])
 
-        xs_pad = self.zero_input(xs_pad, ilens)
-        return self._follow(self.space.nodes, xs_pad, ilens, run)
+        return self._run(layer, xs_pad, ilens)
 
     def _gates_or_best(self) -> Gates:
         if self._gates is not None:

@@ -182,7 +182,8 @@ def test_options_that_are_refused(conf, message):
         ({"target": "30%"}, "no architecture of this space has at most"),
         (
             {"target": "60% of zero"},
-            "cost_conf: target: 'zero' is no candidate of layer 2; accepted is one",
+            r"cost_conf: target: 'zero' is no candidate of layer 2 \(layers\[2\]: "
+            r"residual: body\[1\]\); accepted is one",
         ),
         ({"kind": "latency", "table": "no.yaml"}, "latency table no.yaml does not exi"),
     ],

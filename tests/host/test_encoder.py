@@ -6,6 +6,7 @@ import pytest
 import torch
 import yaml
 from espnet2.tasks.asr import ASRTask, encoder_choices
+from espnet2.torch_utils import initialize as initialization
 
 import espnet_stnas
 from espnet_stnas.errors import ConfigError
@@ -109,6 +110,41 @@ def test_espnet_builds_and_trains_it(tmp_path, init):
     assert missing == []
     norms = [m for n, m in model.named_modules() if n.endswith("norm")]
     assert all(torch.equal(m.weight, torch.ones_like(m.weight)) for m in norms[:2])
+
+
+INITS = ["xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal"]
+INITS += ["normal"]
+# Versions of ESPnet that list what they have, have it no longer.
+INITS += [] if hasattr(initialization, "INITIALIZATIONS") else ["chainer"]
+
+
+@pytest.mark.parametrize("init", INITS)
+def test_inits_of_espnet_scale_convolutions_as_conv1d(init):
+    """Time-delay, factorised and depthwise layers; the logits of choices stay zero."""
+    ops = ["tdnn-C2D1", "tdnnf-C1D1B24", "sepconv-C1D1"]
+    model = STNASEncoder(input_size=96, layers=[ops, "tdnn-C1D2"], width=64)
+    choice, fixed = model.network.layers
+    built = {"tdnn-C1D2": fixed.operations[0].conv}
+    built["tdnn-C2D1"], built["tdnnf-C1D1B24"] = (o.conv for o in choice.operations[:2])
+    built["sepconv-C1D1"] = choice.operations[2].depthwise
+    expected = torch.nn.ModuleDict(
+        {
+            "tdnn-C1D2": torch.nn.Conv1d(64, 64, 3),
+            "tdnn-C2D1": torch.nn.Conv1d(96, 64, 5),
+            "tdnnf-C1D1B24": torch.nn.Conv1d(96, 24, 3),
+            "sepconv-C1D1": torch.nn.Conv1d(96, 96, 3, groups=96),
+        }
+    )
+    torch.manual_seed(0)
+    for one in (model, expected):
+        initialization.initialize(one, init)
+    for name, conv in built.items():
+        like = expected[name].weight
+        assert conv.weight.shape == like.shape
+        # So few weights has a depthwise layer that their deviation is not exact.
+        ratio = (conv.weight.std() / like.std()).item()
+        assert ratio == pytest.approx(1, abs=0.15)
+    assert not choice.logits.any()
 
 
 def test_print_config_shows_its_options(monkeypatch):

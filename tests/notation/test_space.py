@@ -77,7 +77,8 @@ def test_resolve_needs_an_index_for_each_choice():
         ({"layers": ["tdnn"]}, "the architecture has 1 layers, the search space 7"),
         (
             {"layers": ["tdnn-C3"] + ["tdnn"] * 2 + ["tdnn-S3"] + ["tdnn"] * 3},
-            "layer 1 of the architecture is tdnn-C3D1; the search space accepts tdnn-C",
+            r"layer 1 \(layers\[1\]: layers\[1\]\) of the architecture is tdnn-C3D1; "
+            "the search space accepts tdnn-C",
         ),
     ],
 )

@@ -55,6 +55,29 @@ def test_widths():
     ]
 
 
+@pytest.mark.parametrize("last", [BLOCKS[0], BLOCKS[1], BLOCKS[2]])
+def test_width_of_what_comes_out(last):
+    """A network that ends in two branches puts out what both give."""
+    space = tiny_space("tdnn-C0D1", last, width=4)
+    xs, ilens = batch()
+    ys, _ = double_network(space).eval()(xs, ilens)
+    assert space.output_width(3) == ys.size(2) == 4
+
+
+def test_names_of_layers_lead_to_their_place():
+    """A number alone where numbers and items agree."""
+    again = {"repeat": 2, "layers": [{"residual": {"body": ["tdnn"]}}]}
+    space = tiny_space("tdnn-C0D1", again)
+    assert [space.layer_name(index) for index in range(5)] == [
+        "layer 1",
+        "layer 2 (layers[2]: layers[1]: residual: body[1])",
+        "layer 3 (layers[2]: layers[1]: residual: shortcut)",
+        "layer 4 (layers[2]: repetition 2: layers[1]: residual: body[1])",
+        "layer 5 (layers[2]: repetition 2: layers[1]: residual: shortcut)",
+    ]
+    assert space == SearchSpace.from_conf(space.to_conf())
+
+
 def by_hand(network, xs, ilens, gates):
     """What the blocks compute, written out; ``gates`` hold a candidate per choice."""
     numbers = network.space.choice_numbers
@@ -181,11 +204,13 @@ def test_every_path_of_a_space_with_blocks_runs():
         ([{"bidirectional": [PAIR]}], "bidirectional is .*; accepted is a mapping"),
         (
             [{"residual": {"body": ["tdnn-C1D1W8"]}}],
-            "layer 2, a shortcut, turns width 3 into 3, the body .* into 8",
+            r"layer 2 \(layers\[1\]: residual: shortcut\), a shortcut, turns width 3 "
+            "into 3, the body .* into 8",
         ),
         (
             ["tdnn-C0D1", {"residual": {"body": ["tdnn-C1S2D1"]}}],
-            "layer 3, a shortcut, makes 2 of 2 frames, the body .* 1;",
+            r"layer 3 \(layers\[2\]: residual: shortcut\), a shortcut, makes 2 of 2 "
+            "frames, the body .* 1;",
         ),
         (
             [
@@ -196,7 +221,8 @@ def test_every_path_of_a_space_with_blocks_runs():
                     }
                 }
             ],
-            "layer 1: the forward branch .* makes 2 of 2 frames, the backward branch 1",
+            r"layer 1 \(layers\[1\]: bidirectional: forward\[1\]\): the forward branch "
+            ".* makes 2 of 2 frames, the backward branch 1",
         ),
         (
             [{"choice": "a", "candidates": ["zero"]}],
