@@ -13,7 +13,6 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_stnas.bin import make_digits
 from espnet_stnas.cli import (
     baselines,
     check_features,
