@@ -45,7 +45,7 @@ _OF_TRAINING = {
     "checkpoint": ("espnet_stnas.host.checkpoints:_WholeSaves.__call__", 0.01),
     "links": ("pathlib:Path.symlink_to", 0.005),
 }
-_STEP = "espnet_stnas.search.architecture_step:ArchitectureStep.__call__"
+_STEP = "espnet_stnas.search.epoch:Epoch.architecture_step"
 # The program that is killed, and in what.
 PHASES: dict[str, tuple[str, str, float]] = {
     "architecture step": ("search", _STEP, 0.02),

@@ -112,6 +112,17 @@ def read_curves(output_dir: PathLike) -> list[CurvePoint]:
     return found
 
 
+def read_epoch(output_dir: PathLike, epoch: int) -> list[CurvePoint]:
+    """The points of one epoch, in order; none if there is no file of it.
+
+    Args:
+        output_dir: Output directory of the search.
+        epoch: The epoch.
+    """
+    path = Path(output_dir) / CURVES / f"{epoch}epoch.jsonl"
+    return [point for point in _points(path) if point.epoch == epoch]
+
+
 def points_of(history: Sequence[Architecture]) -> list[CurvePoint]:
     """What the architecture files of a search tell of its curves: probabilities.
 

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import logging
-from functools import lru_cache
 from typing import Any, Optional
 
 from espnet_stnas.cost.goal import CostOptions, CostTerm, build_term
 from espnet_stnas.cost.table import COST_UNITS, with_unit
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Estimator
-from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.supernet.supernet import Supernet
 
 
@@ -44,8 +42,6 @@ def check_cost(supernet: Supernet, conf: Any) -> None:
     Raises:
         ConfigError: If that fails, or no architecture meets the target.
     """
-    # A table that was measured again since is read again.
-    _term.cache_clear()
     term = cost_term(supernet, conf)
     if term is None:
         return
@@ -72,13 +68,7 @@ def cost_term(supernet: Supernet, conf: Any) -> Optional[CostTerm]:
     if not conf:
         return None
     options = CostOptions.from_conf(conf)
-    return _term(supernet.space, input_size(supernet), options)
-
-
-@lru_cache(maxsize=4)
-def _term(space: SearchSpace, size: int, options: CostOptions) -> CostTerm:
-    # Once per search, which goes on if the table of latencies goes away.
-    return build_term(space, size, options)
+    return build_term(supernet.space, input_size(supernet), options)
 
 
 def input_size(supernet: Supernet) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Optional
 
 from espnet2.iterators.abs_iter_factory import AbsIterFactory
@@ -46,16 +47,20 @@ class SearchBatches:
         """Architecture batches without end, each pass in a new order.
 
         Raises:
-            RuntimeError: If a pass has no batch, or there is no such stream.
+            RuntimeError: If there is no such stream.
         """
         if self.architecture is None:
             raise RuntimeError("there is no stream of batches for architecture steps")
-        for number in itertools.count():
-            batch = None
-            for batch in self.architecture.build_iter(self.epoch + number * _PASS):
-                yield batch
-            if batch is None:
-                raise RuntimeError("there is no batch for architecture steps")
+        passes = map(partial(_pass, self.architecture, self.epoch), itertools.count())
+        return itertools.chain.from_iterable(passes)
+
+
+def _pass(factory: AbsIterFactory, epoch: int, number: int) -> Iterator[Batch]:
+    batches = iter(factory.build_iter(epoch + number * _PASS))
+    first = next(batches, None)
+    if first is None:
+        raise RuntimeError("there is no batch for architecture steps")
+    return itertools.chain([first], batches)
 
 
 class SearchIterFactory(AbsIterFactory):

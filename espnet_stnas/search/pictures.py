@@ -1,57 +1,50 @@
-"""The architecture so far, as text and figure, for tensorboard and wandb."""
+"""Pictures of a search while it runs: for tensorboard, wandb and ``images/``."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from espnet2.train.reporter import SubReporter
 
 from espnet_stnas.cost.counts import layer_parameters
+from espnet_stnas.report.curves import probability_figure
+from espnet_stnas.report.drawing import save_figure
 from espnet_stnas.report.graph import architecture_figure
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.curves import read_curves
 from espnet_stnas.results.derive import describe
 from espnet_stnas.results.layer_table import architecture_rows
 from espnet_stnas.search.cost import input_size
-from espnet_stnas.search.options import SearchTrainerOptions
-from espnet_stnas.supernet.supernet import Supernet
+from espnet_stnas.search.reports import epoch_architecture
+from espnet_stnas.search.state import SearchRun
 
 
 def show_architecture(
-    supernet: Supernet,
-    summary_writer: Any,
-    options: SearchTrainerOptions,
-    reporter: SubReporter,
+    run: SearchRun, summary_writer: Any, reporter: SubReporter
 ) -> None:
     """Send the most probable architecture to where ESPnet sends its curves.
 
     Args:
-        supernet: The supernet.
+        run: The search.
         summary_writer: Tensorboard's, or None.
-        options: Options of the search.
         reporter: Knows the epoch, and the steps that were made.
     """
-    if summary_writer is None and not options.use_wandb:
+    use_wandb = run.options.use_wandb
+    if summary_writer is None and not use_wandb:
         return
-    epoch, size = reporter.epoch, input_size(supernet)
-    provenance = search_provenance(
-        supernet.space,
-        [pi.tolist() for pi in supernet.probabilities()],
-        epoch=epoch,
-        seed=options.seed,
-        searching=epoch > options.warmup_epochs,
-    )
-    space = supernet.architecture()
-    architecture = Architecture(space, {**provenance, "input_size": size})
-    rows = architecture_rows(architecture, layer_parameters(space, size))
+    epoch = reporter.get_epoch()
+    architecture = epoch_architecture(run, epoch)
+    space = architecture.space
+    parameters = layer_parameters(space, input_size(run.supernet))
     text = describe(architecture, f"epoch {epoch}")
-    figure = architecture_figure(space, rows)
+    figure = architecture_figure(space, architecture_rows(architecture, parameters))
     step = reporter.get_total_count()
     if summary_writer is not None:
         # Indented lines are shown as they are.
         indented = "\n".join(f"    {line}" for line in text.splitlines())
         summary_writer.add_text("architecture", indented, step)
         summary_writer.add_figure("architecture", figure, step)
-    if options.use_wandb:
+    if use_wandb:
         import wandb
 
         wandb.log(
@@ -61,3 +54,15 @@ def show_architecture(
                 "iteration": step,
             }
         )
+
+
+def draw_probabilities(run: SearchRun) -> None:
+    """Draw ``images/probabilities.png``, the probabilities of all choices so far.
+
+    Instead of ESPnet's figures, one for each value that was reported: with all
+    candidates of all choices among them, they take longer than a small search.
+    """
+    directory = Path(run.options.output_dir)
+    figure = probability_figure(run.supernet.space, read_curves(directory))
+    (directory / "images").mkdir(exist_ok=True)
+    save_figure(figure, directory / "images" / "probabilities.png")

@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 
 from espnet_stnas.errors import TrainingError
+from espnet_stnas.supernet.steps import LogitLearner
 
 Item = TypeVar("Item")
 
@@ -60,6 +61,18 @@ def mean_over_ranks(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
     means = flat / torch.distributed.get_world_size()
     parts = means.split([t.numel() for t in tensors])
     return [p.reshape(t.shape) for p, t in zip(parts, tensors, strict=True)]
+
+
+class LearnerOverRanks(LogitLearner):
+    """Lets the logits learn from the gradients of all ranks."""
+
+    def average(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
+        """Average tensors (any shape), and in place what sub-graphs keep."""
+        offsets = self.supernet.score_offsets
+        means = mean_over_ranks([*tensors, *offsets])
+        for offset, mean in zip(offsets, means[len(tensors) :], strict=True):
+            offset.copy_(mean)
+        return means[: len(tensors)]
 
 
 def union_over_ranks(

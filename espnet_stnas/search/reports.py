@@ -3,38 +3,31 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from pathlib import Path
-from typing import Optional
 
 import torch
 from espnet2.train.reporter import SubReporter, aggregate
 
-from espnet_stnas.cost.goal import CostTerm
 from espnet_stnas.cost.latency import device_name
-from espnet_stnas.files import PathLike
 from espnet_stnas.results.architecture import Architecture, search_provenance
 from espnet_stnas.results.certainty import margin
 from espnet_stnas.results.curves import CurvePoint, note_run, write_point
 from espnet_stnas.search.cost import cost_provenance, cost_report
 from espnet_stnas.search.iterators import Batch
 from espnet_stnas.search.options import SearchTrainerOptions
-from espnet_stnas.supernet.supernet import Supernet
+from espnet_stnas.search.state import SearchRun
 
 
-def epoch_report(supernet: Supernet, cost: Optional[CostTerm]) -> dict[str, float]:
-    """Of every choice, probabilities, entropy in nats and margin, by layer number.
-
-    Args:
-        supernet: The supernet.
-        cost: The cost term, if costs are to be reported, too.
-    """
+def epoch_report(run: SearchRun) -> dict[str, float]:
+    """Of every choice, probabilities, entropy in nats and margin, by layer number."""
     report = {}
     entropies, margins = [], []
-    space = supernet.space
+    space = run.supernet.space
     for index, choice, pi in zip(
-        space.first_layers, space.choices, supernet.probabilities(), strict=True
+        space.first_layers, space.choices, run.supernet.probabilities(), strict=True
     ):
         number = index + 1
         for op, p in zip(choice.candidates, pi.tolist(), strict=True):
@@ -45,54 +38,34 @@ def epoch_report(supernet: Supernet, cost: Optional[CostTerm]) -> dict[str, floa
         report[f"margin{number:02d}"] = margins[-1]
     report["entropy"] = sum(entropies) / len(entropies)
     report["margin"] = sum(margins) / len(margins)
-    return {**report, **cost_report(supernet, cost)}
+    return {**report, **cost_report(run.supernet, run.cost)}
 
 
-def write_epoch(
-    supernet: Supernet,
-    cost: Optional[CostTerm],
-    *,
-    epoch: int,
-    seed: int,
-    searching: bool,
-    output_dir: PathLike,
-) -> None:
-    """Write ``architectures/<epoch>epoch.yaml``, the arg-max architecture so far.
+def epoch_architecture(run: SearchRun, epoch: int) -> Architecture:
+    """The most probable architecture, with its provenance.
 
     Args:
-        supernet: The supernet.
-        cost: The cost term, if there is one.
+        run: The search.
         epoch: Finished epochs.
-        seed: Seed of the search.
-        searching: Whether the logits were trained in this epoch.
-        output_dir: That of the search.
     """
+    supernet = run.supernet
     provenance = search_provenance(
         supernet.space,
         [pi.tolist() for pi in supernet.probabilities()],
         epoch=epoch,
-        seed=seed,
-        searching=searching,
+        seed=run.options.seed,
+        searching=run.is_searching(epoch),
     )
-    provenance.update(cost_provenance(supernet, cost))
-    Architecture(supernet.architecture(), provenance).write(
-        Path(output_dir) / "architectures" / f"{epoch}epoch.yaml"
-    )
+    provenance.update(cost_provenance(supernet, run.cost))
+    return Architecture(supernet.architecture(), provenance)
 
 
-def write_validation(
-    supernet: Supernet,
-    cost: Optional[CostTerm],
-    reporter: SubReporter,
-    options: SearchTrainerOptions,
-) -> None:
-    """Add the end of an epoch to its curves.
+def write_epoch(run: SearchRun, reporter: SubReporter) -> None:
+    """Write the end of an epoch's curves and ``architectures/<epoch>epoch.yaml``.
 
     Args:
-        supernet: The supernet.
-        cost: The cost term, if there is one.
-        reporter: That of the validation.
-        options: Options of the search.
+        run: The search.
+        reporter: Reporter of the validation.
     """
     epoch = reporter.get_epoch()
     losses = reporter.stats.get("loss")
@@ -100,12 +73,16 @@ def write_validation(
         epoch=epoch,
         step=1,
         steps=1,
-        warmup=epoch <= options.warmup_epochs,
+        warmup=not run.is_searching(epoch),
         valid_loss=float(aggregate(list(losses))) if losses else None,
-        probabilities=tuple(tuple(pi.tolist()) for pi in supernet.probabilities()),
-        **cost_report(supernet, cost),
+        seconds=round(time.perf_counter() - run.epoch_started, 3),
+        probabilities=tuple(tuple(pi.tolist()) for pi in run.supernet.probabilities()),
+        **cost_report(run.supernet, run.cost),
     )
-    write_point(options.output_dir, point)
+    write_point(run.options.output_dir, point)
+    epoch_architecture(run, epoch).write(
+        Path(run.options.output_dir) / "architectures" / f"{epoch}epoch.yaml"
+    )
 
 
 def note_start(options: SearchTrainerOptions) -> None:

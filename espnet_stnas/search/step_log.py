@@ -15,14 +15,12 @@ from humanfriendly import format_timespan
 from tqdm import tqdm
 from tqdm.contrib.logging import logging_redirect_tqdm
 
-from espnet_stnas.cost.goal import CostTerm
-from espnet_stnas.files import PathLike
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.certainty import entropy
 from espnet_stnas.results.curves import CurvePoint, start_epoch, write_point
-from espnet_stnas.search.cost import cost_report, cost_term
-from espnet_stnas.search.options import SearchTrainerOptions
-from espnet_stnas.supernet.supernet import Supernet
+from espnet_stnas.search.cost import cost_report
+from espnet_stnas.search.state import SearchRun
+from espnet_stnas.search.time_left import TimeLeft
 
 # One sign for each candidate: 1 is the first.
 _SIGNS = "123456789abcdefghijklmnopqrstuvwxyz"
@@ -32,43 +30,24 @@ class StepLog:
     """Follows an epoch; a context in which a progress bar is shown on a terminal.
 
     Args:
-        supernet: The supernet.
-        cost: The cost term, if there is one.
+        run: The search.
         reporter: Where the losses of the steps are.
-        epoch: The epoch, from 1.
-        last: The last epoch of the search.
-        warmup: Whether the logits do not learn in it.
-        batches: Those of the weight steps of the epoch.
-        interval: Steps from one line to the next; None: as ESPnet does.
-        output_dir: That of the search.
+        batches: Batches of the weight steps of the epoch.
     """
 
-    def __init__(
-        self,
-        supernet: Supernet,
-        cost: Optional[CostTerm],
-        reporter: SubReporter,
-        *,
-        epoch: int,
-        last: int,
-        warmup: bool,
-        batches: Sized,
-        interval: Optional[int],
-        output_dir: PathLike,
-    ) -> None:
-        self.supernet = supernet
-        self.cost = cost
+    def __init__(self, run: SearchRun, reporter: SubReporter, batches: Sized) -> None:
+        self.run = run
         self.reporter = reporter
-        self.epoch = epoch
-        self.last = last
-        self.warmup = warmup
+        self.epoch = reporter.get_epoch()
+        self.last = run.options.max_epoch
         self.steps = _length(batches)
         # Without an interval, as ESPnet does.
-        self.interval = interval or (max(self.steps // 20, 10) if self.steps else 100)
-        self.output_dir = output_dir
-        start_epoch(output_dir, epoch)
+        usual = max(self.steps // 20, 10) if self.steps else 100
+        self.interval = run.options.log_interval or usual
+        self._time_left = TimeLeft(run, self.epoch, self.steps)
+        start_epoch(run.options.output_dir, self.epoch)
+        run.epoch_started = time.perf_counter()
         self._step = 0
-        self._start = time.perf_counter()
         self._seen = 0
         self._stack = ExitStack()
         self._bar: Any = None
@@ -112,7 +91,12 @@ class StepLog:
     def _write(self) -> None:
         point = self._point(self._step)
         self._seen = self.reporter.count
-        write_point(self.output_dir, point)
+        write_point(self.run.options.output_dir, point)
+        if not point.warmup and not self.run.told_signs:
+            # Once in every run, so after a resume again, where it is needed first.
+            self.run.told_signs = True
+            signs = describe_signs(self.run.supernet.space)
+            logging.info(f"Signs of the arg max: {signs}")
         logging.info(self.line(point))
 
     def line(self, point: CurvePoint) -> str:
@@ -127,25 +111,28 @@ class StepLog:
             parts.append(f"arg max {compact(point.probabilities)}")
         of = ""
         if point.steps:
-            parts.append(f"{self._time_left(point)} left")
+            assert point.seconds is not None
+            left = self._time_left(point.step, point.seconds)
+            parts.append(f"{format_timespan(round(left), max_units=2)} left")
             of = f"/{point.steps}"
         where = f"epoch {point.epoch}/{self.last}{phase}, step {point.step}{of}"
         return f"{where}: {', '.join(parts)}"
 
     def _point(self, step: int) -> CurvePoint:
+        run = self.run
         return CurvePoint(
             epoch=self.epoch,
             step=step,
             steps=self.steps,
-            warmup=self.warmup,
+            warmup=not run.is_searching(self.epoch),
             loss=self._mean("loss"),
             arch_loss=self._mean("arch_loss"),
             temperature=self._mean("temperature"),
-            seconds=round(time.perf_counter() - self._start, 3),
+            seconds=round(time.perf_counter() - run.epoch_started, 3),
             probabilities=tuple(
-                tuple(pi.tolist()) for pi in self.supernet.probabilities()
+                tuple(pi.tolist()) for pi in run.supernet.probabilities()
             ),
-            **cost_report(self.supernet, self.cost),
+            **cost_report(run.supernet, run.cost),
         )
 
     def _mean(self, key: str) -> Optional[float]:
@@ -158,42 +145,6 @@ class StepLog:
             warnings.simplefilter("ignore", RuntimeWarning)
             mean = float(aggregate(values))
         return mean if math.isfinite(mean) else None
-
-    def _time_left(self, point: CurvePoint) -> str:
-        """By the steps of this epoch; those of a warm-up take less than later ones."""
-        assert point.seconds is not None
-        left = point.steps - point.step + (self.last - point.epoch) * point.steps
-        return str(format_timespan(round(point.seconds / point.step * left)))
-
-
-def step_log(
-    supernet: Supernet,
-    batches: Sized,
-    reporter: SubReporter,
-    options: SearchTrainerOptions,
-) -> StepLog:
-    """Begin to follow an epoch.
-
-    Args:
-        supernet: The supernet.
-        batches: Those of its weight steps.
-        reporter: Where the losses of the steps are.
-        options: Options of the search.
-    """
-    epoch = reporter.get_epoch()
-    if epoch == options.warmup_epochs + 1:
-        logging.info(f"Signs of the arg max: {describe_signs(supernet.space)}")
-    return StepLog(
-        supernet,
-        cost_term(supernet, options.cost_conf),
-        reporter,
-        epoch=epoch,
-        last=options.max_epoch,
-        warmup=epoch <= options.warmup_epochs,
-        batches=batches,
-        interval=options.log_interval,
-        output_dir=options.output_dir,
-    )
 
 
 def compact(probabilities: tuple[tuple[float, ...], ...]) -> str:

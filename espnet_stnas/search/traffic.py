@@ -3,16 +3,12 @@
 # No "from __future__ import annotations": DDP compares the annotations of a hook with
 # types.
 
-from collections.abc import MutableMapping, Sequence
-from weakref import WeakKeyDictionary
+from collections.abc import Sequence
 
 import torch
 from torch.distributed import GradBucket
 
 from espnet_stnas.supernet.supernet import Supernet
-
-# A model takes one hook, once; a trainer's epochs share it.
-_REGISTERED: MutableMapping[torch.nn.Module, "PathTraffic"] = WeakKeyDictionary()
 
 
 class PathTraffic:
@@ -50,12 +46,11 @@ class PathTraffic:
 
 
 def path_traffic(model: torch.nn.Module, supernet: Supernet) -> PathTraffic:
-    """The hook of a model, registered with the first call."""
+    """Register the hook of a model, which takes one, once."""
     assert isinstance(model, torch.nn.parallel.DistributedDataParallel)
-    if model not in _REGISTERED:
-        _REGISTERED[model] = PathTraffic(supernet)
-        model.register_comm_hook(_REGISTERED[model], reduce_paths)
-    return _REGISTERED[model]
+    traffic = PathTraffic(supernet)
+    model.register_comm_hook(traffic, reduce_paths)
+    return traffic
 
 
 def reduce_paths(

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import time
 from collections.abc import Iterable, Sequence
-from contextlib import closing, nullcontext
-from typing import Any, Optional
+from typing import Any
 
 import torch
 from espnet2.train.distributed_utils import DistributedOption
@@ -15,31 +15,23 @@ from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.estimators import ESTIMATORS, Estimator, build_estimator
+from espnet_stnas.estimators import ESTIMATORS
 from espnet_stnas.host.checkpoints import whole_saves
-from espnet_stnas.ops.norm import synchronised_statistics
-from espnet_stnas.search.architecture_step import ArchitectureStep
-from espnet_stnas.search.cost import cost_term
+from espnet_stnas.search.epoch import MAX_SKIPPED, Epoch
 from espnet_stnas.search.guards import warn
 from espnet_stnas.search.iterators import Batch, SearchBatches
-from espnet_stnas.search.joint_step import JointStep
-from espnet_stnas.search.logit_update import LogitUpdate
 from espnet_stnas.search.options import SearchTrainerOptions
-from espnet_stnas.search.pictures import show_architecture
+from espnet_stnas.search.pictures import draw_probabilities, show_architecture
 from espnet_stnas.search.ranks import refuse_divergence
 from espnet_stnas.search.reports import (
     epoch_report,
     note_start,
     reporting,
     write_epoch,
-    write_validation,
 )
 from espnet_stnas.search.schedulers import after_warmup
-from espnet_stnas.search.skips import MAX_SKIPPED, Skips, Updates, poisoned_losses
-from espnet_stnas.search.step_log import StepLog, step_log
-from espnet_stnas.search.steps import SearchSteps
-from espnet_stnas.search.traffic import path_traffic
-from espnet_stnas.supernet.supernet import find_supernet
+from espnet_stnas.search.state import RunOptions, SearchRun
+from espnet_stnas.search.time_left import one_estimate
 
 
 class SearchTrainer(Trainer):
@@ -47,7 +39,7 @@ class SearchTrainer(Trainer):
 
     The first optimizer holds the weights, the second the logits. All of the training
     loop is ESPnet's: this class wraps the iterator of an epoch
-    (:class:`~espnet_stnas.search.steps.SearchSteps`) and adds to the reports.
+    (:class:`~espnet_stnas.search.epoch.Epoch`) and adds to the reports.
     """
 
     @classmethod
@@ -107,19 +99,30 @@ class SearchTrainer(Trainer):
     def run(
         cls,
         *,
+        model: torch.nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
         schedulers: Sequence[Any],
         trainer_options: SearchTrainerOptions,
+        distributed_option: DistributedOption,
         **kwargs: Any,
     ) -> None:
         """Train; see ESPnet's Trainer."""
         weights, logits = schedulers
-        delayed = after_warmup(logits, trainer_options.warmup_epochs)
-        if kwargs["distributed_option"].dist_rank in (None, 0):
+        schedulers = [weights, after_warmup(logits, trainer_options.warmup_epochs)]
+        run = SearchRun(
+            trainer_options, model, optimizers, schedulers, distributed_option
+        )
+        # ESPnet would draw a figure for each candidate, after each epoch.
+        changed = {**vars(trainer_options), "use_matplotlib": False}
+        if run.rank == 0:
             note_start(trainer_options)
-        with whole_saves():
+        with whole_saves(), one_estimate():
             super().run(
-                schedulers=[weights, delayed],
-                trainer_options=trainer_options,
+                model=model,
+                optimizers=optimizers,
+                schedulers=schedulers,
+                trainer_options=RunOptions(**changed, run=run),
+                distributed_option=distributed_option,
                 **kwargs,
             )
 
@@ -133,7 +136,7 @@ class SearchTrainer(Trainer):
         scaler: Any,
         reporter: SubReporter,
         summary_writer: Any,
-        options: SearchTrainerOptions,
+        options: RunOptions,
         distributed_option: DistributedOption,
     ) -> bool:
         """Train for an epoch; see ESPnet's Trainer.
@@ -145,28 +148,10 @@ class SearchTrainer(Trainer):
             # What is left of an accumulation is not saved with a checkpoint either;
             # dropping it keeps resumed and uninterrupted searches the same.
             optimizer.zero_grad()
-        plain = _plain(model)
-        log = None
-        if distributed_option.dist_rank in (None, 0):
-            log = step_log(find_supernet(plain), iterator, reporter, options)
-        steps = cls._build_steps(
-            model,
-            iterator,
-            log=log,
-            reporter=reporter,
-            options=options,
-            distributed_option=distributed_option,
-            optimizers=optimizers,
-            scheduler=schedulers[1],
-            scaler=scaler,
-        )
-        same_paths = options.path_draws == "same" and distributed_option.distributed
-        synchronised = synchronised_statistics(plain) if same_paths else nullcontext()
-        following = nullcontext() if log is None else log
-        with poisoned_losses(plain), synchronised, following, closing(steps):
+        with Epoch(options.run, model, iterator, reporter, scaler) as epoch:
             invalid = super().train_one_epoch(
                 model=model,
-                iterator=steps,
+                iterator=epoch,
                 optimizers=optimizers[:1],
                 schedulers=schedulers[:1],
                 scaler=scaler,
@@ -175,68 +160,11 @@ class SearchTrainer(Trainer):
                 options=options,
                 distributed_option=distributed_option,
             )
-        steps.report_skips()
-        if log is not None:
-            log.finish()
-            show_architecture(find_supernet(plain), summary_writer, options, reporter)
+        epoch.report_skips()
+        if epoch.log is not None:
+            epoch.log.finish()
+            show_architecture(options.run, summary_writer, reporter)
         return invalid
-
-    @classmethod
-    def _build_steps(
-        cls,
-        model: torch.nn.Module,
-        batches: SearchBatches,
-        *,
-        log: Optional[StepLog],
-        reporter: SubReporter,
-        options: SearchTrainerOptions,
-        distributed_option: DistributedOption,
-        optimizers: Sequence[torch.optim.Optimizer],
-        scheduler: Any,
-        scaler: Any,
-    ) -> SearchSteps:
-        supernet = find_supernet(model)
-        estimator = _estimator(reporter, options)
-        joint, alternating = None, None
-        distributed = distributed_option.distributed
-        device = "cuda" if options.ngpu > 0 else "cpu"
-        own_draws = distributed and options.path_draws == "per_rank"
-        update = LogitUpdate(
-            supernet,
-            estimator,
-            optimizer=optimizers[1],
-            scheduler=scheduler,
-            options=options,
-            skips=Skips("architecture", optimizers[1], options.max_skipped_steps),
-            draws_differ_on=device if own_draws else None,
-            cost=cost_term(supernet, options.cost_conf),
-        )
-        common: dict[str, Any] = dict(
-            weight_optimizer=optimizers[0], scaler=scaler, distributed=distributed
-        )
-        if estimator.learns and options.arch_data == "joint":
-            joint = JointStep(update, reporter=reporter, **common)
-        elif estimator.learns:
-            alternating = ArchitectureStep(
-                _plain(model), update, options=options, **common
-            )
-        return SearchSteps(
-            batches,
-            supernet,
-            estimator=estimator,
-            architecture_step=alternating,
-            joint_step=joint,
-            reporter=reporter,
-            seed=options.seed,
-            accum_grad=options.accum_grad,
-            no_forward_run=options.no_forward_run,
-            updates=Updates(optimizers[0]),
-            skips=Skips("weight", optimizers[0], options.max_skipped_steps),
-            device=device if distributed else None,
-            log=log,
-            traffic=path_traffic(model, supernet) if distributed else None,
-            rank=distributed_option.dist_rank if own_draws else None,
-        )
 
     @classmethod
     def validate_one_epoch(
@@ -244,7 +172,7 @@ class SearchTrainer(Trainer):
         model: torch.nn.Module,
         iterator: Iterable[Batch],
         reporter: SubReporter,
-        options: SearchTrainerOptions,
+        options: RunOptions,
         distributed_option: DistributedOption,
     ) -> None:
         """Validate the arg-max architecture, report pi, write the architecture.
@@ -254,12 +182,11 @@ class SearchTrainer(Trainer):
         Raises:
             ConfigError: If a batch holds nothing but empty transcripts.
         """
-        supernet = find_supernet(model)
-        cost = cost_term(supernet, options.cost_conf)
+        run = options.run
         try:
             super().validate_one_epoch(
                 model=model,
-                iterator=reporting(iterator, reporter, epoch_report(supernet, cost)),
+                iterator=reporting(iterator, reporter, epoch_report(run)),
                 reporter=reporter,
                 options=options,
                 distributed_option=distributed_option,
@@ -270,34 +197,11 @@ class SearchTrainer(Trainer):
                 "a batch of the validation set has only empty transcripts, in which no "
                 "errors can be counted; accepted are batches with some text"
             ) from error
-        if distributed_option.distributed:
-            device = "cuda" if options.ngpu > 0 else "cpu"
-            refuse_divergence(_plain(model), reporter.get_epoch(), device)
-        if distributed_option.dist_rank in (None, 0):
-            write_validation(supernet, cost, reporter, options)
-            write_epoch(
-                supernet,
-                cost,
-                epoch=reporter.get_epoch(),
-                seed=options.seed,
-                searching=_is_searching(reporter, options),
-                output_dir=options.output_dir,
-            )
-            warn(supernet.space, reporter.get_epoch(), options)
-
-
-def _plain(model: torch.nn.Module) -> torch.nn.Module:
-    """The model itself, where it is wrapped for parallel training."""
-    return getattr(model, "module", model)
-
-
-def _is_searching(reporter: SubReporter, options: SearchTrainerOptions) -> bool:
-    return reporter.get_epoch() > options.warmup_epochs
-
-
-def _estimator(reporter: SubReporter, options: SearchTrainerOptions) -> Estimator:
-    if not _is_searching(reporter, options):
-        return build_estimator("uniform")
-    estimator = build_estimator(options.estimator, options.estimator_conf)
-    estimator.start_epoch(reporter.get_epoch() - options.warmup_epochs)
-    return estimator
+        if run.distributed:
+            refuse_divergence(run.model, reporter.get_epoch(), run.device)
+        if run.rank == 0:
+            write_epoch(run, reporter)
+            warn(run.supernet.space, reporter.get_epoch(), run.options)
+            if run.options.use_matplotlib:
+                draw_probabilities(run)
+        run.validated_at = time.perf_counter()

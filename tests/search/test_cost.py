@@ -11,7 +11,6 @@ import yaml
 from espnet_stnas.cli import measure_latency
 from espnet_stnas.cost.counts import parameter_table
 from espnet_stnas.cost.goal import CostTerm
-from espnet_stnas.estimators import Gate
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.experiment import SearchExperiment
 from tests.search.conftest import search_config
@@ -27,10 +26,19 @@ TERM = CostTerm(TABLE, 0.7)
 TINY = parameter_table(SearchSpace.from_conf(search_config()["encoder_conf"]), 8)
 
 
-def flat(gates: int = 2) -> tuple[list[torch.Tensor], list[Gate]]:
-    """What a task gives that does not care: gradients of zero, gates of candidate 0."""
+def flat() -> tuple[list[torch.Tensor], list[frozenset[int]]]:
+    """What a task gives that does not care: gradients of zero that tell of nothing."""
     sizes = [len(c.candidates) for c in SPACE.choices]
-    return [torch.zeros(k, dtype=torch.double) for k in sizes], [Gate((0,))] * gates
+    gradients = [torch.zeros(k, dtype=torch.double) for k in sizes]
+    return gradients, [frozenset()] * len(sizes)
+
+
+def update(epoch) -> dict[str, float]:
+    """Update the logits: what the epoch reports of it."""
+    epoch.reporter = reporter()
+    epoch.update_logits(["a"])
+    epoch.reporter.next()
+    return {key: values[-1].value for key, values in epoch.reporter.stats.items()}
 
 
 @pytest.mark.parametrize("kind", ["alternating", "joint"])
@@ -39,14 +47,14 @@ def test_an_update_follows_the_sum_of_both_gradients(kind):
 
     def moved(cost):
         if kind == "joint":
-            model, step = make_joint(reporter())
-            step.update.cost = cost
-            with step.active():
-                loop(model, step, 0, 1)
+            model, epoch = make_joint()
+            epoch.run.cost = cost
+            with epoch:
+                loop(model, epoch, 0, 1)
         else:
-            model, step = make(accum_grad=2)
-            step.update.cost = cost
-            run(model, step, 0, 1)
+            model, epoch = make(accum_grad=2)
+            epoch.run.cost = cost
+            run(epoch, 0, 1)
         return logits(model)
 
     start = logits(make()[0])
@@ -59,9 +67,9 @@ def test_the_cost_has_no_loss_scale():
     scaler = torch.amp.GradScaler("cpu", init_scale=2.0**12)
     models = []
     for s in (None, scaler):
-        model, step = make(scaler=s)
-        step.update.cost = TERM
-        stats = run(model, step, 0)
+        model, epoch = make(scaler=s)
+        epoch.run.cost = TERM
+        stats = run(epoch, 0)
         models.append(logits(model))
     torch.testing.assert_close(*models)
     start = make()[0].supernet.logits
@@ -71,33 +79,33 @@ def test_the_cost_has_no_loss_scale():
 def test_clipping_keeps_the_direction_of_the_sum():
     directions = []
     for clip in (1e9, 1e-3):
-        model, step = make(grad_clip=clip)
+        model, epoch = make(grad_clip=clip)
         start = logits(model)
-        step.update.cost = TERM
-        run(model, step, 0)
+        epoch.run.cost = TERM
+        run(epoch, 0)
         directions.append(logits(model) - start)
     assert directions[1].norm() == pytest.approx(0.1 * 1e-3, rel=1e-2)
     torch.testing.assert_close(*(d / d.norm() for d in directions), rtol=1e-4, atol=0)
 
 
 def test_a_skipped_update_leaves_nothing_of_the_cost():
-    model, step = make()
-    step.update.cost = TERM
+    model, epoch = make()
+    epoch.run.cost = TERM
     start = logits(model)
-    gradients, gates = flat()
-    step.update.accumulate([g / 0.0 for g in gradients], gates)
-    assert step.update()["arch_skipped"] == 1
+    gradients, touched = flat()
+    epoch.learner.accumulate([g / 0.0 for g in gradients], touched)
+    assert update(epoch)["arch_skipped"] == 1
     assert torch.equal(logits(model), start)
     assert all(p.grad is None for p in model.supernet.logits)
 
 
 def test_of_equal_candidates_the_search_takes_the_cheaper():
-    model, step = make(lr=1.0)
-    step.update.cost = TERM
+    model, epoch = make(lr=1.0)
+    epoch.run.cost = TERM
     before = TABLE.expected_cost(model.supernet.probabilities())
     for _ in range(200):
-        step.update.accumulate(*flat())
-        step.update()
+        epoch.learner.accumulate(*flat())
+        update(epoch)
         after = TABLE.expected_cost(model.supernet.probabilities())
         assert after < before
         before = after
@@ -107,30 +115,29 @@ def test_of_equal_candidates_the_search_takes_the_cheaper():
 
 @pytest.mark.parametrize("estimator", ["st", "proxyless"])
 def test_a_flat_task_stops_at_the_target_or_is_left_alone(estimator):
-    model, step = make(lr=0.05, estimator=estimator)
+    model, epoch = make(lr=0.05, estimator=estimator)
     start = float(TABLE.expected_cost(model.supernet.probabilities()))
     target = 0.5 * (TABLE.minimum + start)
-    step.update.cost = CostTerm(TABLE, 1.0, target)
+    epoch.run.cost = CostTerm(TABLE, 1.0, target)
     for _ in range(300):
-        step.update.accumulate(*flat())
-        step.update()
+        epoch.learner.accumulate(*flat())
+        update(epoch)
     cost = float(TABLE.expected_cost(model.supernet.probabilities()))
     assert cost == pytest.approx(target, rel=0.02)
     # Below the target, nothing is left that would move the logits.
-    step.update.cost = CostTerm(TABLE, 1.0, cost + 1)
+    epoch.run.cost = CostTerm(TABLE, 1.0, cost + 1)
     before = logits(model)
-    step.update.accumulate(*flat())
-    assert step.update()["arch_cost_loss"] == 0
+    epoch.learner.accumulate(*flat())
+    assert update(epoch)["arch_cost_loss"] == 0
     assert torch.equal(logits(model), before)
 
 
 def test_with_proxyless_the_cost_moves_candidates_that_were_not_drawn():
-    model, step = make(estimator="proxyless")
-    step.update.cost = TERM
+    model, epoch = make(estimator="proxyless")
+    epoch.run.cost = TERM
     before = [p.clone() for p in model.supernet.probabilities()]
-    pair = Gate((0,), torch.zeros(3), scored=(1,))
-    step.update.accumulate(flat()[0], [pair, Gate((0,), torch.zeros(2), scored=(1,))])
-    step.update()
+    epoch.learner.accumulate(flat()[0], [frozenset({0, 1})] * 2)
+    update(epoch)
     after = model.supernet.probabilities()
     c = torch.tensor(TABLE.choices[0])
     cheap = c < (before[0] * c).sum()

@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
 
 from espnet_stnas.estimators import build_estimator
-from espnet_stnas.search.joint_step import JointStep
-from espnet_stnas.search.logit_update import LogitUpdate
 from tests.search.test_architecture_step import (
-    Model,
     data,
     generator,
     logits,
@@ -20,45 +15,29 @@ from tests.search.test_architecture_step import (
 )
 
 
-def make_joint(report, *, scaler=None, estimator="st", weight_lr=0.01):
-    torch.manual_seed(1)
-    model = Model(as_dict=False).train()
-    update = LogitUpdate(
-        model.supernet,
-        build_estimator(estimator),
-        optimizer=torch.optim.SGD(model.supernet.logits, lr=0.1),
-        scheduler=None,
-        options=SimpleNamespace(grad_clip=1e9, grad_clip_type=2.0),
-    )
-    weights = [p for n, p in model.named_parameters() if "logits" not in n]
-    step = JointStep(
-        update,
-        weight_optimizer=torch.optim.SGD(weights, lr=weight_lr),
-        scaler=scaler,
-        reporter=report,
-        distributed=False,
-    )
-    return model, step
+def make_joint(**options):
+    return make(arch_data="joint", **options)
 
 
-def loop(model, step, *seeds, scaler=None, skip=False):
+def loop(model, epoch, *seeds, skip=False):
     """What ESPnet's loop does: an accumulation over batches, then an update."""
-    for i, seed in enumerate(seeds):
-        with model.supernet.routed(step.gates(generator(), first=i == 0)):
-            utterances, content = data(seed)
-            loss, _, _ = model(**content, utt_id=utterances)
-            loss = loss / len(seeds)
-            (loss if scaler is None else scaler.scale(loss)).backward()
-    if skip:
-        pass
-    elif scaler is None:
-        step.weight_optimizer.step()
-    else:
-        scaler.unscale_(step.weight_optimizer)
-        scaler.step(step.weight_optimizer)
-        scaler.update()
+    scaler, optimizer = epoch.scaler, epoch.run.optimizers[0]
+    epoch.run.options.accum_grad = len(seeds)
+    epoch.batches.weights = [data(seed) for seed in seeds]
+    for step, (utterances, content) in enumerate(epoch, start=1):
+        loss, _, _ = model(**content, utt_id=utterances)
+        loss = loss / len(seeds)
+        (loss if scaler is None else scaler.scale(loss)).backward()
+        if step < len(seeds) or skip:
+            pass
+        elif scaler is None:
+            optimizer.step()
+        else:
+            scaler.unscale_(optimizer)
+            scaler.step(optimizer)
+            scaler.update()
     gradients = {n: p.grad for n, p in model.named_parameters() if p.grad is not None}
-    step.weight_optimizer.zero_grad()
+    optimizer.zero_grad()
     return gradients
 
 
@@ -67,27 +46,28 @@ def loop(model, step, *seeds, scaler=None, skip=False):
 def test_logits_move_as_in_architecture_steps_on_the_same_batches(seeds, scale):
     scaler = None if scale is None else torch.amp.GradScaler("cpu", init_scale=scale)
     report = reporter()
-    model, step = make_joint(report, scaler=scaler)
+    model, epoch = make_joint(report=report, scaler=scaler)
     start = logits(model)
-    with step.active():
-        gradients = loop(model, step, *seeds, scaler=scaler)
+    with epoch:
+        gradients = loop(model, epoch, *seeds)
     assert not any("logits" in name for name in gradients)
     assert gradients
     report.next()
     assert report.stats["arch_grad_norm"][0].value > 0
 
     other, alternating = make(accum_grad=len(seeds))
-    for i, seed in enumerate(seeds, start=1):
-        alternating(data(seed), data(9), generator, reporter(), update=i == len(seeds))
+    for step, seed in enumerate(seeds, start=1):
+        alternating.reporter = reporter()
+        alternating.architecture_step(step, data(seed), data(9))
     assert not torch.equal(logits(model), start)
     torch.testing.assert_close(logits(model), logits(other))
 
 
 def test_weights_get_the_gradients_of_a_plain_weight_step():
-    model, step = make_joint(reporter())
-    with step.active():
-        joint = loop(model, step, 0)
-    plain, _ = make_joint(reporter())
+    model, epoch = make_joint()
+    with epoch:
+        joint = loop(model, epoch, 0)
+    plain, _ = make_joint()
     gates = plain.supernet.architecture_gates(build_estimator("st"), generator())
     with plain.supernet.routed([type(g)(g.active) for g in gates]):
         utterances, content = data(0)
@@ -98,37 +78,37 @@ def test_weights_get_the_gradients_of_a_plain_weight_step():
 
 
 def test_a_skipped_weight_step_skips_the_logits_and_leaves_nothing_behind():
-    model, step = make_joint(reporter())
+    model, epoch = make_joint()
     start = logits(model)
-    with step.active():
-        loop(model, step, 3, skip=True)
+    with epoch:
+        loop(model, epoch, 3, skip=True)
         assert torch.equal(logits(model), start)
-        loop(model, step, 0)
-    other, other_step = make_joint(reporter())
-    with other_step.active():
-        loop(other, other_step, 0)
+        loop(model, epoch, 0)
+    other, other_epoch = make_joint()
+    with other_epoch:
+        loop(other, other_epoch, 0)
+    assert not torch.equal(logits(other), start)
     assert torch.equal(logits(model), logits(other))
 
 
-def test_hook_is_gone_after_the_epoch():
-    model, step = make_joint(reporter())
-    with step.active():
+def test_hooks_are_gone_after_the_epoch():
+    model, epoch = make_joint()
+    with epoch:
         pass
     start = logits(model)
-    loop(model, step, 0)
+    loop(model, epoch, 0)
     assert torch.equal(logits(model), start)
+    assert not model._forward_hooks
 
 
 def test_proxyless_pairs_keep_other_probabilities():
-    model, step = make_joint(reporter(), estimator="proxyless")
+    model, epoch = make_joint(estimator="proxyless")
     before = model.supernet.probabilities()[0]
-    with step.active():
-        gates = step.gates(generator(), first=True)
-        (other,) = {0, 1, 2} - gates[0].touched
-        with model.supernet.routed(gates):
-            utterances, content = data(0)
-            model(**content, utt_id=utterances)[0].backward()
-        step.weight_optimizer.step()
+    estimator = build_estimator("proxyless")
+    gates = model.supernet.architecture_gates(estimator, generator())
+    (other,) = {0, 1, 2} - gates[0].touched
+    with epoch:
+        loop(model, epoch, 0)
     after = model.supernet.probabilities()[0]
     torch.testing.assert_close(after[other], before[other])
     assert not torch.allclose(after, before)

@@ -12,8 +12,9 @@ from espnet2.train import trainer
 
 from espnet_stnas.cli import asr_search
 from espnet_stnas.errors import TrainingError
-from espnet_stnas.search.skips import Skips, poisoned_losses
+from espnet_stnas.search.epoch import Epoch, poison
 from tests.search.conftest import command, search_config
+from tests.search.test_architecture_step import make, reporter
 
 SPOILT = "train03"
 
@@ -88,16 +89,19 @@ def test_too_many_in_a_row_end_the_search(corpus, tmp_path, monkeypatch, arch_da
 
 
 def test_skips_in_a_row_are_counted_over_epochs():
-    optimizer = torch.optim.SGD([torch.nn.Parameter(torch.zeros(1))], lr=1.0)
-    one = Skips("weight", optimizer, limit=4)
+    """Each kind by itself, and from nothing in another search."""
+    model, one = make(max_skipped_steps=4)
     for made in (False, False, True, False, False):
-        one.count(made, ["a"])
-    assert (one.steps, one.skipped) == (5, 4)
-    two = Skips("weight", optimizer, limit=4)
-    two.count(False, ["a"])
+        one._count("weight", made, ["a"])
+    assert (one.steps["weight"], one.skipped["weight"]) == (5, 4)
+    two = Epoch(one.run, model, one.batches, reporter(), None)
+    two._count("weight", False, ["a"])
+    two._count("architecture", True, ["a"])
     many = [f"u{i}" for i in range(10)]
     with pytest.raises(TrainingError, match=r"u0, .*, u7 and 2 more\. "):
-        two.count(False, many)
+        two._count("weight", False, many)
+    _, other = make(max_skipped_steps=4)
+    other._count("weight", False, many)
 
 
 def test_finite_losses_are_not_changed():
@@ -110,8 +114,8 @@ def test_finite_losses_are_not_changed():
 
     model, x = Model(), torch.randn(3)
     plain = model(x)["loss"]
-    with poisoned_losses(model):
-        guarded = model(x)["loss"]
+    model.register_forward_hook(poison)
+    guarded = model(x)["loss"]
     assert torch.equal(plain, guarded)
     gradients = [torch.autograd.grad(loss, weight)[0] for loss in (plain, guarded)]
     assert torch.equal(*gradients)

@@ -6,19 +6,33 @@ import json
 import logging
 import re
 import sys
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 
 import pytest
 import torch
+from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import Reporter
 
 from espnet_stnas.cli import asr_search
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.curves import read_curves, read_runs
+from espnet_stnas.search.state import SearchRun
 from espnet_stnas.search.step_log import StepLog, compact, describe_signs
 from espnet_stnas.supernet.supernet import build_supernet
 from tests.conftest import tiny_space
 from tests.search.conftest import command, search_config
+
+
+def search_run(output_dir, **options) -> SearchRun:
+    """A search without a model around its supernet."""
+    defaults = {
+        **{"output_dir": output_dir, "warmup_epochs": 0, "max_epoch": 1, "ngpu": 0},
+        **{"estimator": "st", "estimator_conf": {}, "cost_conf": {}, "seed": 0},
+        **{"arch_data": "train", "path_draws": "same", "log_interval": None},
+    }
+    model = build_supernet(tiny_space(["tdnn-C1D1", "tdnn-C2D1"]), 3)
+    options = SimpleNamespace(**{**defaults, **options})
+    return SearchRun(options, model, [], [], DistributedOption())
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +76,19 @@ def test_a_line_for_every_interval(searched):
         r"entropy 0\.\d{3}, arg max [123][12], \S+ \S+ left",
         lines[-2],
     )
-    signs = [m for m in searched[1] if m.startswith("Signs of the arg max: ")]
-    assert signs == [
+    # Once, right before the first line that needs it.
+    messages = searched[1]
+    (first,) = [i for i, m in enumerate(messages) if m.startswith("Signs of the arg")]
+    assert messages[first] == (
         "Signs of the arg max: layer 2: 1 tdnn-C1D1, 2 tdnn-C1D2, 3 tdnn-C2D1Nbn; "
         "layer 3: 1 tdnn-C1D1, 2 tdnn-C1D2"
-    ]
+    )
+    assert "arg max" in messages[first + 1]
+
+
+def test_one_estimate_of_the_time_left(searched):
+    started = [m for m in searched[1] if "epoch started" in m]
+    assert started == ["1/3epoch started", "2/3epoch started.", "3/3epoch started."]
 
 
 def test_curves_of_the_search(searched):
@@ -127,10 +149,8 @@ def test_tensorboard_gets_curves_and_architecture(searched):
     assert {"prob02_tdnn-C1D1", "entropy02", "entropy", "margin", "cost"} <= names
 
 
-def test_wandb_gets_the_architecture(monkeypatch):
+def test_wandb_gets_the_architecture(monkeypatch, tmp_path):
     """Through ESPnet's switch, by a module that keeps what it is given."""
-    from argparse import Namespace
-
     from espnet_stnas.search.pictures import show_architecture
 
     logged: list[dict] = []
@@ -139,14 +159,13 @@ def test_wandb_gets_the_architecture(monkeypatch):
     wandb.Image = lambda figure: ("image", type(figure).__name__)
     wandb.Html = lambda text: ("html", text)
     monkeypatch.setitem(sys.modules, "wandb", wandb)
-    supernet = build_supernet(tiny_space(["tdnn-C1D1", "tdnn-C2D1"]), 3)
-    options = Namespace(use_wandb=False, seed=0, warmup_epochs=0)
+    run = search_run(tmp_path, use_wandb=False)
     with Reporter().observe("train", epoch=2) as reporter:
         reporter.register({"loss": 1.0})
-        show_architecture(supernet, None, options, reporter)
+        show_architecture(run, None, reporter)
         assert logged == []
-        options.use_wandb = True
-        show_architecture(supernet, None, options, reporter)
+        run.options.use_wandb = True
+        show_architecture(run, None, reporter)
     (values,) = logged
     assert values["architecture"] == ("image", "Figure")
     assert "tdnn-C1D1" in values["architecture_text"][1]
@@ -154,8 +173,9 @@ def test_wandb_gets_the_architecture(monkeypatch):
 
 
 def test_resumed_searches_have_the_curves_of_uninterrupted_ones(
-    searched, corpus, tmp_path
+    searched, corpus, tmp_path, caplog
 ):
+    caplog.set_level(logging.INFO)
     exp = tmp_path / "exp"
     config = search_config(
         estimator="gumbel_st",
@@ -168,6 +188,8 @@ def test_resumed_searches_have_the_curves_of_uninterrupted_ones(
     (exp / "curves" / "3epoch.jsonl").write_text('{"epoch": 3, "st')
     asr_search.main(command(corpus, exp, config))
     assert len(read_runs(exp)) == 2
+    # The log of each part says what the signs mean.
+    assert caplog.text.count("Signs of the arg max") == 2
 
     def without_times(path):
         lines = []
@@ -188,12 +210,9 @@ def test_epochs_of_unknown_length(tmp_path, caplog):
         def __len__(self) -> int:
             raise TypeError
 
-    supernet = build_supernet(tiny_space(["tdnn-C1D1", "tdnn-C2D1"]), 3)
+    run = search_run(tmp_path, max_epoch=2, log_interval=2)
     with Reporter().observe("train", epoch=1) as reporter:
-        options = {"epoch": 1, "last": 2, "warmup": False, "batches": Unknown()}
-        log = StepLog(
-            supernet, None, reporter, interval=2, output_dir=tmp_path, **options
-        )
+        log = StepLog(run, reporter, Unknown())
         with log, caplog.at_level(logging.INFO):
             for step in (1, 2, 3):
                 reporter.register({"loss": float(step)})

@@ -1,0 +1,323 @@
+"""One epoch of a search: architecture steps between ESPnet's weight steps."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import Counter
+from collections.abc import Generator, Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any, Optional
+
+import torch
+from espnet2.schedulers.abs_scheduler import AbsBatchStepScheduler
+from espnet2.torch_utils.device_funcs import to_device
+from espnet2.train.reporter import SubReporter
+from espnet2.train.trainer import autocast_args
+
+from espnet_stnas.errors import TrainingError
+from espnet_stnas.estimators import Estimator, build_estimator
+from espnet_stnas.ops.norm import synchronised_statistics
+from espnet_stnas.search.iterators import Batch, SearchBatches
+from espnet_stnas.search.joint import JointGradients
+from espnet_stnas.search.ranks import (
+    LearnerOverRanks,
+    stop_together,
+    union_over_ranks,
+    weighted_loss,
+)
+from espnet_stnas.search.state import SearchRun
+from espnet_stnas.search.step_log import StepLog
+from espnet_stnas.search.traffic import path_traffic
+from espnet_stnas.supernet.steps import LogitLearner, StepLosses, path_generator
+from espnet_stnas.supernet.supernet import Gates
+
+# As many skipped steps in a row are too many. A loss scaler that starts at 2^16 may
+# skip a dozen until it has found its scale.
+MAX_SKIPPED = 50
+
+
+class Epoch:
+    """Hands weight batches to ESPnet's training loop, one path drawn for each.
+
+    Before it hands out a batch, it performs an architecture step and draws the path
+    of the weight step, or makes that a joint step. So ESPnet's own
+    ``train_one_epoch`` stays in charge of all else: mixed precision, accumulation,
+    clipping, logging. It is a context, too: inside, losses that are not finite are
+    skipped, and the steps are followed.
+
+    Args:
+        run: The search.
+        model: The model as ESPnet's loop has it, perhaps wrapped for several ranks.
+        batches: The batches of this epoch.
+        reporter: Gets the statistics of architecture steps.
+        scaler: Loss scaler of mixed precision, or None.
+    """
+
+    def __init__(
+        self,
+        run: SearchRun,
+        model: torch.nn.Module,
+        batches: SearchBatches,
+        reporter: SubReporter,
+        scaler: Any,
+    ) -> None:
+        options = run.options
+        self.run = run
+        self.batches = batches
+        self.reporter = reporter
+        self.scaler = scaler
+        self.number = reporter.get_epoch()
+        self.estimator = _estimator(run, self.number)
+        learner = LearnerOverRanks if run.distributed else LogitLearner
+        self.learner = learner(
+            run.model,
+            self.estimator,
+            run.optimizers[1],
+            options.grad_clip,
+            options.grad_clip_type,
+        )
+        learns = self.estimator.learns and not options.no_forward_run
+        joint = options.arch_data == "joint"
+        self.alternates = learns and not joint
+        self.joint = JointGradients(self.learner) if learns and joint else None
+        self.log = StepLog(run, reporter, batches) if run.rank == 0 else None
+        if run.distributed and run.traffic is None:
+            run.traffic = path_traffic(model, run.supernet)
+        self.steps: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        self._weight_updates = 0
+        self._utterances: Sequence[str] = ()
+        self._stack = ExitStack()
+        self._running: Optional[Generator[Batch, None, None]] = None
+
+    def __enter__(self) -> Epoch:
+        """Watch the losses, the weights' optimizer and the steps."""
+        run, enter = self.run, self._stack.enter_context
+        self._stack.callback(run.model.register_forward_hook(poison).remove)
+        hook = run.optimizers[0].register_step_post_hook(self._after_weights)
+        self._stack.callback(hook.remove)
+        if run.distributed and not run.own_draws:
+            enter(synchronised_statistics(run.model))
+        if self.log is not None:
+            enter(self.log)
+        return self
+
+    def __exit__(self, *_: Any) -> None:
+        """Leave everything as it was, also if the loop stopped half-way."""
+        if self._running is not None:
+            self._running.close()
+        self._stack.close()
+
+    def __len__(self) -> int:
+        """Weight batches of the epoch."""
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[Batch]:
+        """Alternate architecture steps and weight batches."""
+        self._running = self._steps()
+        return self._running
+
+    def _steps(self) -> Generator[Batch, None, None]:
+        run, options = self.run, self.run.options
+        batches: Iterable[Batch] = self.batches
+        if run.distributed:
+            batches = stop_together(batches, run.device)
+        others = self.batches.architecture_batches() if self.alternates else None
+        for step, batch in enumerate(batches, start=1):
+            self._utterances = batch[0]
+            if others is not None:
+                self.architecture_step(step, next(others), batch)
+            updates = self._weight_updates
+            gates = self._weight_gates(step)
+            self._announce(gates)
+            with run.supernet.routed(gates):
+                yield batch
+            if options.no_forward_run:
+                continue
+            if step % options.accum_grad == 0:
+                self._count("weight", self._weight_updates > updates, batch[0])
+            if self.log is not None:
+                self.log(step)
+
+    def architecture_step(self, step: int, batch: Batch, weight_batch: Batch) -> None:
+        """Accumulate the architecture gradient of one batch; update when it is time.
+
+        Args:
+            step: Number of the step in the epoch, from 1.
+            batch: Utterance ids and the data of the model.
+            weight_batch: The batch of the weight step that comes next.
+        """
+        start = time.perf_counter()
+        accum_grad = self.run.options.accum_grad
+        loss = BatchLoss(self, batch)
+        losses = StepLosses(
+            self.learner,
+            partial(self._generator, step, "architecture"),
+            loss,
+            BatchLoss(self, weight_batch),
+            float(self.run.optimizers[0].param_groups[0]["lr"]),
+        )
+        self.learner.loss_scale = self._loss_scale()
+        self.learner.learn(losses, share=1.0 / accum_grad)
+        self.reporter.register({"arch_loss": losses.value}, loss.weight)
+        if step % accum_grad == 0:
+            self.update_logits(batch[0])
+        self.reporter.register({"arch_time": time.perf_counter() - start})
+
+    def update_logits(self, utterances: Sequence[str]) -> None:
+        """Update the logits by what has accumulated and by their cost; report it.
+
+        Args:
+            utterances: Those of the last batch, to be named if the step is skipped.
+
+        Raises:
+            TrainingError: If too many updates in a row have been skipped.
+        """
+        run, learner = self.run, self.learner
+        statistics = {}
+        if run.own_draws:
+            sizes = [len(p) for p in learner.logits]
+            learner.touched = list(union_over_ranks(learner.touched, sizes, run.device))
+        if run.cost is not None:
+            # Before clipping, which then keeps the direction of the loss as a whole:
+            # after it, cost would weigh the more, the more of the rest is clipped.
+            statistics["arch_cost_loss"], gradients = run.cost.gradients(learner.logits)
+            # Cost moves all candidates of a choice, also those no gate touched.
+            learner.accumulate(
+                gradients, [frozenset(range(len(g) * bool(g.any()))) for g in gradients]
+            )
+        statistics.update(learner.update())
+        made = not statistics["arch_skipped"]
+        if made and isinstance(run.schedulers[1], AbsBatchStepScheduler):
+            run.schedulers[1].step()
+        if not made:
+            logging.warning(
+                f"The norm of the architecture gradient is "
+                f"{statistics['arch_grad_norm']}. Skipping this architecture step."
+            )
+        self._count("architecture", made, utterances)
+        rate = run.optimizers[1].param_groups[0]["lr"]
+        self.reporter.register({**statistics, "optim1_lr0": rate})
+
+    def report_skips(self) -> None:
+        """Log how many steps of the epoch were skipped, if any."""
+        for kind, count in self.skipped.items():
+            if count:
+                logging.warning(
+                    f"{count} of {self.steps[kind]} {kind} steps of epoch "
+                    f"{self.number} were skipped, since their loss or gradient was not "
+                    "finite"
+                )
+
+    def _weight_gates(self, step: int) -> Gates:
+        if self.joint is None:
+            return self.run.supernet.weight_gates(
+                self.estimator, self._generator(step, "weights")
+            )
+        if (step - 1) % self.run.options.accum_grad == 0:
+            # ESPnet's loop may change the scale between backward and update.
+            self.joint.begin(self._loss_scale())
+        return self.joint.gates(self._generator(step, "architecture"))
+
+    def _after_weights(self, *_: Any) -> None:
+        self._weight_updates += 1
+        if self.joint is not None:
+            self.joint.accumulate()
+            self.update_logits(self._utterances)
+
+    def _announce(self, gates: Gates) -> None:
+        """Say which candidates any rank will train."""
+        run = self.run
+        if run.traffic is None:
+            return
+        paths = tuple(frozenset(gate.active) for gate in gates)
+        if run.own_draws:
+            sizes = [len(p) for p in self.learner.logits]
+            paths = union_over_ranks(paths, sizes, run.device)
+        run.traffic.paths = paths
+
+    def _count(self, kind: str, made: bool, utterances: Sequence[str]) -> None:
+        """Count a step; refuse to go on if as many as the limit were skipped."""
+        row, limit = self.run.skipped_in_a_row, self.run.options.max_skipped_steps
+        self.steps[kind] += 1
+        self.skipped[kind] += not made
+        row[kind] = 0 if made else row[kind] + 1
+        if row[kind] >= limit:
+            shown = ", ".join(utterances[:8])
+            more = f" and {len(utterances) - 8} more" if len(utterances) > 8 else ""
+            raise TrainingError(
+                f"{row[kind]} {kind} steps in a row were skipped, since "
+                "their loss or gradient was not finite; the last one had the "
+                f"utterances {shown}{more}. Look at these, lower the learning rate or "
+                "grad_clip, or switch use_amp off; --max_skipped_steps sets how many "
+                "are accepted"
+            )
+
+    def _loss_scale(self) -> float:
+        return 1.0 if self.scaler is None else float(self.scaler.get_scale())
+
+    def _generator(self, step: int, role: str) -> torch.Generator:
+        run = self.run
+        rank = run.rank if run.own_draws else 0
+        return path_generator(run.options.seed, self.number, step, role, rank)
+
+
+class BatchLoss:
+    """The loss of ESPnet's model on a batch, computed when it is called.
+
+    Args:
+        epoch: Knows the model.
+        batch: Utterance ids and the data of the model.
+    """
+
+    def __init__(self, epoch: Epoch, batch: Batch) -> None:
+        self.epoch = epoch
+        self.batch = batch
+        self.weight: Optional[torch.Tensor] = None
+        """Weight () of the last loss, of all ranks."""
+
+    def __call__(self) -> torch.Tensor:
+        """Run the model and return the loss ()."""
+        run = self.epoch.run
+        utterances, data = self.batch
+        data = to_device({**data, "utt_id": utterances}, run.device)
+        amp = self.epoch.scaler is not None
+        with torch.autocast("cuda", enabled=amp, **autocast_args):
+            result = run.model(**data)
+        # Either form of the output of ESPnet's models.
+        if isinstance(result, dict):
+            loss, self.weight = result["loss"].sum(), result["weight"]
+        else:
+            loss, self.weight = result[0].sum(), result[2]
+        if run.distributed:
+            share = loss.new_ones(()) if self.weight is None else self.weight.sum()
+            loss, self.weight = weighted_loss(loss, share.to(loss.dtype))
+        return loss
+
+
+def poison(module: torch.nn.Module, inputs: Any, result: Any) -> Any:
+    """A forward hook that makes the gradients of a loss NaN if that is not finite.
+
+    ESPnet looks at gradients only, and skips a step whose gradient is not finite.
+
+    Args:
+        module: An ESPnet model, not wrapped for parallel training.
+        inputs: Its positional inputs.
+        result: Its output, in either form.
+    """
+    loss = result["loss"] if isinstance(result, dict) else result[0]
+    good = torch.isfinite(loss.detach())
+    loss = loss * torch.where(good, 1.0, float("nan")).to(loss.dtype)
+    if isinstance(result, dict):
+        return {**result, "loss": loss}
+    return (loss, *result[1:])
+
+
+def _estimator(run: SearchRun, epoch: int) -> Estimator:
+    if not run.is_searching(epoch):
+        return build_estimator("uniform")
+    estimator = build_estimator(run.options.estimator, run.options.estimator_conf)
+    estimator.start_epoch(epoch - run.options.warmup_epochs)
+    return estimator

@@ -1,0 +1,75 @@
+"""The state of one run of a search: all that goes on from epoch to epoch."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Optional
+
+import torch
+from espnet2.train.distributed_utils import DistributedOption
+
+from espnet_stnas.search.cost import cost_term
+from espnet_stnas.search.options import SearchTrainerOptions
+from espnet_stnas.search.traffic import PathTraffic
+from espnet_stnas.supernet.supernet import find_supernet
+
+
+class SearchRun:
+    """What a search is made of, and what it knows besides its model.
+
+    Nothing here is saved: a resumed search starts with a new one.
+
+    Args:
+        options: Options of the search.
+        model: The ESPnet model, not wrapped for parallel training.
+        optimizers: Of the weights and of the logits.
+        schedulers: Their learning rate schedules, or None.
+        distributed_option: How many processes search together, and which this is.
+    """
+
+    def __init__(
+        self,
+        options: SearchTrainerOptions,
+        model: torch.nn.Module,
+        optimizers: Sequence[torch.optim.Optimizer],
+        schedulers: Sequence[Any],
+        distributed_option: DistributedOption,
+    ) -> None:
+        self.options = options
+        self.model = model
+        self.supernet = find_supernet(model)
+        self.optimizers = optimizers
+        self.schedulers = schedulers
+        self.distributed = bool(distributed_option.distributed)
+        self.rank = distributed_option.dist_rank or 0
+        self.own_draws = self.distributed and options.path_draws == "per_rank"
+        """Whether each of several ranks draws its own paths."""
+        self.device = "cuda" if options.ngpu > 0 else "cpu"
+        self.cost = cost_term(self.supernet, options.cost_conf)
+        self.skipped_in_a_row: Counter[str] = Counter()
+        """Of weight and of architecture steps, how many were skipped at last."""
+        self.traffic: Optional[PathTraffic] = None
+        """Knows which gradients to send to other ranks; it is made once."""
+        self.told_signs = False
+        """Whether the log says which sign of the arg max means which candidate."""
+        self.epoch_started = time.perf_counter()
+        self.validated_at: Optional[float] = None
+        """When the last epoch was validated, if this run has had one."""
+
+    def is_searching(self, epoch: int) -> bool:
+        """Whether the logits may learn in an epoch: it is not of the warm-up."""
+        return epoch > self.options.warmup_epochs
+
+
+@dataclass
+class RunOptions(SearchTrainerOptions):
+    """The trainer's options and the state of the run.
+
+    ESPnet's trainer has class methods only and hands its options to each of them: so
+    the state gets to where it is needed, and ends with the run.
+    """
+
+    run: SearchRun
