@@ -43,7 +43,7 @@ FLAT: dict[str, set[str]] = {
     "files": {"errors", "messages"},
     "progress": set(),
     "__init__": {"host.registry", "version"},
-    "run": {"errors", "host", "search"},
+    "run": {"errors", "files", "host", "results.search_options", "search"},
 }
 NO_TORCH = (
     *("version", "messages", "errors", "files", "progress", "notation", "report"),
