@@ -23,6 +23,7 @@ import runpy
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 import espnet_stnas  # noqa: F401  (registers the encoder, here and in spawned workers)
 from espnet_stnas.errors import ConfigError, plain_errors
@@ -49,7 +50,7 @@ def main(argv: list[str] | None = None) -> None:
     searches = arguments[0] == "--search"
     arguments = arguments[1:] if searches else arguments
     if not arguments:
-        sys.exit(f"error: --search needs a module or a script\n{_USAGE}")
+        _end_with_usage("--search needs a module or a script")
     with plain_errors():
         if arguments[0] == "-m":
             module = arguments[1:]
@@ -59,9 +60,14 @@ def main(argv: list[str] | None = None) -> None:
                 _refuse_search_options(module)
             _run_module(module)
         elif arguments[0].startswith("-"):
-            sys.exit(f"error: unknown option '{arguments[0]}'\n{_USAGE}")
+            _end_with_usage(f"unknown option '{arguments[0]}'")
         else:
             _run_script(arguments)
+
+
+def _end_with_usage(text: str) -> NoReturn:
+    print(f"error: {text}\n{_USAGE}", file=sys.stderr)
+    sys.exit(2)
 
 
 def _training(arguments: list[str]) -> str | None:
@@ -130,7 +136,7 @@ def _refuse_search_options(arguments: list[str]) -> None:
 
 def _run_module(arguments: list[str]) -> None:
     if not arguments:
-        sys.exit(f"error: -m needs the name of a module\n{_USAGE}")
+        _end_with_usage("-m needs the name of a module")
     name = arguments[0]
     try:
         spec = importlib.util.find_spec(name)

@@ -46,17 +46,27 @@ def test_espnet_module_runs_its_main(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("argv", "message"),
+    ("argv", "code", "message"),
     [
-        (["-m"], "error: -m needs the name of a module"),
-        (["-m", "no.such.module"], "error: there is no module 'no.such.module'"),
-        (["-x"], "error: unknown option '-x'"),
-        (["nowhere.py"], "error: there is no script 'nowhere.py'"),
+        (["-m"], 2, "error: -m needs the name of a module"),
+        (["-x"], 2, "error: unknown option '-x'"),
+        (["--search"], 2, "error: --search needs a module or a script"),
+        (["--search", "-m"], 2, "error: -m needs the name of a module"),
+        (["-m", "no.such.module"], 1, "error: there is no module 'no.such.module'"),
+        (["nowhere.py"], 1, "error: there is no script 'nowhere.py'"),
     ],
 )
-def test_wrong_usage_is_one_sentence(argv, message):
-    with pytest.raises(SystemExit, match=message):
-        run.main(argv)
+def test_wrong_usage_is_one_sentence(argv, code, message):
+    """Seen from outside, with the code that a shell gets."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "espnet_stnas.run", *argv],
+        capture_output=True,
+        text=True,
+        cwd=Path(run.__file__).parents[1],
+    )
+    assert ended.stderr.startswith(message)
+    assert ended.returncode == code
+    assert "Traceback" not in ended.stderr
 
 
 FORGOTTEN = (

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import dataclasses
 from collections.abc import Iterable, Sequence
 from contextlib import closing, nullcontext
 from typing import Any, Optional
@@ -20,7 +21,7 @@ from espnet_stnas.host.checkpoints import whole_saves
 from espnet_stnas.ops.norm import synchronised_statistics
 from espnet_stnas.search.architecture_step import ArchitectureStep
 from espnet_stnas.search.cost import cost_term
-from espnet_stnas.search.guards import warn
+from espnet_stnas.search.guards import Guard
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.joint_step import JointStep
 from espnet_stnas.search.logit_update import LogitUpdate
@@ -40,6 +41,13 @@ from espnet_stnas.search.step_log import StepLog, step_log
 from espnet_stnas.search.steps import SearchSteps
 from espnet_stnas.search.traffic import path_traffic
 from espnet_stnas.supernet.supernet import find_supernet
+
+
+@dataclasses.dataclass
+class _RunOptions(SearchTrainerOptions):
+    """Options with what lives for a run."""
+
+    guard: Guard
 
 
 class SearchTrainer(Trainer):
@@ -116,10 +124,12 @@ class SearchTrainer(Trainer):
         delayed = after_warmup(logits, trainer_options.warmup_epochs)
         if kwargs["distributed_option"].dist_rank in (None, 0):
             note_start(trainer_options)
+        space = find_supernet(kwargs["model"]).space
+        guard = Guard(space, trainer_options)
         with whole_saves():
             super().run(
                 schedulers=[weights, delayed],
-                trainer_options=trainer_options,
+                trainer_options=_RunOptions(**vars(trainer_options), guard=guard),
                 **kwargs,
             )
 
@@ -244,7 +254,7 @@ class SearchTrainer(Trainer):
         model: torch.nn.Module,
         iterator: Iterable[Batch],
         reporter: SubReporter,
-        options: SearchTrainerOptions,
+        options: _RunOptions,
         distributed_option: DistributedOption,
     ) -> None:
         """Validate the arg-max architecture, report pi, write the architecture.
@@ -283,7 +293,7 @@ class SearchTrainer(Trainer):
                 searching=_is_searching(reporter, options),
                 output_dir=options.output_dir,
             )
-            warn(supernet.space, reporter.get_epoch(), options)
+            options.guard.warn(reporter.get_epoch())
 
 
 def _plain(model: torch.nn.Module) -> torch.nn.Module:
