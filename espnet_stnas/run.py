@@ -14,16 +14,21 @@ for several GPUs import it again by its name and so register the encoder as well
 
 from __future__ import annotations
 
+import argparse
 import atexit
 import importlib
 import importlib.util
+import re
 import runpy
 import sys
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from typing import NoReturn
 
 import espnet_stnas  # noqa: F401  (registers the encoder, here and in spawned workers)
-from espnet_stnas.errors import plain_errors
+from espnet_stnas.errors import ConfigError, plain_errors
+from espnet_stnas.files import read_yaml_mapping
+from espnet_stnas.results.search_options import SEARCH_OPTIONS
 from espnet_stnas.search.names import TASKS
 
 _USAGE = (
@@ -45,29 +50,93 @@ def main(argv: list[str] | None = None) -> None:
     searches = arguments[0] == "--search"
     arguments = arguments[1:] if searches else arguments
     if not arguments:
-        sys.exit(f"error: --search needs a module or a script\n{_USAGE}")
+        _end_with_usage("--search needs a module or a script")
     with plain_errors():
         if arguments[0] == "-m":
             module = arguments[1:]
-            _run_module(_search_instead(module) if searches and module else module)
+            if searches:
+                module = _search_instead(module)
+            else:
+                _refuse_search_options(module)
+            _run_module(module)
         elif arguments[0].startswith("-"):
-            sys.exit(f"error: unknown option '{arguments[0]}'\n{_USAGE}")
+            _end_with_usage(f"unknown option '{arguments[0]}'")
         else:
             _run_script(arguments)
 
 
+def _end_with_usage(text: str) -> NoReturn:
+    print(f"error: {text}\n{_USAGE}", file=sys.stderr)
+    sys.exit(2)
+
+
+def _training(arguments: list[str]) -> str | None:
+    """The task of a training of ESPnet; None if something else is to be run."""
+    name = arguments[0] if arguments else ""
+    # One of them is named s2t_train_ctc.
+    match = re.fullmatch(r"espnet2\.bin\.(\w+)_train(_ctc)?", name)
+    return None if match is None else match[1] + (match[2] or "")
+
+
 def _search_instead(arguments: list[str]) -> list[str]:
-    task = arguments[0].removeprefix("espnet2.bin.").removesuffix("_train")
-    if arguments[0] != f"espnet2.bin.{task}_train" or task not in TASKS:
+    task = _training(arguments)
+    # Recipes train an LM with the same Python.
+    if task is None or task == "lm":
         return arguments
+    if task == "lightning":
+        raise ConfigError(
+            "espnet2.bin.lightning_train cannot search (use_lightning is true); "
+            "accepted with --search is use_lightning false"
+        )
+    if task not in TASKS:
+        raise ConfigError(
+            f"{arguments[0]} cannot search (asr_task is '{task}' in a "
+            f"recipe); accepted with --search are: {', '.join(TASKS)}"
+        )
     if task == "asr":
         return ["espnet_stnas.cli.asr_search", *arguments[1:]]
     return ["espnet_stnas.cli.search", "--task", task, *arguments[1:]]
 
 
+def _refuse_search_options(arguments: list[str]) -> None:
+    """Refuse a training with options of a search, which ESPnet would not know.
+
+    Raises:
+        ConfigError: If there are any, on the command line or in the YAML.
+    """
+    task = _training(arguments)
+    if task is None:
+        return
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--config")
+    for option in SEARCH_OPTIONS:
+        parser.add_argument(f"--{option}", nargs="?", const="", action="append")
+    given = vars(parser.parse_known_args(arguments[1:])[0])
+    config = given.pop("config")
+    found = [f"--{option}" for option in SEARCH_OPTIONS if given[option] is not None]
+    where = "the command line"
+    if config is not None and not found:
+        where = f"config {config}"
+        try:
+            found = [o for o in SEARCH_OPTIONS if o in read_yaml_mapping(config, "")]
+        except ConfigError:
+            return  # ESPnet reads what we do not, such as a key given twice
+    # Trainings of GANs have a second optimizer, too.
+    if not found or (task not in TASKS and "2" in found[0]):
+        return
+    remedy = "accepted is a YAML of a training: what derive wrote, for example"
+    if task in TASKS:
+        remedy = (
+            "for a search, type python3 -m espnet_stnas.run --search -m "
+            f"{arguments[0]} ... (in a recipe: --python 'python3 -m "
+            "espnet_stnas.run --search'); for a training, take what derive wrote"
+        )
+    raise ConfigError(f"{where} has {found[0]}, which belongs to a search; {remedy}")
+
+
 def _run_module(arguments: list[str]) -> None:
     if not arguments:
-        sys.exit(f"error: -m needs the name of a module\n{_USAGE}")
+        _end_with_usage("-m needs the name of a module")
     name = arguments[0]
     try:
         spec = importlib.util.find_spec(name)
@@ -82,6 +151,13 @@ def _run_module(arguments: list[str]) -> None:
     # ESPnet's own entry points all have main(). Calling it, unlike runpy, keeps this
     # module the main one, which spawned workers need.
     program = importlib.import_module(name)
+    # The parser of lightning_train is that of the task which it reads first.
+    checkable = _training(arguments) not in (None, "lightning")
+    if checkable and hasattr(program, "get_parser"):
+        # It imports torch, as ESPnet has done by then.
+        from espnet_stnas.host.start import check_training
+
+        check_training(program.get_parser(), arguments[1:])
     with _saving(name):
         program.main()
 

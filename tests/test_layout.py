@@ -41,7 +41,7 @@ FLAT: dict[str, set[str]] = {
     "errors": {"messages"},
     "files": {"errors", "messages"},
     "__init__": {"host.registry", "version"},
-    "run": {"errors", "host", "search"},
+    "run": {"errors", "files", "host", "results.search_options", "search"},
 }
 NO_TORCH = (
     *("version", "messages", "errors", "files", "notation", "report"),

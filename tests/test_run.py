@@ -1,10 +1,12 @@
 from __future__ import annotations
 
+import importlib
 import os
 import subprocess
 import sys
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from espnet_stnas import run
@@ -44,17 +46,133 @@ def test_espnet_module_runs_its_main(monkeypatch, capsys):
 
 
 @pytest.mark.parametrize(
-    ("argv", "message"),
+    ("argv", "code", "message"),
     [
-        (["-m"], "error: -m needs the name of a module"),
-        (["-m", "no.such.module"], "error: there is no module 'no.such.module'"),
-        (["-x"], "error: unknown option '-x'"),
-        (["nowhere.py"], "error: there is no script 'nowhere.py'"),
+        (["-m"], 2, "error: -m needs the name of a module"),
+        (["-x"], 2, "error: unknown option '-x'"),
+        (["--search"], 2, "error: --search needs a module or a script"),
+        (["--search", "-m"], 2, "error: -m needs the name of a module"),
+        (["-m", "no.such.module"], 1, "error: there is no module 'no.such.module'"),
+        (["nowhere.py"], 1, "error: there is no script 'nowhere.py'"),
     ],
 )
-def test_wrong_usage_is_one_sentence(argv, message):
-    with pytest.raises(SystemExit, match=message):
-        run.main(argv)
+def test_wrong_usage_is_one_sentence(argv, code, message):
+    """Seen from outside, with the code that a shell gets."""
+    ended = subprocess.run(
+        [sys.executable, "-m", "espnet_stnas.run", *argv],
+        capture_output=True,
+        text=True,
+        cwd=Path(run.__file__).parents[1],
+    )
+    assert ended.stderr.startswith(message)
+    assert ended.returncode == code
+    assert "Traceback" not in ended.stderr
+
+
+FORGOTTEN = (
+    r"for a search, type python3 -m espnet_stnas.run --search -m espnet2.bin.asr_train "
+    r"... \(in a recipe: --python 'python3 -m espnet_stnas.run --search'\); for a tr"
+)
+
+
+@pytest.mark.parametrize(
+    ("task", "yaml", "options", "message"),
+    [
+        ("asr", "warmup_epochs: 3", [], "config .*x.yaml has warmup_epochs, which bel"),
+        ("asr", "optim2: adam", [], f"has optim2, which .* search; {FORGOTTEN}"),
+        (
+            "asr",
+            "",
+            ["--arch_data=valid"],
+            f"the command line has --arch.*{FORGOTTEN}",
+        ),
+        (
+            "st",
+            "",
+            ["--cost_conf", "a=1", "--cost_conf", "b=2"],
+            "-m espnet2.bin.st_",
+        ),
+        (
+            "asr_transducer",
+            "estimator: st",
+            [],
+            "accepted is a YAML of a train",
+        ),
+    ],
+)
+def test_search_forgotten(tmp_path, monkeypatch, task, yaml, options, message):
+    """Before ESPnet is imported, which takes longer than anybody likes."""
+    monkeypatch.setitem(sys.modules, f"espnet2.bin.{task}_train", None)
+    (tmp_path / "x.yaml").write_text(yaml or "max_epoch: 1")
+    argv = ["-m", f"espnet2.bin.{task}_train", "--config", str(tmp_path / "x.yaml")]
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        run.main([*argv, *options])
+
+
+@pytest.mark.parametrize(
+    ("task", "yaml"),
+    [
+        ("gan_tts", "optim2: adam"),
+        ("asr", "max_epoch: 3"),
+        ("asr", "max_epoch: 3\nmax_epoch: 4"),
+        ("asr", "arch: ["),
+    ],
+)
+def test_other_trainings_are_left_to_espnet(tmp_path, monkeypatch, task, yaml, capsys):
+    (tmp_path / "x.yaml").write_text(yaml)
+    (tmp_path / "fake.py").write_text("def main():\n    print('runs')\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    module = importlib.import_module("fake")
+    monkeypatch.setitem(sys.modules, f"espnet2.bin.{task}_train", module)
+    run.main(["-m", f"espnet2.bin.{task}_train", "--config", str(tmp_path / "x.yaml")])
+    assert capsys.readouterr().out == "runs\n"
+
+
+@pytest.mark.parametrize(
+    ("task", "message"),
+    [
+        (
+            "asr_transducer",
+            "asr_transducer_train cannot search .asr_task is 'asr_tr",
+        ),
+        ("hubert", "accepted with --search are: asr, st, slu, s2t, s2t_ctc, s2st, cls"),
+        (
+            "lightning",
+            r"lightning_train cannot search \(use_lightning is true\); acc",
+        ),
+    ],
+)
+def test_trainings_that_cannot_search(task, message):
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        run.main(["--search", "-m", f"espnet2.bin.{task}_train", "--config", "x.yaml"])
+
+
+@pytest.mark.parametrize(
+    ("yaml", "options", "message"),
+    [
+        ("ngpu: 64", [], "ngpu is 64, but torch finds .* CUDA devices? here; accepted"),
+        (
+            "",
+            ["--ngpu", "64"],
+            "ngpu is 64, but torch finds .* CUDA devices? here; a",
+        ),
+        (
+            "frontend_conf: {n_mels: 40}",
+            [],
+            "statistics of 80 dimensions, but the features of this training have 40;",
+        ),
+        ("frontend: null\ninput_size: 83", [], "the features of this training have 83"),
+    ],
+)
+def test_trainings_that_could_not_end_well(tmp_path, yaml, options, message):
+    zeros = np.zeros(80, np.float32)
+    stats = tmp_path / "feats_stats.npz"
+    np.savez(stats, count=np.array(3), sum=zeros, sum_square=zeros)
+    (tmp_path / "x.yaml").write_text(yaml or "max_epoch: 1")
+    argv = ["-m", "espnet2.bin.asr_train", "--config", str(tmp_path / "x.yaml")]
+    argv += ["--normalize", "global_mvn", "--normalize_conf", f"stats_file={stats}"]
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        run.main([*argv, "--token_list", "-", *options])
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"]])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Optional
 
@@ -41,6 +42,11 @@ class Architecture:
 
         None for layers that were not searched, empty if the file does not tell.
         """
+        return self._decisions
+
+    @cached_property
+    def _decisions(self) -> list[Optional[dict[str, float]]]:
+        # Reading the space takes milliseconds, and a search asks after each epoch.
         origin = self.provenance.get("space")
         layers = origin.get("layers") if isinstance(origin, Mapping) else None
         try:

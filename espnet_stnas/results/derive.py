@@ -9,23 +9,7 @@ from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_tex
 from espnet_stnas.messages import one_line
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import Certainty, certainties, runner_up
-
-# Options of a search that ESPnet's own training does not have.
-SEARCH_OPTIONS = (
-    "warmup_epochs",
-    "estimator",
-    "estimator_conf",
-    "cost_conf",
-    "arch_data",
-    "arch_fraction",
-    "path_draws",
-    "max_skipped_steps",
-    "optim2",
-    "optim2_conf",
-    "scheduler2",
-    "scheduler2_conf",
-)
-
+from espnet_stnas.results.search_options import SEARCH_OPTIONS
 
 # The table of `describe`, and its columns of numbers.
 _HEADER = [

@@ -12,6 +12,7 @@ import torch
 from espnet2.train.distributed_utils import DistributedOption
 
 from espnet_stnas.search.cost import cost_term
+from espnet_stnas.search.guards import Guard
 from espnet_stnas.search.options import SearchTrainerOptions
 from espnet_stnas.search.traffic import PathTraffic
 from espnet_stnas.supernet.supernet import find_supernet
@@ -49,6 +50,7 @@ class SearchRun:
         """Whether each of several ranks draws its own paths."""
         self.device = "cuda" if options.ngpu > 0 else "cpu"
         self.cost = cost_term(self.supernet, options.cost_conf)
+        self.guard = Guard(self.supernet.space, options)
         self.skipped_in_a_row: Counter[str] = Counter()
         """Of weight and of architecture steps, how many were skipped at last."""
         self.traffic: Optional[PathTraffic] = None

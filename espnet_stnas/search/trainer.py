@@ -18,7 +18,6 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import ESTIMATORS
 from espnet_stnas.host.checkpoints import whole_saves
 from espnet_stnas.search.epoch import MAX_SKIPPED, Epoch
-from espnet_stnas.search.guards import warn
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.options import SearchTrainerOptions
 from espnet_stnas.search.pictures import draw_probabilities, show_architecture
@@ -201,7 +200,7 @@ class SearchTrainer(Trainer):
             refuse_divergence(run.model, reporter.get_epoch(), run.device)
         if run.rank == 0:
             write_epoch(run, reporter)
-            warn(run.supernet.space, reporter.get_epoch(), run.options)
+            run.guard.warn(reporter.get_epoch())
             if run.options.use_matplotlib:
                 draw_probabilities(run)
         run.validated_at = time.perf_counter()

@@ -7,13 +7,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
+from espnet2.tasks.asr import ASRTask
 from hypothesis import given
 from hypothesis import strategies as st
 
 from espnet_stnas.cli import asr_search
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.results.search_options import SEARCH_OPTIONS
 from espnet_stnas.search.checks import check_config
+from espnet_stnas.search.task import SearchASRTask
 from tests.fuzz.inputs import damaged_bytes, fuzz, refused
 from tests.search.conftest import command, search_config
 
@@ -85,6 +88,15 @@ def test_all_defaults_can_be_given_in_a_yaml(tmp_path):
     }
     (tmp_path / "all.yaml").write_text(yaml.safe_dump(defaults))
     check_config(parser, tmp_path / "all.yaml")
+
+
+def test_search_options_are_what_a_training_lacks():
+    search, training = (
+        {action.dest for action in task.get_parser()._actions}
+        for task in (SearchASRTask, ASRTask)
+    )
+    assert search - training == set(SEARCH_OPTIONS)
+    assert training <= search
 
 
 def test_null_for_what_espnet_can_leave_out(tmp_path):

@@ -14,7 +14,7 @@ from espnet_stnas.cli import asr_search, derive
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture, search_provenance
 from espnet_stnas.results.experiment import SearchExperiment
-from espnet_stnas.search.guards import warn
+from espnet_stnas.search.guards import Guard
 from tests.search.conftest import command, search_config
 
 STILL = {"optim2_conf": {"lr": 0.0}, "max_epoch": 5}
@@ -113,18 +113,21 @@ def write(options, epoch, p):
     Architecture(SPACE.resolve([1]), provenance).write(path)
 
 
-def new(options, epoch, caplog):
+def new(options, epoch, caplog, guard=None):
+    """What is said after an epoch, by default by a run that begins with it."""
     caplog.clear()
-    warn(SPACE, epoch, options)
+    (guard or Guard(SPACE, options)).warn(epoch)
     return [re.split(" (?:early|from)", r.getMessage())[0] for r in caplog.records]
 
 
-def test_each_doubt_is_logged_once(options, caplog):
-    """A figure goes back and forth; epoch 3 is run twice, after a kill."""
+@pytest.mark.parametrize("killed", [False, True], ids=["one run", "a run an epoch"])
+def test_each_doubt_is_logged_once(options, caplog, killed):
+    """A figure goes back and forth; epoch 4 is run again, after a kill."""
     found = []
+    guard = None if killed else Guard(SPACE, options)
     for epoch, p in enumerate((0.999, 0.7, 0.999, 0.5, 0.7, 0.5), start=1):
         write(options, epoch, p)
-        found.append(new(options, epoch, caplog))
+        found.append(new(options, epoch, caplog, guard))
     assert found == [
         *(["layer 1 collapsed"], [], []),
         *(["layer 1 has not moved"], [], []),
@@ -132,6 +135,24 @@ def test_each_doubt_is_logged_once(options, caplog):
     assert new(options, 5, caplog) == []
     write(options, 4, 0.5)
     assert new(options, 4, caplog) == ["layer 1 has not moved"]
+
+
+def test_a_run_reads_each_epoch_once(options, caplog, monkeypatch):
+    read = []
+    original = Architecture.read.__func__
+    monkeypatch.setattr(
+        Architecture,
+        "read",
+        classmethod(lambda cls, path: read.append(path.stem) or original(cls, path)),
+    )
+    for epoch in range(1, 4):
+        write(options, epoch, 0.7)
+    guard = Guard(SPACE, options)
+    guard.warn(3)
+    for epoch in (4, 5):
+        write(options, epoch, 0.7)
+        guard.warn(epoch)
+    assert read == ["1epoch", "2epoch", "3epoch", "4epoch", "5epoch"]
 
 
 def test_another_search_in_the_same_place_starts_anew(options, caplog):

@@ -95,6 +95,10 @@ def test_task_without_its_packages_is_one_sentence(monkeypatch):
     [
         ("espnet2.bin.asr_train", ["espnet_stnas.cli.asr_search", "--x"]),
         ("espnet2.bin.slu_train", ["espnet_stnas.cli.search", "--task", "slu", "--x"]),
+        (
+            "espnet2.bin.s2t_train_ctc",
+            ["espnet_stnas.cli.search", "--task", "s2t_ctc", "--x"],
+        ),
         ("espnet2.bin.lm_train", ["espnet2.bin.lm_train", "--x"]),
         ("espnet2.bin.asr_inference", ["espnet2.bin.asr_inference", "--x"]),
         ("st", ["st", "--x"]),

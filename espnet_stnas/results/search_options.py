@@ -1,0 +1,16 @@
+"""The options by which a search differs from one of ESPnet's trainings. No imports."""
+
+SEARCH_OPTIONS = (
+    "warmup_epochs",
+    "estimator",
+    "estimator_conf",
+    "cost_conf",
+    "arch_data",
+    "arch_fraction",
+    "path_draws",
+    "max_skipped_steps",
+    "optim2",
+    "optim2_conf",
+    "scheduler2",
+    "scheduler2_conf",
+)
