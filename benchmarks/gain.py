@@ -71,6 +71,7 @@ def run_recipe(args: argparse.Namespace, space: str, seed: int) -> Path:
         "variant": args.variant,
         "space": space,
         "seed": seed,
+        "data_seed": seed,
         "baselines": baselines(space, args.spaces, args.baselines),
         "num_random": args.num_random,
         "decoder": args.decoder,

@@ -26,7 +26,7 @@ work=$(cd "${work}" && pwd)
 
 if [ ! -d "${work}/digits/test" ]; then
     python3 "${root}/egs2/digits/asr_stnas1/local/make_digits.py" --corpus fsdd --fsdd_dir "${fsdd}" \
-        --output "${work}/digits" --train_minutes 12 --dev_minutes 1 --test_minutes 1
+        --data "${work}/digits" --train_minutes 12 --dev_minutes 1 --test_minutes 1
 fi
 # A copy, so that the repository stays as it is.
 mkdir -p "${work}/egs2/${recipe}"

@@ -1,6 +1,6 @@
 """Data directories named and laid out like those of WSJ and Switchboard, from digits.
 
-    python egs2/digits/asr_stnas1/local/make_digits.py --corpus fsdd --output digits ...
+    python egs2/digits/asr_stnas1/local/make_digits.py --corpus fsdd --data digits ...
     python tests/integration/stand_in.py --recipe wsj --digits digits --output data
 
 They are what ESPnet's local/data.sh leaves behind, so that all later stages of a recipe

@@ -11,7 +11,7 @@ Stages:
   3  search                     7  score
   4  derive, report             8  baselines (with --baselines true)
 A stage that was killed goes on where it stopped (training: at the last epoch) when
-run.sh is called again with the same options.
+run.sh is called again with the same options. Times of interrupted parts count.
 
 Options (default):
   --stage, --stop_stage       first and last stage (1, 8)
@@ -20,7 +20,9 @@ Options (default):
   --fsdd_dir                  local copy of the Free Spoken Digit Dataset (download it)
   --train_minutes, --dev_minutes, --test_minutes
                               size of the corpus (30, 3, 6)
-  --seed                      seed of corpus, search and training (0)
+  --seed                      seed of search and training; others than 0 get directories
+                              of their own, with the same corpus (0)
+  --data_seed                 seed of the corpus; likewise (0)
   --ngpu                      GPUs for search and training; 0 is the CPU (0)
   --decoder                   espnet: beam search over characters; lexicon: over the words
                               of the training text, spelled in characters (espnet)
@@ -38,8 +40,11 @@ Options (default):
                               (ctc)
   --label_lm_args             more options for the label LM of CTC-CRF ("")
   --search_args, --train_args more options for the search and for each training ("")
-  --data, --exp               directories (data_<corpus>_<variant>,
-                              exp_<corpus>_<variant>, for other spaces than tdnn ..._<space>)
+  --data                      directory of the corpus (data_<corpus>_<variant>, with
+                              _seed<N> for other data seeds than 0)
+  --exp                       directory of the results (exp_<corpus>_<variant>, with
+                              _<space> for other spaces than tdnn, _data<N> and _seed<N>
+                              for other seeds than 0)
   --python                    Python interpreter (python3)
 USAGE
 )
@@ -53,6 +58,7 @@ train_minutes=30
 dev_minutes=3
 test_minutes=6
 seed=0
+data_seed=0
 ngpu=0
 nj=2
 baselines=false
@@ -80,7 +86,7 @@ die() {
 }
 
 options="stage stop_stage corpus variant fsdd_dir train_minutes dev_minutes \
-test_minutes seed ngpu nj baselines num_random space search_config train_config \
+test_minutes seed data_seed ngpu nj baselines num_random space search_config train_config \
 decoder decode_config criterion label_lm_args search_args train_args data exp python"
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -104,7 +110,7 @@ while [ $# -gt 0 ]; do
     esac
 done
 
-for name in stage stop_stage ngpu nj num_random; do
+for name in stage stop_stage seed data_seed ngpu nj num_random; do
     [[ "${!name}" =~ ^[0-9]+$ ]] \
         || die "--${name} is '${!name}'; accepted is an integer of 0 or more"
 done
@@ -139,18 +145,23 @@ cd "$(dirname "$0")"
 # shellcheck source-path=SCRIPTDIR
 . ./path.sh
 
-data=${data:-data_${corpus}_${variant}}
+suffix=
+[ "${space}" = tdnn ] || suffix+=_${space}
+[ "${data_seed}" = 0 ] || suffix+=_data${data_seed}
+[ "${seed}" = 0 ] || suffix+=_seed${seed}
+exp=${exp:-exp_${corpus}_${variant}${suffix}}
+suffix=
+[ "${data_seed}" = 0 ] || suffix=_seed${data_seed}
+data=${data:-data_${corpus}_${variant}${suffix}}
 if [ "${space}" = tdnn ]; then
     search_config=${search_config:-conf/search.yaml}
     train_config=${train_config:-conf/retrain.yaml}
-    exp=${exp:-exp_${corpus}_${variant}}
 elif [ -e "conf/tuning/search_${space}.yaml" ]; then
     search_config=${search_config:-conf/tuning/search_${space}.yaml}
     train_config=${train_config:-conf/tuning/retrain_${space}.yaml}
-    exp=${exp:-exp_${corpus}_${variant}_${space}}
 else
-    die "--space is '${space}'; accepted are tdnn, tdnn_wide, conformer, \
-ebranchformer, hybrid"
+    die "--space is '${space}'; accepted are tdnn, tdnn_wide, conformer," \
+        "ebranchformer, hybrid"
 fi
 stats=${exp}/stats
 decoded=decode_test
@@ -158,8 +169,6 @@ decoded=decode_test
 tokens=${exp}/tokens.txt
 derived=${exp}/derived
 [ "${criterion}" = ctc ] || derived+=_${criterion}
-SECONDS=0
-
 # These hold lists of words.
 read -ra python <<< "${python}"
 read -ra search_args <<< "${search_args}"
@@ -182,40 +191,41 @@ shape_opts=(
     --resume true
 )
 
-# Show lines as they come: on a terminal, each in place of the one before.
-progress() {
-    local line columns
-    if [ ! -t 1 ]; then
-        cat
-        return
-    fi
-    columns=$(tput cols 2> /dev/null || echo 80)
-    while IFS= read -r line; do
-        printf '\r\033[K%s' "${line:0:columns}"
-    done
-    printf '\r\033[K'
+# Wall time of a command that has ended or was killed goes to <log>_seconds, a line for
+# each start. One that was killed lived as long as its log was written.
+add_time() {
+    local base=${1%.log} begin end
+    [ -e "${base}.started" ] || return 0
+    begin=$(cat "${base}.started")
+    end=$(date -r "$1" +%s)
+    [ "${end}" -lt "${begin}" ] || echo "$((end - begin))" >> "${base}_seconds"
+    rm "${base}.started"
 }
 
-# Run a command with its output added to a log file. Show how far a search or a training
-# is, and the end of the log if the command fails.
+# Run a command with its output added to a log file. Show how far it is, and the end of
+# the log if it fails.
 logged() {
-    local file=$1
+    local file=$1 failed=0
     shift
     mkdir -p "$(dirname "${file}")"
     log "-> ${file}"
-    if ! "$@" 2>&1 | tee -a "${file}" \
-        | { grep --line-buffered -oE \
-            '[0-9]+/[0-9]+epoch started.*|epoch [0-9]+/[0-9]+.*, step .*' || true; } \
-        | progress; then
+    touch "${file}"
+    add_time "${file}"
+    date +%s > "${file%.log}.started"
+    "$@" 2>&1 | tee -a "${file}" | "${python[@]}" local/watch.py "${watch[@]}" || failed=1
+    touch "${file}"
+    add_time "${file}"
+    if [ "${failed}" = 1 ]; then
         tail -n 15 "${file}" >&2
         die "this failed: $*; all of its output is in ${file}"
     fi
 }
+watch=()
 
-# The same for a training, with its wall time added to <directory>/train_seconds.
-# Called again with other options, ESPnet goes on from its last checkpoint with them.
+# The same for a training. Called again with other options, ESPnet goes on from its last
+# checkpoint with them.
 trained() {
-    local dir=$1 config=$2 start=${SECONDS} signature
+    local dir=$1 config=$2 signature
     shift 2
     signature="$* $(cksum < "${config}")"
     if [ "$(cat "${dir}/.done" 2> /dev/null)" = "${signature}" ]; then
@@ -225,7 +235,6 @@ trained() {
     mkdir -p "${dir}"
     rm -rf "${dir}"/decode_* "${dir}/.done"
     logged "${dir}/train.log" "$@" --config "${config}" --output_dir "${dir}"
-    echo "$((SECONDS - start))" >> "${dir}/train_seconds"
     echo "${signature}" > "${dir}/.done"
 }
 
@@ -235,7 +244,7 @@ train() {
 }
 
 decode() {
-    local dir=$1 out=$1/${decoded} pids=() n
+    local dir=$1 out=$1/${decoded}
     if [ -e "${out}/.done" ]; then
         log "${out} is complete"
         return
@@ -247,7 +256,7 @@ decode() {
         cut -d " " -f 2- "${data}/train/text" | tr " " "\n" | LC_ALL=C sort -u \
             | awk '{word = $0; gsub(/./, " &"); print word $0; print word $0 " <space>"}' \
             > "${out}/lexicon.txt"
-        logged "${out}/log/decode.log" "${python[@]}" -m espnet_stnas.bin.ctc_decode \
+        logged "${out}.log" "${python[@]}" -m espnet_stnas.bin.ctc_decode \
             --asr_train_config "${dir}/config.yaml" \
             --asr_model_file "${dir}/valid.loss.ave.pth" --data_dir "${data}/test" \
             --lexicon "${out}/lexicon.txt" --output_dir "${out}/found"
@@ -256,21 +265,16 @@ decode() {
         return
     fi
     split -n "r/${nj}" -d -a 3 "${data}/test/wav.scp" "${out}/log/keys."
-    for keys in "${out}"/log/keys.*; do
-        n=${keys##*.}
-        logged "${out}/log/decode.${n}.log" \
-            "${run[@]}" -m espnet2.bin.asr_inference \
-            --config "${decode_config}" --ngpu 0 --key_file "${keys}" \
-            --data_path_and_name_and_type "${data}/test/wav.scp,speech,sound" \
-            --asr_train_config "${dir}/config.yaml" \
-            --asr_model_file "${dir}/valid.loss.ave.pth" \
-            --output_dir "${out}/log/output.${n}" &
-        pids+=($!)
-    done
-    for pid in "${pids[@]}"; do
-        wait "${pid}" || die "decoding failed, see ${out}/log"
-    done
-    cat "${out}"/log/output.*/1best_recog/text | LC_ALL=C sort > "${out}/text"
+    watch=(--utterances "$(wc -l < "${data}/test/wav.scp")")
+    # By xargs: what bash starts in the background does not hear Ctrl-C.
+    printf '%s\n' "${out}"/log/keys.* > "${out}/log/parts"
+    logged "${out}.log" xargs -a "${out}/log/parts" -P "${nj}" -I "{}" "${run[@]}" -m espnet2.bin.asr_inference \
+        --config "${decode_config}" --ngpu 0 --key_file "{}" \
+        --data_path_and_name_and_type "${data}/test/wav.scp,speech,sound" \
+        --asr_train_config "${dir}/config.yaml" \
+        --asr_model_file "${dir}/valid.loss.ave.pth" --output_dir "{}.output"
+    watch=()
+    cat "${out}"/log/keys.*.output/1best_recog/text | LC_ALL=C sort > "${out}/text"
     touch "${out}/.done"
 }
 
@@ -290,13 +294,23 @@ wanted() {
 }
 
 in_stages() {
+    current="stage $1"
     [ "${stage}" -le "$1" ] && [ "${stop_stage}" -ge "$1" ]
 }
+
+# Ctrl-C, once what runs in the foreground has ended by it.
+stopped() {
+    echo >&2
+    log "stopped in ${current}; the same command goes on where this one stopped" >&2
+    exit 130
+}
+current="stage ${stage}"
+trap stopped INT
 
 if in_stages 1; then
     log "Stage 1: corpus '${corpus}', variant '${variant}', in ${data}"
     "${python[@]}" local/make_digits.py --corpus "${corpus}" \
-        --variant "${variant}" --output "${data}" --seed "${seed}" \
+        --variant "${variant}" --data "${data}" --data_seed "${data_seed}" \
         --fsdd_dir="${fsdd_dir}" --train_minutes "${train_minutes}" \
         --dev_minutes "${dev_minutes}" --test_minutes "${test_minutes}"
 fi
@@ -356,20 +370,24 @@ fi
 if in_stages 7; then
     log "Stage 7: score"
     score "${derived}"
-    for dir in "${exp}/search" "${derived}"; do
-        if [ -e "${dir}/train_seconds" ]; then
-            log "wall time of ${dir}:" \
-                "$(awk '{s += $1} END {print s}' "${dir}/train_seconds") s"
-        fi
-    done
 fi
 
 if in_stages 8 && [ "${#kinds[@]}" -gt 0 ]; then
     log "Stage 8: baselines, in ${exp}/baselines"
-    # What somebody would choose without a search.
+    # What somebody would choose without a search, and the largest of the space.
     case "${space}" in
-        conformer) by_hand=(--by_hand "all_K15=conformer-H4K15F96") ;;
-        ebranchformer) by_hand=(--by_hand "all_K15=ebranchformer-H4K15G96F96") ;;
+        conformer)
+            by_hand=(
+                --by_hand "all_K15=conformer-H4K15F96"
+                --by_hand "largest=conformer-H4K15F192"
+            )
+            ;;
+        ebranchformer)
+            by_hand=(
+                --by_hand "all_K15=ebranchformer-H4K15G96F96"
+                --by_hand "largest=ebranchformer-H4K15G96F192"
+            )
+            ;;
         hybrid) by_hand=(--by_hand "all_conformer=conformer-H4K15F128") ;;
         *)
             by_hand=(
@@ -378,6 +396,7 @@ if in_stages 8 && [ "${#kinds[@]}" -gt 0 ]; then
             )
             ;;
     esac
+    [ "${space}" != tdnn_wide ] || by_hand+=(--by_hand "largest=tdnn-C3D2")
     wanted hand || by_hand=()
     wanted random || num_random=0
     names=()
@@ -409,7 +428,15 @@ if in_stages 8 && [ "${#kinds[@]}" -gt 0 ]; then
         --data "${data}/test" --output "${exp}/results.md" \
         --score_file "${decoded}/score.yaml"
     cat "${exp}/results.md"
-    logged "${exp}/results.log" report "${exp}/search" "${dirs[@]}"
 fi
 
-log "done in ${SECONDS} s"
+if [ "${stop_stage}" -ge 7 ]; then
+    current="the last stage"
+    log "Report with error rates, and summary"
+    scored=()
+    for dir in "${derived}" "${exp}"/baselines/*; do
+        [ ! -e "${dir}/${decoded}/score.yaml" ] || scored+=("${dir}")
+    done
+    logged "${exp}/report.log" report "${exp}/search" "${scored[@]}"
+    "${python[@]}" local/summary.py "${exp}" "${scored[@]}" --decoded "${decoded}"
+fi

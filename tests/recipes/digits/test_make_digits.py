@@ -52,18 +52,18 @@ def snapshot(folder: Path) -> dict[Path, tuple[int, bytes]]:
 
 
 def test_second_call_skips(output: Path, caplog: pytest.LogCaptureFixture) -> None:
-    main([f"--output={output}", *MINUTES])
+    main([f"--data={output}", *MINUTES])
     assert sorted(path.name for path in output.iterdir()) == sorted(SETS)
     before, made = snapshot(output), Tones.made
     assert made == 6
     with caplog.at_level(logging.INFO):
-        main([f"--output={output}", *MINUTES])
+        main([f"--data={output}", *MINUTES])
     assert snapshot(output) == before and Tones.made == made
     assert caplog.text.count("skipped") == 3
 
 
 def test_a_removed_set_is_made_again(output: Path) -> None:
-    options = [f"--output={output}", *MINUTES]
+    options = [f"--data={output}", *MINUTES]
     main(options)
     (output / "train").rename(output.parent / "old")
     main(options)
@@ -74,16 +74,16 @@ def test_a_removed_set_is_made_again(output: Path) -> None:
 def test_other_options_are_refused_before_anything_is_written(
     output: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    main([f"--output={output}", *MINUTES])
+    main([f"--data={output}", *MINUTES])
     (output / "train").rename(output.parent / "old")
     before = snapshot(output)
     with pytest.raises(SystemExit, match="2"):
-        main([f"--output={output}", *MINUTES, "--seed=1", "--variant=hard"])
+        main([f"--data={output}", *MINUTES, "--data_seed=1", "--variant=hard"])
     message = capsys.readouterr().err
     assert (
         "made with other options: seed 0 (now 1), variant clean (now hard)" in message
     )
-    assert "choose another --output or remove" in message
+    assert "choose another --data or remove" in message
     assert snapshot(output) == before
 
 
@@ -95,7 +95,7 @@ def test_folders_of_others_are_refused(output: Path, text: str | None) -> None:
     with pytest.raises(
         ValueError, match=r"dev exists, but has no readable corpus\.json"
     ):
-        prepare(DigitOptions(output=output))
+        prepare(DigitOptions(data=output))
     assert Tones.made == 0
 
 
@@ -109,8 +109,8 @@ def test_folders_of_others_are_refused(output: Path, text: str | None) -> None:
         ({"dev_minutes": -3.0}, r"--dev_minutes must be .* above 0; found -3\.0"),
         ({"test_minutes": float("nan")}, "--test_minutes must be .*; found nan"),
         ({"train_minutes": float("inf")}, "--train_minutes must be .*; found inf"),
-        ({"seed": -1}, "--seed must be an integer of 0 or more; found -1"),
-        ({"output": Path(__file__)}, "--output must be a folder, existing or not"),
+        ({"data_seed": -1}, "--data_seed must be an integer of 0 or more; found -1"),
+        ({"data": Path(__file__)}, "--data must be a folder, existing or not"),
         ({"fsdd_dir": Path("x")}, "--fsdd_dir must be left out with --corpus tts"),
     ],
 )
@@ -124,13 +124,13 @@ def test_errors_end_the_command_without_a_traceback(
 ) -> None:
     output, nowhere = tmp_path / "data", tmp_path / "nowhere"
     with pytest.raises(SystemExit, match="2"):
-        main([f"--output={output}", "--corpus=fsdd", f"--fsdd_dir={nowhere}"])
+        main([f"--data={output}", "--corpus=fsdd", f"--fsdd_dir={nowhere}"])
     assert "error: --fsdd_dir must be a folder" in capsys.readouterr().err
     assert not output.exists()
 
 
 def test_empty_fsdd_dir_counts_as_left_out(output: Path) -> None:
-    main([f"--output={output}", *MINUTES, "--fsdd_dir="])
+    main([f"--data={output}", *MINUTES, "--fsdd_dir="])
     assert Tones.made == 6
 
 
@@ -144,18 +144,20 @@ def test_damaged_manifests(
 ) -> None:
     (tmp_path / "train").mkdir()
     (tmp_path / "train" / "corpus.json").write_bytes(manifest)
-    assert refused(main, [f"--output={tmp_path}"], capsys)
+    assert refused(main, [f"--data={tmp_path}"], capsys)
     assert sorted(p.name for p in tmp_path.rglob("*")) == ["corpus.json", "train"]
 
 
-@pytest.mark.parametrize("option", ["seed", "sample_rate", "train_minutes", "corpus"])
+@pytest.mark.parametrize(
+    "option", ["data_seed", "sample_rate", "train_minutes", "corpus"]
+)
 @pytest.mark.parametrize("value", ["-1", "nan", "1e999", "", "x\ny", "9" * 500, "0"])
 def test_wrong_options(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], option: str, value: str
 ) -> None:
-    if (option, value) in (("seed", "0"), ("seed", "9" * 500)):
+    if (option, value) in (("data_seed", "0"), ("data_seed", "9" * 500)):
         return
-    assert refused(main, [f"--output={tmp_path}", f"--{option}={value}"], capsys)
+    assert refused(main, [f"--data={tmp_path}", f"--{option}={value}"], capsys)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -166,6 +168,6 @@ def test_damaged_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
         for digit in range(10):
             for index in range(50):
                 (recordings / f"{digit}_{name}_{index}.wav").write_bytes(b"junk")
-    options = ["--corpus=fsdd", f"--fsdd_dir={tmp_path}", f"--output={tmp_path}/data"]
+    options = ["--corpus=fsdd", f"--fsdd_dir={tmp_path}", f"--data={tmp_path}/data"]
     assert refused(main, options, capsys)
     assert list((tmp_path / "data").iterdir()) == []

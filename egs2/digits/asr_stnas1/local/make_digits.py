@@ -23,8 +23,8 @@ def get_parser() -> argparse.ArgumentParser:
     add = parser.add_argument
     add("--corpus", default="tts", help="tts (synthetic) or fsdd (real speech)")
     add("--variant", default="clean", help="clean or hard")
-    add("--output", type=Path, default="data", help="folder for train, dev and test")
-    add("--seed", type=int, default=0, help="same seed, same files")
+    add("--data", type=Path, default="data", help="folder for train, dev and test")
+    add("--data_seed", type=int, default=0, help="same seed, same files")
     add("--sample_rate", type=int, default=8000, help="8000 or 16000 Hz")
     add("--train_minutes", type=float, default=30.0, help="duration of train")
     add("--dev_minutes", type=float, default=3.0, help="duration of dev")

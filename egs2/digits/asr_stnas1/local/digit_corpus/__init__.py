@@ -29,8 +29,8 @@ class DigitOptions:
     Args:
         corpus: ``tts`` (synthetic) or ``fsdd`` (real speech).
         variant: ``clean`` or ``hard``.
-        output: Folder that gets ``train``, ``dev`` and ``test``.
-        seed: Not negative.
+        data: Folder that gets ``train``, ``dev`` and ``test``.
+        data_seed: Not negative.
         sample_rate: 8000 or 16000 Hz.
         train_minutes: Least duration of the set, as for the next two.
         dev_minutes: See above.
@@ -43,8 +43,8 @@ class DigitOptions:
 
     corpus: str = "tts"
     variant: str = "clean"
-    output: Path = Path("data")
-    seed: int = 0
+    data: Path = Path("data")
+    data_seed: int = 0
     sample_rate: int = 8000
     train_minutes: float = 30.0
     dev_minutes: float = 3.0
@@ -65,10 +65,10 @@ class DigitOptions:
             minutes = getattr(self, f"{set_name}_minutes")
             if not (math.isfinite(minutes) and minutes > 0):
                 self._refuse(f"{set_name}_minutes", "a number of minutes above 0")
-        if self.seed < 0:
-            self._refuse("seed", "an integer of 0 or more")
-        if self.output.exists() and not self.output.is_dir():
-            self._refuse("output", "a folder, existing or not")
+        if self.data_seed < 0:
+            self._refuse("data_seed", "an integer of 0 or more")
+        if self.data.exists() and not self.data.is_dir():
+            self._refuse("data", "a folder, existing or not")
         if self.fsdd_dir is not None and self.corpus != "fsdd":
             self._refuse("fsdd_dir", f"left out with --corpus {self.corpus}")
 
@@ -84,8 +84,8 @@ class DigitOptions:
             "revision": REVISION,
             "corpus": self.corpus,
             "variant": self.variant,
-            "output": self.output.as_posix(),
-            "seed": self.seed,
+            "output": self.data.as_posix(),
+            "seed": self.data_seed,
             "sample_rate": self.sample_rate,
             minutes: getattr(self, minutes),
         }
@@ -110,7 +110,7 @@ def prepare(options: DigitOptions) -> None:
     for name in missing:
         manifest = {"arguments": options.arguments(name), **corpus.facts()}
         write_set(
-            options.output / name,
+            options.data / name,
             corpus.utterances(name),
             getattr(options, f"{name}_minutes"),
             options.sample_rate,
@@ -119,11 +119,11 @@ def prepare(options: DigitOptions) -> None:
 
 
 def _make_corpus(options: DigitOptions) -> Corpus:
-    common = (options.variant, options.seed, options.sample_rate)
+    common = (options.variant, options.data_seed, options.sample_rate)
     if options.corpus == "tts":
         return TtsCorpus(*common)
     if options.fsdd_dir is None:
-        recordings = download_recordings(options.output / "downloads")
+        recordings = download_recordings(options.data / "downloads")
     else:
         recordings = find_recordings(options.fsdd_dir)
     return FsddCorpus(recordings, *common)
@@ -131,10 +131,10 @@ def _make_corpus(options: DigitOptions) -> Corpus:
 
 def _is_made(options: DigitOptions, set_name: str) -> bool:
     """Whether the set exists as wanted; refuses one that is there and different."""
-    target = options.output / set_name
+    target = options.data / set_name
     if not target.exists():
         return False
-    way_out = f"choose another --output or remove {target}."
+    way_out = f"choose another --data or remove {target}."
     try:
         text = (target / MANIFEST).read_text(encoding="utf-8")
         found = json.loads(text)["arguments"]
