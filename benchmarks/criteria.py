@@ -29,7 +29,7 @@ from espnet_stnas.ctc_crf.decoding.beam import BeamOptions, BeamSearch
 from espnet_stnas.ctc_crf.decoding.data import find_utterances
 from espnet_stnas.ctc_crf.decoding.experiment import Experiment
 from espnet_stnas.ctc_crf.lexicon import Lexicon, read_lexicon
-from espnet_stnas.results.error_rates import read_text
+from espnet_stnas.files import read_kaldi_text
 
 CRITERIA = {"CTC": "derived", "CTC-CRF": "derived_ctc_crf"}
 
@@ -47,7 +47,7 @@ class Decoder:
         self, experiment: Experiment, data_dir: Path, lexicon: Lexicon
     ) -> None:
         self._experiment, self._lexicon = experiment, lexicon
-        self._reference = read_text(data_dir / "text")
+        self._reference = read_kaldi_text(data_dir / "text", "text file")
         utterances = find_utterances(str(data_dir), [], None)
         self._outputs: Mapping[str, np.ndarray] = dict(experiment.outputs(utterances))
 

@@ -7,7 +7,7 @@ import functools
 import re
 from pathlib import Path
 
-from tests.pages import ROOT, prose
+from tests.commands import ROOT
 
 # What stands for a value that is filled in.
 _HOLE = "\0"
@@ -15,7 +15,7 @@ _HOLE = "\0"
 
 def quoted(page: str) -> list[str]:
     """The messages that a page quotes: bold code, ``...`` where values stand."""
-    found = re.findall(r"\*\*`([^`]+)`\*\*", prose(page))
+    found = re.findall(r"\*\*`([^`]+)`\*\*", page)
     return [" ".join(text.split()) for text in found]
 
 

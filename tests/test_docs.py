@@ -2,110 +2,81 @@
 
 from __future__ import annotations
 
-import ast
 import os
+import pkgutil
 import re
 from pathlib import Path
 
 import pytest
 import torch
-import yaml
 
-from espnet_stnas.cost.goal import CostOptions
 from espnet_stnas.estimators import ESTIMATORS, build_estimator, option_names
 from espnet_stnas.notation.families import FAMILIES
-from espnet_stnas.notation.space import SearchSpace
-from tests import commands, messages, pages
-from tests.pages import PAGES, ROOT
+from tests import commands, messages
+from tests.commands import ROOT
 
 DOCS = sorted((ROOT / "docs").glob("*.md"))
+PAGES = sorted([*ROOT.glob("*.md"), *DOCS, *ROOT.glob("egs2/*/*/README.md")])
+FENCE = re.compile(r"^( *)```(\w*)\n.*?^\1```$", re.MULTILINE | re.DOTALL)
+COMMENT = re.compile(r"<!--(.*?)-->", re.DOTALL)
+# Paths of this repository; those of ESPnet's tools are its own.
+PATH = re.compile(
+    r"(?<![\w/}.-])(?<!\]\()((?:benchmarks|tools(?!/installers|/sctk)|tests|docs|espnet_stnas"
+    r"|conf/space|conf/architecture)/[\w./-]*[\w/])"
+)
+MODULE = re.compile(r"\bespnet_stnas(?:\.[A-Za-z_]\w*)+")
 
 
 def read(path: Path) -> str:
     return path.read_text(encoding="utf-8")
 
 
-def page_id(path: Path) -> str:
-    return str(path.relative_to(ROOT))
+def spans(page: Path) -> list[str]:
+    """The code inside of lines; one that is broken over two lines is joined."""
+    prose = COMMENT.sub("", FENCE.sub("", read(page)))
+    return [" ".join(text.split()) for text in re.findall(r"`([^`]+)`", prose)]
 
 
-every_page = pytest.mark.parametrize("page", PAGES, ids=page_id)
+def links(page: Path) -> set[Path]:
+    """The files that a page links to."""
+    found = re.findall(r"\]\(([^)\s#:]+)[)#]", FENCE.sub("", read(page)))
+    return {(page.parent / name).resolve() for name in found}
+
+
+every_page = pytest.mark.parametrize("page", PAGES, ids=lambda p: p.name)
 
 
 @every_page
-def test_links_paths_and_modules_exist(page):
-    text = read(page)
-    assert pages.link_problems(page, text) + pages.path_problems(page, text) == []
-
-
-@every_page
-def test_commands_have_their_options(page):
-    assert commands.command_problems(page, read(page)) == []
+def test_paths_and_modules_exist(page):
+    for name in PATH.findall(read(page)):
+        assert (ROOT / name).exists() or (page.parent / name).exists(), name
+    for name in MODULE.findall(read(page)):
+        pkgutil.resolve_name(name)
 
 
 @every_page
 def test_blocks_say_what_they_are(page):
-    """Otherwise they would not be checked. Output has no language."""
-    found = {block.language for block in pages.blocks(read(page))}
+    """Otherwise conftest.py would not run them. Output has no language."""
+    found = {language for _, language in FENCE.findall(read(page))}
     assert found <= {"", "sh", "yaml", "python", "toml", "text"}
 
 
 @every_page
-def test_yaml_is_accepted(page):
-    for block in pages.blocks(read(page)):
-        if block.language == "yaml":
-            check_yaml(yaml.safe_load(block.text))
-
-
-def check_yaml(found: object) -> None:
-    """Build what a YAML block describes: spaces, estimators, costs."""
-    if not isinstance(found, dict):
-        return
-    for key, value in found.items():
-        if key == "encoder_conf":
-            SearchSpace.from_conf(value).shapes(80)
-        elif key == "layers":
-            SearchSpace.from_conf({"layers": value, "width": 64}).shapes(64)
-            return
-        elif key == "estimator_conf":
-            build_estimator(found.get("estimator", "snas"), value)
-        elif key == "cost_conf":
-            CostOptions.from_conf(value)
-        else:
-            check_yaml(value)
-
-
-@every_page
-def test_python_is_python_and_runs(page, monkeypatch):
-    """Examples that need nothing but torch and this package are run."""
-    monkeypatch.chdir(ROOT)
-    for block in pages.blocks(read(page)):
-        if block.language == "python":
-            run_python(block.text, page.name)
-
-
-def run_python(text: str, name: str) -> None:
-    tree = ast.parse(text)
-    roots = set()
-    for node in ast.walk(tree):
-        if isinstance(node, ast.Import):
-            roots.update(alias.name.split(".")[0] for alias in node.names)
-        elif isinstance(node, ast.ImportFrom):
-            roots.add(str(node.module).split(".")[0])
-    # tests/test_extending.py runs that page's, as the files that they are.
-    if name != "extending.md" and roots == {"torch", "espnet_stnas"}:
-        exec(compile(tree, name, "exec"), {})
+def test_commands_in_lines_and_comments(page):
+    """Tables are made by commands that stand before them in a comment."""
+    for comment in COMMENT.findall(FENCE.sub("", read(page))):
+        if not comment.strip().startswith("skip:"):
+            commands.check_commands(" ".join(comment.split()), page.parent)
+    for span in spans(page):
+        if re.match(r"--\w", span):
+            assert commands.options_of(span.split())[0] in commands.known_options()
+        elif re.search(r"\s--?\w", span) and span.count("'") % 2 == 0:
+            commands.check_commands(f"{span} ...", page.parent)
 
 
 def test_readme_leads_to_every_page_and_pages_to_every_figure():
-    targets = {
-        (page.parent / link.partition("#")[0]).resolve()
-        for page in PAGES
-        for link in pages.links(read(page))
-    }
-    readme = {(ROOT / link).resolve() for link in pages.links(read(ROOT / "README.md"))}
-    assert set(DOCS) <= readme
-    assert set((ROOT / "docs" / "figures").iterdir()) <= targets
+    assert set(DOCS) <= links(ROOT / "README.md")
+    assert set((ROOT / "docs" / "figures").iterdir()) <= set().union(*map(links, PAGES))
 
 
 def test_numbers_of_readme_are_among_the_results():
@@ -139,8 +110,8 @@ def test_notation_names_every_operation_and_option():
 
 def test_searching_names_every_option_of_a_search():
     """Those that ESPnet's training lacks, and their defaults where they are values."""
-    options = commands.task_parser("asr")._option_string_actions
-    usual = commands.module_parser("espnet2.bin.asr_train")._option_string_actions
+    options = commands.parser_of("search asr")._option_string_actions
+    usual = commands.parser_of("espnet2.bin.asr_train")._option_string_actions
     text = read(ROOT / "docs" / "searching.md").partition("## Options")[2]
     rows = table_rows(text.partition("## What it writes")[0])[2:]
     named = {option: row for row in rows for option in re.findall(r"`(\w+)`", row[0])}

@@ -6,12 +6,12 @@ Words with several pronunciations get the first one.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Optional
 
 from espnet_stnas.ctc_crf.lexicon import Lexicon, is_unit, read_lexicon, token_list
 from espnet_stnas.errors import ConfigError, plain_errors
-from espnet_stnas.files import read_text, write_text
+from espnet_stnas.files import read_kaldi_text, write_text
 from espnet_stnas.messages import quote
 
 _MOST_EXAMPLES = 5
@@ -87,11 +87,9 @@ def apply(lexicon: Lexicon, path: str, unk: Optional[str] = None) -> list[str]:
     """
     found: dict[str, str] = {}
     unknown: dict[str, str] = {}
-    for name, words in _utterances(path):
-        if name in found:
-            raise ConfigError(f"text {path} has the utterance {quote(name)} twice")
+    for name, words in read_kaldi_text(path, "text").items():
         units: list[str] = []
-        for word in words:
+        for word in words.split():
             if word in lexicon.pronunciations:
                 units += lexicon.pronunciations[word][0]
             else:
@@ -112,16 +110,7 @@ def apply(lexicon: Lexicon, path: str, unk: Optional[str] = None) -> list[str]:
         )
     if unknown:
         print(f"text: {len(unknown)} different words became {unk}")
-    if not found:
-        raise ConfigError(f"text {path} holds no utterance")
     return list(found.values())
-
-
-def _utterances(path: str) -> Iterator[tuple[str, list[str]]]:
-    for line in read_text(path, "text").split("\n"):
-        fields = line.split()
-        if fields:
-            yield fields[0], fields[1:]
 
 
 if __name__ == "__main__":

@@ -27,8 +27,9 @@ from espnet_stnas.ctc_crf.decoding.output import write_recognition
 from espnet_stnas.ctc_crf.decoding.word_lm import words_of_lm
 from espnet_stnas.ctc_crf.lexicon import Lexicon, read_lexicon
 from espnet_stnas.errors import ConfigError, plain_errors
+from espnet_stnas.files import read_kaldi_text
 from espnet_stnas.messages import one_line, quote
-from espnet_stnas.results.error_rates import error_rates, read_text
+from espnet_stnas.results.error_rates import error_rates
 
 _DEFAULTS = BeamOptions()
 
@@ -207,7 +208,7 @@ def _check_reference(path: str, utterances: Utterances) -> None:
             "--ref needs the package jiwer, which is not installed; pip install "
             "'espnet-stnas[decode]' has it"
         )
-    reference = read_text(path)
+    reference = read_kaldi_text(path, "text file")
     missing = [name for name in utterances.ids if name not in reference]
     more = len(reference) - len(utterances.ids)
     if missing or more:

@@ -14,7 +14,13 @@ from espnet_stnas.ctc_crf.arpa import Entry, Ngram, inline_arpa, read_arpa, writ
 from espnet_stnas.ctc_crf.estimate import SMOOTHINGS, EstimationOptions, estimate
 from espnet_stnas.ctc_crf.lm import NO_LABELS, LabelLM
 from espnet_stnas.errors import ConfigError, plain_errors
-from espnet_stnas.files import dump_yaml, read_text, read_yaml_mapping, write_text
+from espnet_stnas.files import (
+    dump_yaml,
+    read_kaldi_text,
+    read_text,
+    read_yaml_mapping,
+    write_text,
+)
 from espnet_stnas.messages import one_line, quote
 
 UNKNOWN = "<unk>"
@@ -79,7 +85,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     if (args.train_config is None) != (args.train_output is None):
         parser.error("--train_config and --train_output go together")
     with plain_errors():
-        tokens = _lines(args.token_list, "token list")
+        tokens = _tokens(args.token_list)
         labels = [t for t in tokens if t not in (*NO_LABELS, UNKNOWN)]
         if args.arpa is not None:
             ngrams = read_arpa(args.arpa)
@@ -143,16 +149,12 @@ def _sentences(
     """
     tokenize = _tokenizer(args)
     known = {*tokens} - {*NO_LABELS}
-    for number, line in enumerate(_lines(path, "text"), start=1):
-        # As ESPnet reads it; an utterance may have no text.
-        name, text = (*line.split(maxsplit=1), "", "")[:2]
-        if not name:
-            continue
+    for name, text in read_kaldi_text(path, "text").items():
         found = tokenize(text)
         strange = [token for token in found if token not in known]
         if strange and not (args.map_unknown and UNKNOWN in known):
             raise ConfigError(
-                f"text {path}, line {number}: utterance {quote(name)} has the label "
+                f"text {path}: utterance {quote(name)} has the label "
                 f"{quote(strange[0])}, which is not in {args.token_list}; give the "
                 f"units of the training (--token_type), or --map_unknown if it has "
                 f"{UNKNOWN}"
@@ -177,13 +179,12 @@ def _tokenizer(args: argparse.Namespace) -> Callable[[str], list[str]]:
     return lambda text: list(tokenizer.text2tokens(clean(text)))
 
 
-def _lines(path: str, what: str) -> list[str]:
-    text = read_text(path, what)
-    # Not splitlines, for which some characters of texts are line ends, too.
-    lines = text.rstrip("\n").split("\n") if text.strip() else []
-    if not lines:
-        raise ConfigError(f"{what} {path} is empty")
-    return [line.rstrip() for line in lines]
+def _tokens(path: str) -> list[str]:
+    """The lines of a token list, as ESPnet reads them."""
+    text = read_text(path, "token list")
+    if not text.strip():
+        raise ConfigError(f"token list {path} is empty")
+    return [line.rstrip() for line in text.rstrip("\n").split("\n")]
 
 
 def _write_training_config(

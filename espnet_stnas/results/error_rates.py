@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import PathLike
+from espnet_stnas.files import PathLike, read_kaldi_text
 from espnet_stnas.messages import quote
 
 
@@ -62,11 +61,13 @@ def error_rates(reference: PathLike, hypothesis: PathLike) -> ErrorRates:
         hypothesis: Text file of the decoding.
 
     Raises:
-        ConfigError: If a file is missing, or an utterance stands in only one of them.
+        ConfigError: If a file is missing or damaged, or an utterance stands in only
+            one of them.
     """
     import jiwer
 
-    references, hypotheses = read_text(reference), read_text(hypothesis)
+    references = read_kaldi_text(reference, "text file")
+    hypotheses = read_kaldi_text(hypothesis, "text file")
     for one, other, path in (
         (references, hypotheses, hypothesis),
         (hypotheses, references, reference),
@@ -156,19 +157,3 @@ def rate_of(values: Mapping[str, Any], name: str, file: PathLike) -> float:
             "0 on, in percent"
         )
     return float(value)
-
-
-def read_text(path: PathLike) -> dict[str, str]:
-    """Read a Kaldi text file: utterance ids to words.
-
-    Raises:
-        ConfigError: If the file is missing or empty.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"text file {path} cannot be read: {error}") from None
-    pairs = [line.split(maxsplit=1) for line in lines if line.strip()]
-    if not pairs:
-        raise ConfigError(f"text file {path} holds no utterance")
-    return {p[0]: p[1].strip() if len(p) > 1 else "" for p in pairs}

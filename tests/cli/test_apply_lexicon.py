@@ -54,7 +54,7 @@ def test_unknown_words(tmp_path, unk, capsys):
             r"\(utterance 'v'\); add them",
         ),
         ("u a b c d e f\n", (), r"6 words .* 'e' \(utterance 'u'\), ...; add"),
-        ("u HE\nu SAW\n", (), "has the utterance 'u' twice"),
+        ("u HE\nu SAW\n", (), "line 2: the utterance 'u' is there twice"),
         ("\n", (), "holds no utterance"),
         ("u HE\n", ("--unk", "<blank>"), "unk is '<blank>'; accepted"),
         ("u HE\n", ("--unk", "a b"), "unk is 'a b'; accepted"),

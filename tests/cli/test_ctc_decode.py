@@ -11,10 +11,10 @@ import pytest
 import soundfile
 import torch
 import yaml
+from espnet2.fileio.read_text import read_2columns_text as read_text
 
 import espnet_stnas  # noqa: F401  (registers the encoder)
 from espnet_stnas.cli import ctc_decode, label_lm
-from espnet_stnas.results.error_rates import read_text
 from tests.ctc_crf.decoding.search import needs_flashlight
 from tests.search.conftest import TOKENS, command, corpus, search_config  # noqa: F401
 

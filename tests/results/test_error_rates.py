@@ -5,7 +5,7 @@ import yaml
 
 from espnet_stnas.cli import score as score_bin
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.results.error_rates import error_rates, interval, read_text
+from espnet_stnas.results.error_rates import error_rates, interval
 
 
 def write(path, *lines: str):
@@ -72,10 +72,3 @@ def test_incomplete_decoding_is_said(tmp_path):
         error_rates(ref, write(tmp_path / "hyp", "a one"))
     with pytest.raises(ConfigError, match="ref lacks 1 of 3 utterances, such as 'c'"):
         error_rates(ref, write(tmp_path / "hyp", "a one", "b", "c"))
-
-
-def test_missing_or_empty_files(tmp_path):
-    with pytest.raises(ConfigError, match="text file .*nowhere cannot be read"):
-        read_text(tmp_path / "nowhere")
-    with pytest.raises(ConfigError, match="holds no utterance"):
-        read_text(write(tmp_path / "empty"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Optional
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import PathLike, read_text
+from espnet_stnas.files import PathLike, read_kaldi_text
 from espnet_stnas.messages import quote
 
 # File, name in the batch, and ESPnet's data type.
@@ -58,10 +58,10 @@ def find_utterances(
             f"{NAME}, such as dump/raw/test/wav.scp,{NAME},sound"
         )
     path = sources[0][0]
-    ids = _first_column(path, "speech")
+    ids = tuple(read_kaldi_text(path, "speech"))
     if key_file is None:
         return Utterances(tuple(sources), ids, None)
-    keys = _first_column(key_file, "key file")
+    keys = tuple(read_kaldi_text(key_file, "key file"))
     place = {name: number for number, name in enumerate(ids)}
     missing = [key for key in keys if key not in place]
     if missing:
@@ -95,14 +95,3 @@ def _speech_of(data_dir: Path) -> Source:
     if features.exists():
         return str(features), NAME, "kaldi_ark"
     raise ConfigError(f"data_dir {data_dir} has neither wav.scp nor feats.scp")
-
-
-def _first_column(path: PathLike, what: str) -> tuple[str, ...]:
-    lines = read_text(path, what).splitlines()
-    ids = tuple(line.split(maxsplit=1)[0] for line in lines if line.strip())
-    if not ids:
-        raise ConfigError(f"{what} {path} holds no utterance")
-    if len(set(ids)) < len(ids):
-        twice = next(name for name in ids if ids.count(name) > 1)
-        raise ConfigError(f"{what} {path} holds the utterance {quote(twice)} twice")
-    return ids
