@@ -8,7 +8,7 @@ import torch
 from espnet2.asr.encoder.abs_encoder import AbsEncoder
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.network.loading import refuse_other_architecture
+from espnet_stnas.network.loading import digest_key, refuse_other_architecture
 from espnet_stnas.network.network import Network, build_network
 from espnet_stnas.notation.space import SearchSpace
 
@@ -54,6 +54,8 @@ class STNASEncoder(AbsEncoder):
         )
         self.network = _build(self.space, input_size)
         self._output_size = self.space.output_width(input_size)
+        # Its name says whose weights a checkpoint holds; the value means nothing.
+        self.register_buffer(digest_key(self.space), torch.zeros(1))
         self.register_load_state_dict_pre_hook(refuse_other_architecture)
 
     def output_size(self) -> int:

@@ -10,6 +10,7 @@ import torch
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
+from espnet_stnas.network.loading import digest_key
 from espnet_stnas.notation.space import SearchSpace
 
 Weights = dict[str, torch.Tensor]
@@ -90,15 +91,24 @@ def inherited(
         choices = len(names) if layer.is_choice else 0
         if not have <= names or choices != (0 if logits is None else len(logits)):
             raise ConfigError(
-                f"{source} holds the weights of another search space: layer "
-                f"{index + 1} is {' | '.join(sorted(have)) or 'missing'} there, and "
-                f"{' | '.join(sorted(names))} in the search"
+                f"{source} holds the weights of another search space: "
+                f"{space.layer_name(index)} is {' | '.join(sorted(have)) or 'missing'} "
+                f"there, and {' | '.join(sorted(names))} in the search"
             )
+    own = prefix + digest_key(space)
+    if own not in weights:
+        raise ConfigError(
+            f"{source} holds the weights of another search space: its layers with "
+            "weights agree with those of the search, but residual, the blocks or "
+            "operations without weights (identity, zero) differ"
+        )
     chosen = [str(layer.candidates[0]) for layer in architecture.layers]
     kept: Weights = {}
     for key, value in weights.items():
         match = re.match(r"network\.layers\.(\d+)\.([^.]+)", key[len(prefix) :])
-        if not key.startswith(prefix) or match is None:
+        if key == own:
+            kept[prefix + digest_key(architecture)] = value
+        elif not key.startswith(prefix) or match is None:
             kept[key] = value
         elif match[2] == chosen[int(match[1])]:
             kept[key] = value

@@ -80,7 +80,8 @@ class SearchSpace:
             blocks=None if nodes == tuple(range(len(layers))) else nodes,
         )
         space._check_settings()
-        return space
+        # 0 and 0.0 are one rate, and equal spaces have equal digests.
+        return replace(space, dropout_rate=abs(float(space.dropout_rate)))
 
     def _check_settings(self) -> None:
         if type(self.width) is not int or not 1 <= self.width <= MAX_SIZE:

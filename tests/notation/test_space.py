@@ -88,6 +88,17 @@ def test_index_refuses_architectures_of_another_space(change, message):
         paper_space().index(SearchSpace.from_conf(conf))
 
 
+def test_equal_spaces_have_equal_digests():
+    """Whatever the notation leaves out, shortens or writes as another number."""
+    space = SearchSpace.from_conf({"layers": ["tdnn-C1D2", PAPER], "dropout_rate": 0})
+    for conf in (
+        {"layers": ["tdnn-C1D2", PAPER], "dropout_rate": 0.0, "residual": False},
+        {"layers": [{"op": "tdnn", "dilation": 2}, PAPER], "dropout_rate": -0.0},
+        {"layers": ["tdnn-C1D2Nln", PAPER], "dropout_rate": 0, "width": 640},
+    ):
+        assert SearchSpace.from_conf(conf).digest == space.digest
+
+
 def test_a_choice_of_one_is_fixed():
     space = SearchSpace.from_conf({"layers": [["tdnn-C2"], "tdnn-C2"]})
     assert space.is_architecture

@@ -9,12 +9,21 @@ import yaml
 from espnet_stnas.cli import asr_search, derive
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Gate
+from espnet_stnas.network.loading import digest_key
 from espnet_stnas.network.weights import inherited
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.search.task import SearchASRTask
 from espnet_stnas.supernet.supernet import find_supernet
 from tests.conftest import double_network, tiny_space
 from tests.search.conftest import command, search_config
+
+CHOICE = ["tdnn-C1D1", "tdnn-C1D2"]
+
+
+def encoder_state(network) -> dict[str, torch.Tensor]:
+    """The state of a network inside of an encoder, inside of a model."""
+    state = {f"encoder.network.{k}": v for k, v in network.state_dict().items()}
+    return {**state, f"encoder.{digest_key(network.space)}": torch.zeros(1)}
 
 
 def test_path_of_a_supernet_runs_as_inherited():
@@ -24,18 +33,20 @@ def test_path_of_a_supernet_runs_as_inherited():
     space = tiny_space("tdnn-C1S2", shared, choice, shared)
     supernet = double_network(space).eval()
     xs, ilens = torch.randn(2, 9, 3, dtype=torch.double), torch.tensor([9, 5])
-    weights = {f"encoder.network.{k}": v for k, v in supernet.state_dict().items()}
+    weights = encoder_state(supernet)
     weights["ctc.bias"] = torch.zeros(2)
     for path in ((0, 0), (1, 1)):
         architecture = space.resolve(path)
         chosen = inherited(weights, space, architecture, "x.pth")
         assert "ctc.bias" in chosen
+        named = [key for key in chosen if "architecture" in key]
+        assert named == [f"encoder.{digest_key(architecture)}"]
         fixed = double_network(architecture).eval()
         fixed.load_state_dict(
             {
                 k.removeprefix("encoder.network."): v
                 for k, v in chosen.items()
-                if k.startswith("encoder.")
+                if k.startswith("encoder.network.")
             }
         )
         with supernet.routed([Gate((k,)) for k in path]):
@@ -44,12 +55,15 @@ def test_path_of_a_supernet_runs_as_inherited():
 
 
 def test_weights_of_another_space_are_one_sentence():
-    space = tiny_space(["tdnn-C1D1", "tdnn-C1D2"])
+    space = tiny_space(CHOICE)
     for layer in (["tdnn-C1D1", "tdnn-C1D3"], "tdnn-C1D1"):
         other = double_network(tiny_space(layer))
-        weights = {f"encoder.network.{k}": v for k, v in other.state_dict().items()}
+        weights = encoder_state(other)
         with pytest.raises(ConfigError, match="x.pth holds the weights of another sea"):
             inherited(weights, space, space.resolve((0,)), "x.pth")
+    skips = encoder_state(double_network(tiny_space(CHOICE, residual=True)))
+    with pytest.raises(ConfigError, match="another search space: .* but residual, "):
+        inherited(skips, space, space.resolve((0,)), "x.pth")
     with pytest.raises(ConfigError, match="weights of 0 encoders"):
         inherited({}, space, space.resolve((0,)), "x.pth")
 
