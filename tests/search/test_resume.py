@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from espnet_stnas.cli import asr_search
 
+from espnet_stnas.cli import asr_search
 from tests.search.conftest import CHOICE, TOKENS, command, search_config
 
 
