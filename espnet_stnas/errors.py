@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import errno
+import os
 import sys
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import NoReturn
 
 import yaml
 
@@ -43,23 +46,34 @@ _REFUSALS = (
 )
 
 
+# Set to 1, it shows the traceback behind a sentence. `stnas --debug` sets it.
+DEBUG = "STNAS_DEBUG"
+
+
 @contextmanager
 def plain_errors() -> Iterator[None]:
     """End the program with one sentence if what the user wrote is wrong.
 
-    The same if a file cannot be used, by us or by ESPnet.
+    The same if a file cannot be used, by us or by ESPnet. The exit status is 1. With
+    the environment variable ``STNAS_DEBUG``, the traceback stands before the sentence.
 
     Raises:
-        OSError: If it is none of a file.
+        OSError: If the error is about something else than a file.
     """
     try:
         yield
     except (ConfigError, TrainingError, WriteError) as error:
-        sys.exit(f"error: {one_line(error)}")
+        _end(one_line(error))
     except yaml.YAMLError as error:
-        sys.exit(f"error: a YAML file is damaged: {one_line(error)}")
+        _end(f"a YAML file is damaged: {one_line(error)}")
     except OSError as error:
         if error.errno not in _REFUSALS:
             raise
         file = "a file" if error.filename is None else error.filename
-        sys.exit(f"error: {one_line(file)} cannot be used: {error.strerror}")
+        _end(f"{one_line(file)} cannot be used: {error.strerror}")
+
+
+def _end(sentence: str) -> NoReturn:
+    if os.environ.get(DEBUG, "0") not in ("", "0"):
+        traceback.print_exc()
+    sys.exit(f"error: {sentence}")

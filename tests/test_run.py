@@ -190,6 +190,22 @@ def test_config_errors_are_one_sentence(tmp_path):
         run.main([str(script)])
 
 
+@pytest.mark.parametrize(("value", "shown"), [("1", True), ("0", False), ("", False)])
+def test_traceback_behind_a_sentence(tmp_path, monkeypatch, capsys, value, shown):
+    script = tmp_path / "script.py"
+    script.write_text(
+        "from espnet_stnas.errors import ConfigError\n"
+        "try:\n    {}['width']\n"
+        "except KeyError as error:\n    raise ConfigError('no width') from error\n"
+    )
+    monkeypatch.setenv("STNAS_DEBUG", value)
+    with pytest.raises(SystemExit, match="^error: no width$"):
+        run.main([str(script)])
+    written = capsys.readouterr().err
+    assert ("KeyError: 'width'" in written) == shown
+    assert ("Traceback" in written) == shown
+
+
 def test_damaged_yaml_is_one_sentence(tmp_path):
     (tmp_path / "x.yaml").write_text("a: [1\nb: 2")
     script = tmp_path / "script.py"

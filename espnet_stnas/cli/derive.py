@@ -86,8 +86,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         if args.output is not None:
             architecture.write(args.output)
         if args.train_output is not None:
-            write_training_config(
-                architecture, args.train_config, args.train_output, source
+            task = None
+            if args.search_exp is not None:
+                task = SearchExperiment.open(args.search_exp).task
+            excesses += write_training_config(
+                architecture, args.train_config, args.train_output, source, task
             )
         if args.init_output is not None:
             # torch takes seconds to import.

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any, Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
-from espnet_stnas.messages import one_line
+from espnet_stnas.messages import one_line, quote
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import Certainty, certainties, runner_up
 from espnet_stnas.results.search_options import SEARCH_OPTIONS
@@ -20,8 +21,12 @@ _NUMBERS = (0, 2, 4, 5)
 
 
 def write_training_config(
-    architecture: Architecture, template: PathLike, path: PathLike, source: str
-) -> None:
+    architecture: Architecture,
+    template: PathLike,
+    path: PathLike,
+    source: str,
+    task: Optional[str] = None,
+) -> list[str]:
     """Write a training YAML with the architecture inline.
 
     Inline, because ESPnet copies the configuration into the experiment and into
@@ -32,6 +37,10 @@ def write_training_config(
         template: ESPnet training YAML; its encoder is replaced, all else is kept.
         path: File to write, whole or not at all.
         source: Where the architecture comes from, for the comment at the top.
+        task: The ESPnet task of the search, if that is known: ``asr``, ``st``, ...
+
+    Returns:
+        Warnings: what in the template does not go with the architecture.
 
     Raises:
         ConfigError: If the template is damaged or is the configuration of a search.
@@ -41,19 +50,49 @@ def write_training_config(
     if wrong:
         raise ConfigError(
             f"training config {template} has the key '{wrong[0]}', which belongs to a "
-            "search; accepted is a YAML for espnet2.bin.asr_train"
+            "search; accepted is a YAML of an ESPnet training"
         )
     config = {
         **config,
         "encoder": "stnas",
         "encoder_conf": architecture.space.to_conf(),
     }
-    header = (
-        # Names of files may hold line breaks, or bytes that are no text.
-        f"# {one_line(template)} with the architecture of {one_line(source)}.\n"
-        "# Needs espnet_stnas: python3 -m espnet_stnas.run -m espnet2.bin.asr_train\n"
-    )
+    # Names of files may hold line breaks, or bytes that are no text.
+    header = f"# {one_line(template)} with the architecture of {one_line(source)}.\n"
+    found_with = architecture.provenance.get("input_size")
+    if found_with is not None:
+        header += f"# Found on input frames of {quote(found_with)} dimensions.\n"
+    header += training_comment(task)
     write_text(path, header + dump_yaml(config))
+    given = _input_size(config)
+    if None in (given, found_with) or given == found_with:
+        return []
+    return [
+        f"the architecture was found on input frames of {quote(found_with)} "
+        f"dimensions, and {one_line(template)} trains on frames of {given}: its cost "
+        "and its ranking may be others; search with these features, or train with "
+        "those of the search"
+    ]
+
+
+def training_comment(task: Optional[str] = None) -> str:
+    """A line of comment that says how to train with a YAML.
+
+    Args:
+        task: The ESPnet task, if that is known.
+    """
+    program = f"espnet2.bin.{task or 'TASK'}_train"
+    example = "" if task else " (asr_train, st_train, ...)"
+    return f"# Needs espnet_stnas: python3 -m espnet_stnas.run -m {program}{example}\n"
+
+
+def _input_size(config: Mapping[str, Any]) -> Optional[int]:
+    """Dimensions of an input frame, if a training YAML says so."""
+    given = config.get("input_size")
+    conf = config.get("frontend_conf")
+    if given is None and config.get("frontend", "default") == "default":
+        given = conf.get("n_mels") if isinstance(conf, dict) else None
+    return given if type(given) is int else None
 
 
 def describe(

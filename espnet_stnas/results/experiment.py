@@ -24,11 +24,13 @@ class SearchExperiment:
         path: The directory.
         space: The search space.
         plan: What the search was asked to do.
+        task: The ESPnet task, such as ``asr``; None if config.yaml does not say it.
     """
 
     path: Path
     space: SearchSpace
     plan: SearchPlan = field(default_factory=SearchPlan)
+    task: Optional[str] = None
 
     @classmethod
     def open(cls, path: PathLike) -> SearchExperiment:
@@ -57,7 +59,9 @@ class SearchExperiment:
             space = SearchSpace.from_conf(config.get("encoder_conf") or {})
         except ConfigError as error:
             raise ConfigError(f"{path / 'config.yaml'}: {error}") from None
-        return cls(path, space, _plan(config))
+        task = config.get("task")
+        known = isinstance(task, str) and task.isidentifier()
+        return cls(path, space, _plan(config), task if known else None)
 
     @property
     def epochs(self) -> tuple[int, ...]:

@@ -19,10 +19,11 @@ from espnet2.train.distributed_utils import (
 )
 from espnet2.utils.build_dataclass import build_dataclass
 
+from espnet_stnas.cost.counts import parameter_table
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.host.start import check_statistics, model_frame_size
 from espnet_stnas.search.checks import building, check_scheduler
-from espnet_stnas.search.cost import check_cost
+from espnet_stnas.search.cost import check_cost, input_size
 from espnet_stnas.search.iterators import SearchIterFactory
 from espnet_stnas.search.option_checks import check_search
 from espnet_stnas.search.resume import check_resume, resumes
@@ -39,6 +40,7 @@ class SearchTask(AbsTask):
 
     num_optimizers = 2
     trainer = SearchTrainer
+    task_name: str
 
     @classmethod
     def add_task_arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -87,6 +89,7 @@ class SearchTask(AbsTask):
         Raises:
             ConfigError: If it cannot be built, or its statistics are of other features.
         """
+        args.task = cls.task_name  # for config.yaml, which derive reads
         if args.warmup_epochs >= args.max_epoch:
             logging.warning(
                 f"warmup_epochs is {args.warmup_epochs} and max_epoch "
@@ -102,6 +105,7 @@ class SearchTask(AbsTask):
             model = super().build_model(args)
         check_statistics(args, model_frame_size(model, args))
         check_cost(find_supernet(model), args.cost_conf)
+        logging.info(describe_sizes(model))
         return model
 
     @classmethod
@@ -179,6 +183,8 @@ class SearchTask(AbsTask):
 class SearchASRTask(SearchTask, ASRTask):
     """ASR with an architecture search."""
 
+    task_name = "asr"
+
 
 def _streams(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
     """What each stream changes in ESPnet's options of the training iterator."""
@@ -206,6 +212,24 @@ def _streams(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
             "num_iters_per_epoch": None,
         },
     }
+
+
+def describe_sizes(model: torch.nn.Module) -> str:
+    """The parameters of a search, of the encoder and of the whole model.
+
+    Args:
+        model: A model with a supernet.
+    """
+    supernet = find_supernet(model)
+    encoder, whole = (sum(p.numel() for p in m.parameters()) for m in (supernet, model))
+    table = parameter_table(supernet.space, input_size(supernet))
+    low, high = int(table.minimum), int(table.maximum)
+    rest = whole - encoder
+    return (
+        f"Parameters: architectures of this space have {low:,} to {high:,} in the "
+        f"encoder ({low + rest:,} to {high + rest:,} in the whole model); all "
+        f"candidates together have {encoder:,} ({whole:,})"
+    )
 
 
 class _WithoutLogits(torch.nn.Module):

@@ -36,7 +36,8 @@ def search_task(name: str) -> type[SearchTask]:
         raise ConfigError(
             f"task is '{name}', which needs {error.name}; that is not installed"
         ) from error
-    return type(name, (SearchTask, base), {"__module__": __name__})
+    attributes = {"__module__": __name__, "task_name": name}
+    return type(name, (SearchTask, base), attributes)
 
 
 def __getattr__(name: str) -> type[SearchTask]:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import espnet_stnas
+from espnet_stnas import files
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import dump_yaml, read_yaml_mapping
 from espnet_stnas.notation.space import SearchSpace
@@ -76,6 +77,25 @@ def test_yaml_files(path, draws):
     assert repr(again).translate(brackets) == repr(found).translate(brackets)
 
 
+def outcome(path) -> str:
+    try:
+        return repr(read_yaml_mapping(path, "file"))
+    except ConfigError as error:
+        return str(error)
+
+
+@pytest.mark.skipif(files._FAST_LOADER is None, reason="PyYAML without libyaml")
+@fuzz(100)
+@given(draws=st.data())
+def test_libyaml_changes_nothing_but_the_time(path, draws):
+    template = {"optim": "adam", "a": {"b": [1, 2.5, None, {"c": True}]}, "d": "x y"}
+    path.write_bytes(draws.draw(damaged_bytes(template)))
+    fast = outcome(path)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, "_FAST_LOADER", None)
+        assert outcome(path) == fast
+
+
 @pytest.mark.parametrize("where", ["", "key: ", "encoder_conf:\n  layers: "])
 @pytest.mark.parametrize("number", range(len(TEXTS)))
 def test_every_text_in_every_place(path, number, where):
@@ -94,6 +114,7 @@ def test_junk(path, junk):
         Architecture.read(path)
 
 
+@pytest.mark.parametrize("fast", [True, False], ids=["libyaml", "python"])
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -112,7 +133,9 @@ def test_junk(path, junk):
         ("a: !!python/name:os.system ''", "could not determine a constructor"),
     ],
 )
-def test_damage_is_named(path, text, message):
+def test_damage_is_named(path, monkeypatch, text, message, fast):
+    if not fast:
+        monkeypatch.setattr(files, "_FAST_LOADER", None)
     path.write_text(text)
     with pytest.raises(ConfigError, match=message):
         read_yaml_mapping(path, "file")

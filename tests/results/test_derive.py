@@ -69,6 +69,53 @@ def test_architecture_and_training_yaml(experiment, tmp_path, capsys):
     )
 
 
+@pytest.mark.parametrize(
+    ("task", "comment"),
+    [
+        ("st", "-m espnet2.bin.st_train\n"),
+        ("asr", "-m espnet2.bin.asr_train\n"),
+        (None, "-m espnet2.bin.TASK_train (asr_train, st_train, ...)\n"),
+        ("a b", "-m espnet2.bin.TASK_train (asr_train, st_train, ...)\n"),
+    ],
+)
+def test_header_names_the_training_of_the_task(experiment, tmp_path, task, comment):
+    config = yaml.safe_load((experiment / "config.yaml").read_text())
+    (experiment / "config.yaml").write_text(yaml.safe_dump({**config, "task": task}))
+    template, output = tmp_path / "template.yaml", tmp_path / "train.yaml"
+    run(experiment, "--train_config", str(template), "--train_output", str(output))
+    header = output.read_text().split("encoder:")[0]
+    assert header.endswith(
+        f"# Needs espnet_stnas: python3 -m espnet_stnas.run {comment}"
+    )
+
+
+@pytest.mark.parametrize(
+    ("template", "warned"),
+    [
+        ({"frontend_conf": {"n_mels": 40}}, "trains on frames of 40: its cost and"),
+        ({"frontend": None, "input_size": 83}, "trains on frames of 83: its cost"),
+        ({"frontend": "default", "frontend_conf": {"n_mels": 80}}, None),
+        ({"frontend": "s3prl", "frontend_conf": {"n_mels": 40}}, None),
+        ({}, None),
+    ],
+)
+def test_other_features_than_those_of_the_search(tmp_path, capsys, template, warned):
+    space = SearchSpace.from_conf({"layers": ["tdnn"], "width": 8})
+    arch, output = tmp_path / "arch.yaml", tmp_path / "train.yaml"
+    Architecture(space, {"input_size": 80}).write(arch)
+    (tmp_path / "template.yaml").write_text(yaml.safe_dump({**template, "optim": "a"}))
+    options = ["--train_config", str(tmp_path / "template.yaml")]
+    derive.main(["--arch", str(arch), *options, "--train_output", str(output)])
+    assert "# Found on input frames of 80 dimensions.\n" in output.read_text()
+    warnings = [x for x in capsys.readouterr().out.splitlines() if "warning:" in x]
+    if warned is None:
+        assert warnings == []
+    else:
+        start = "warning: the architecture was found on input frames of 80 dimensions, "
+        assert len(warnings) == 1
+        assert warnings[0].startswith(start) and warned in warnings[0]
+
+
 def test_chosen_epoch(experiment, tmp_path):
     run(experiment, "--epoch", "2", "--output", str(tmp_path / "arch.yaml"))
     assert Architecture.read(tmp_path / "arch.yaml").space == SPACE.resolve([0, 0])

@@ -16,7 +16,7 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.search.names import TASKS
-from espnet_stnas.search.task import SearchASRTask
+from espnet_stnas.search.task import SearchASRTask, describe_sizes
 from espnet_stnas.search.tasks import search_task
 from espnet_stnas.supernet.supernet import find_supernet
 from tests.host.test_tasks import (
@@ -47,6 +47,7 @@ def test_task_trains_weights_and_logits(name, tmp_path):
     case = replace(case, options={**case.options, "encoder_conf": conf})
     task = search_task(name)
     model, args = build(case, tmp_path, task)
+    assert args.task == name
     weights, logits = task.build_optimizers(args, model)
     supernet = find_supernet(model)
     assert [id(p) for g in logits.param_groups for p in g["params"]] == [
@@ -65,6 +66,28 @@ def test_task_trains_weights_and_logits(name, tmp_path):
         assert parameter.grad is not None
         assert torch.isfinite(parameter.grad).all()
         assert parameter.grad.any()
+
+
+def test_sizes_of_encoder_and_model(tmp_path):
+    """The smallest and the largest architecture, as their trainings count them."""
+    layers = ["tdnn-C1S3D1", ["tdnn-C1D1", "tdnn-C2D1"]]
+    conf = {**ENCODER, "layers": layers}
+    case = CASES["asr_ctc"]
+    sizes = []
+    for choice in (layers, [layers[0], "tdnn-C1D1"], [layers[0], "tdnn-C2D1"]):
+        options = {**case.options, "encoder_conf": {**conf, "layers": choice}}
+        task = search_task("asr") if choice is layers else None
+        model, _ = build(replace(case, options=options), tmp_path, task)
+        parts = (model.encoder.network, model)
+        sizes.append([sum(p.numel() for p in part.parameters()) for part in parts])
+        if choice is layers:
+            text = describe_sizes(model)
+    (supernet, model), (low, low_model), (high, high_model) = sizes
+    assert text == (
+        f"Parameters: architectures of this space have {low:,} to {high:,} in the "
+        f"encoder ({low_model:,} to {high_model:,} in the whole model); all candidates "
+        f"together have {supernet:,} ({model:,})"
+    )
 
 
 @pytest.mark.parametrize("name", TASKS)
