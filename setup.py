@@ -8,7 +8,7 @@ ROOT = Path(__file__).parent
 ABOUT: dict = {}
 exec((ROOT / "espnet_stnas" / "version.py").read_text(encoding="utf-8"), ABOUT)
 
-DEMO = ["espeakng-loader>=0.2.4", "jiwer>=3.0"]
+DEMO = ["espeakng-loader>=0.2.4", "jiwer>=3.0", "scipy>=1.10"]
 # Wheels for Linux have KenLM inside; there are none for Python 3.13 yet.
 DECODE = ["flashlight-text>=0.0.7; python_version < '3.13'", "jiwer>=3.0"]
 EXPORT = ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"]
@@ -40,16 +40,29 @@ setup(
     python_requires=">=3.10,<3.14",
     install_requires=[
         "espnet>=202511",
-        "torch>=2.4",
+        # ESPnet 202511 (Python 3.10 and 3.11) needs an older setuptools than torch 2.13
+        # and later, and imports torchaudio without requiring it, which is built for
+        # torch 2.11 at most. Without a cap, pip downloads several releases of torch to
+        # find that out.
+        "torch>=2.4,<2.12; python_version < '3.12'",
+        "torchaudio>=2.4,<2.12; python_version < '3.12'",
+        "torch>=2.4; python_version >= '3.12'",
+        "torchaudio>=2.4; python_version >= '3.12'",
         "PyYAML>=5.1",
-        # ESPnet 202511 imports torchaudio without requiring it.
-        "torchaudio>=2.4",
+        "numpy>=1.24",
+        "humanfriendly>=10",
+        # Options in YAML files, as ESPnet's programs take them.
+        "configargparse>=1.5",
+        # Recipes make BPE units, and read speech.
+        "sentencepiece>=0.2.0",
+        "soundfile>=0.12",
         # Scripts of ESPnet's recipes import it; 202611 does not require it.
         "kaldiio>=2.18",
         # What ESPnet trains ASR with by default, and does not (all) require.
         "editdistance>=0.6",
         "matplotlib>=3.7",
         "jinja2>=3.1",
+        "MarkupSafe>=2.0",
         "tqdm>=4.60",
         "tensorboard>=2.14",
     ],
@@ -65,6 +78,7 @@ setup(
             *EXPORT,
             *DECODE,
             "pytest>=7.4",
+            "packaging",
             "pytest-xdist>=3.5",
             "hypothesis>=6.80",
             # Runs the examples of pages and docstrings.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from itertools import product
+from pathlib import Path
 
 # Before torch is imported, here and in the processes that tests start: networks of a
 # few dimensions gain nothing from several threads, and suffer from other load.
@@ -16,6 +17,23 @@ from hypothesis import settings
 from espnet_stnas.network.network import build_network
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.supernet.supernet import build_supernet
+
+# What is the same for every ESPnet: rooms without it, text and shell. CI runs that
+# once, and all else with each of its pairs of Python and ESPnet.
+CORE = ("notation", "estimators", "supernet", "network", "cost", "results", "report")
+CORE += ("fuzz", "recipes", "test_docs_checks.py", "test_docstrings.py")
+CORE += ("test_layout.py", "test_package.py", "test_recipes.py")
+TESTS = Path(__file__).parent
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what depends on ESPnet, also where a test of the core names or trains it."""
+    for item in items:
+        room = item.path.relative_to(TESTS).parts[0]
+        names_it = "espnet2" in item.path.read_text(encoding="utf-8")
+        if room not in CORE or names_it or "corpus" in item.fixturenames:
+            item.add_marker(pytest.mark.espnet)
+
 
 # Machines are noisy; tests are not timed.
 settings.register_profile("untimed", deadline=None)

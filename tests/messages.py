@@ -32,7 +32,8 @@ def exists(message: str) -> bool:
 
 @functools.cache
 def _messages() -> tuple[str, ...]:
-    files = (ROOT / "espnet_stnas").rglob("*.py")
+    places = (ROOT / "espnet_stnas", ROOT / "egs2")
+    files = [file for place in places for file in place.rglob("*.py")]
     found = [text for file in files for text in _strings(file)]
     for script in (ROOT / "egs2").rglob("*.sh"):
         found += _shell_strings(script.read_text(encoding="utf-8"))

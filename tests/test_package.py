@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import re
 import runpy
+import sys
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 from espnet_stnas.version import __version__
 
@@ -74,3 +77,66 @@ def test_pre_commit_runs_the_linters_of_lint_sh():
     for hook in hooks:
         command = hook["entry"].replace(" --force-exclude", "")
         assert command in lint, command
+
+
+# Import names of distributions that are called otherwise.
+DISTRIBUTIONS = {
+    "espeakng_loader": "espeakng-loader",
+    "espnet2": "espnet",
+    "flashlight": "flashlight-text",
+    "yaml": "pyyaml",
+}
+# Taken where somebody has it.
+OPTIONAL = {"wandb"}
+
+
+def imported(root: Path) -> dict[str, str]:
+    """Top-level packages that Python files and shell scripts of a folder import."""
+    found = {}
+    for path in root.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom) and node.module and not node.level:
+                names = [node.module]
+            found.update((name.split(".")[0], str(path)) for name in names)
+    for path in root.rglob("*.sh"):
+        for names in re.findall(r'-c "import ([^"]+)"', path.read_text()):
+            words = [n for n in names.split(", ") if "$" not in n]
+            found.update((name.split(".")[0], str(path)) for name in words)
+    return found
+
+
+def test_what_is_imported_is_required(metadata):
+    """By name, not only by what others require today."""
+    extras = metadata["extras_require"]
+    lines = [*metadata["install_requires"], *extras["demo"], *extras["decode"]]
+    lines += extras["export"]
+    required = {re.match(r"[\w.-]+", line)[0].lower() for line in lines}
+    # Imported by ESPnet's programs, which recipes and our commands call.
+    assert {"espnet", "torch", "sentencepiece", "configargparse", "kaldiio"} <= required
+    own = {"espnet_stnas", *sys.stdlib_module_names, *OPTIONAL}
+    own |= {p.stem for p in (ROOT / "egs2").glob("*/*/local/*")}
+    found = imported(ROOT / "espnet_stnas") | imported(ROOT / "egs2")
+    assert {"torch", "yaml", "kaldiio", "scipy"} <= found.keys()
+    missing = {
+        f"{DISTRIBUTIONS.get(name, name)} ({place})"
+        for name, place in found.items()
+        if name not in own and DISTRIBUTIONS.get(name, name).lower() not in required
+    }
+    assert not missing
+
+
+@pytest.mark.parametrize("package", ["torch", "torchaudio"])
+@pytest.mark.parametrize("python", ["3.10", "3.11", "3.12", "3.13"])
+def test_pip_is_told_which_torch_the_old_espnet_takes(metadata, package, python):
+    """pip would load several releases to find out: 2.12 and later do not fit."""
+    requirements = map(Requirement, metadata["install_requires"])
+    specifiers = [
+        r.specifier
+        for r in requirements
+        if r.name == package
+        and (r.marker is None or r.marker.evaluate({"python_version": python}))
+    ]
+    assert len(specifiers) == 1
+    assert specifiers[0].contains("2.11.0")
+    assert specifiers[0].contains("2.14.1") == (python in ("3.12", "3.13"))

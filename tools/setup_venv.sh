@@ -18,13 +18,12 @@ setup_venv() {
     fi
     stamp=${VENV}/.installed-${extras}
     # What is installed may have changed with the checkout.
-    if [ -e "${stamp}" ] && [ "${stamp}" -nt "${root}/setup.py" ] \
-        && [ "${stamp}" -nt "${root}/tools/constraints.txt" ]; then
+    if [ -e "${stamp}" ] && [ "${stamp}" -nt "${root}/setup.py" ]; then
         return 0
     fi
     echo "Installing into ${VENV}; this takes some minutes the first time."
     "${PYTHON}" -m venv "${VENV}"
     "${VENV}/bin/python" -m pip install --quiet --progress-bar off \
-        -c "${root}/tools/constraints.txt" -e "${root}[${extras}]"
+        -e "${root}[${extras}]"
     touch "${stamp}"
 }

@@ -169,6 +169,7 @@ decoded=decode_test
 tokens=${exp}/tokens.txt
 derived=${exp}/derived
 [ "${criterion}" = ctc ] || derived+=_${criterion}
+
 # These hold lists of words.
 read -ra python <<< "${python}"
 read -ra search_args <<< "${search_args}"
@@ -268,8 +269,9 @@ decode() {
     watch=(--utterances "$(wc -l < "${data}/test/wav.scp")")
     # By xargs: what bash starts in the background does not hear Ctrl-C.
     printf '%s\n' "${out}"/log/keys.* > "${out}/log/parts"
-    logged "${out}.log" xargs -a "${out}/log/parts" -P "${nj}" -I "{}" "${run[@]}" -m espnet2.bin.asr_inference \
-        --config "${decode_config}" --ngpu 0 --key_file "{}" \
+    logged "${out}.log" xargs -a "${out}/log/parts" -P "${nj}" -I "{}" \
+        "${run[@]}" -m espnet2.bin.asr_inference --config "${decode_config}" \
+        --ngpu 0 --key_file "{}" \
         --data_path_and_name_and_type "${data}/test/wav.scp,speech,sound" \
         --asr_train_config "${dir}/config.yaml" \
         --asr_model_file "${dir}/valid.loss.ave.pth" --output_dir "{}.output"

@@ -171,3 +171,18 @@ def test_damaged_recordings(tmp_path: Path, capsys: pytest.CaptureFixture[str]) 
     options = ["--corpus=fsdd", f"--fsdd_dir={tmp_path}", f"--data={tmp_path}/data"]
     assert refused(main, options, capsys)
     assert list((tmp_path / "data").iterdir()) == []
+
+
+def test_ctrl_c_leaves_nothing_half_made(
+    output: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def stop(self: Tones, set_name: str) -> Iterator[Utterance]:
+        samples = np.zeros(40, dtype=np.int16)
+        yield Utterance("al-0", "al", (1, 2, 3), samples, None)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Tones, "utterances", stop)
+    with pytest.raises(SystemExit, match="130"):
+        main([f"--data={output}", *MINUTES])
+    assert capsys.readouterr().err == ""
+    assert list(output.iterdir()) == []

@@ -47,6 +47,8 @@ def main(cmd: Sequence[str] | None = None) -> None:
             prepare(DigitOptions(**vars(args)))
     except (ValueError, ImportError, ConnectionError) as error:
         parser.error(one_line(error))
+    except KeyboardInterrupt:  # run.sh says how to go on
+        parser.exit(130)
 
 
 if __name__ == "__main__":
