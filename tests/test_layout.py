@@ -19,7 +19,7 @@ ROOMS: dict[str, set[str]] = {
     "network": {"notation", "ops"},
     "estimators": {"notation.plugins"},
     "supernet": {"notation", "ops", "network", "estimators"},
-    "results": {"notation", "network.weights"},
+    "results": {"notation", "network", "supernet"},
     "cost": {"notation", "ops", "network", "estimators", "results"},
     "host": {"notation", "ops.espnet", "network", "supernet"},
     "export": {"ops", "host"},
@@ -40,7 +40,11 @@ FLAT: dict[str, set[str]] = {
     "messages": set(),
     "errors": {"messages"},
     "files": {"errors", "messages"},
-    "__init__": {"host.registry", "version"},
+    # Beside these, names that are imported when they are used.
+    "__init__": {
+        *("host.registry", "version", "estimators", "network", "notation"),
+        *("results", "supernet"),
+    },
     "run": {"errors", "files", "host", "results.search_options", "search"},
 }
 NO_TORCH = (
@@ -50,7 +54,7 @@ NO_TORCH = (
     *(f"ctc_crf/decoding/{n}" for n in ("topology", "beam", "word_lm", "data")),
 )
 # What runs a model or reads weights, in rooms that are light otherwise.
-HEAVY = {"results/inherit.py", "report/table.py"}
+HEAVY = {"results/inherit.py", "results/from_supernet.py", "report/table.py"}
 NO_ESPNET = ("notation", "ops", "network", "estimators", "supernet", "cost", "results")
 NO_ESPNET += tuple(
     f"ctc_crf/{name}" for name in ("sparse", "denominator", "loss", "criterion")

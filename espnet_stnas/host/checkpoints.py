@@ -33,6 +33,12 @@ def whole_saves() -> Iterator[None]:
     it is complete, and ``checkpoint.pth`` when all the rest of the epoch is done: the
     next epoch begins, or models are averaged. Only tensors and plain values are
     written, so that a checkpoint can be loaded with ``weights_only=True``.
+
+    Two functions are replaced inside the context, and are back after it. No version of
+    ESPnet offers another way: its trainer calls ``torch.save`` in the middle of
+    ``Trainer.run``, between whose lines no method is called that a subclass could
+    override, and trainings of ESPnet's own trainer are to be protected, too. An epoch
+    begins with ``Reporter.set_epoch``, in both.
     """
     saves = _WholeSaves(torch.save)
     set_epoch = Reporter.set_epoch

@@ -193,13 +193,22 @@ def schedule_figure(
 
 
 def comparison_figure(searches: Sequence[tuple[str, Sequence[CurvePoint]]]) -> Figure:
-    """How sure several searches are, and their architecture losses, side by side.
+    """How sure several searches are, and their losses, side by side.
+
+    The losses are those of architecture steps and, in a panel of their own, those of
+    weight steps of searches that make no others (joint steps).
 
     Args:
         searches: Name and points of each.
     """
-    losses_known = any(m.loss is not None for _, points in searches for m in points)
-    titles = ["mean relative entropy", "architecture loss"][: 1 + losses_known]
+    losses = [_points(points, lambda m: m.arch_loss) for _, points in searches]
+    joint = [
+        [] if known else _points(points, lambda m: m.loss)
+        for known, (_, points) in zip(losses, searches, strict=True)
+    ]
+    panels = {"architecture loss": losses, "loss of weight steps": joint}
+    panels = {title: lines for title, lines in panels.items() if any(lines)}
+    titles = ["mean relative entropy", *panels]
     figure = new_figure(4.2 * len(titles), 3.8)
     axes = list(figure.subplots(1, len(titles), squeeze=False).flat)
     longest = max((m.at for _, points in searches for m in points), default=1.0)
@@ -208,10 +217,8 @@ def comparison_figure(searches: Sequence[tuple[str, Sequence[CurvePoint]]]) -> F
             (m.at, sum(map(relative_entropy, m.probabilities)) / len(m.probabilities))
             for m in _thinned([m for m in points if m.probabilities])
         ]
-        losses = _points(points, lambda m: m.arch_loss) or _points(
-            points, lambda m: m.loss
-        )
-        for axis, line in zip(axes, (certain, losses), strict=False):
+        drawn = [certain, *(lines[number] for lines in panels.values())]
+        for axis, line in zip(axes, drawn, strict=True):
             if line:
                 axis.plot(*zip(*line, strict=True), label=name, **style(number))
     for axis, title in zip(axes, titles, strict=True):

@@ -124,6 +124,20 @@ def test_searches_side_by_side(tmp_path, monkeypatch):
     assert len(without.axes) == 1
 
 
+def test_a_loss_of_weight_steps_is_never_called_architecture_loss():
+    """A search with joint steps has no other; a warm-up beside it has one more."""
+    alternating = ("alternating", points(arch_loss=2.0, loss=1.0))
+    joint = ("joint", points(loss=5.0))
+    figure = curves.comparison_figure([alternating, joint])
+    drawn = {
+        a.get_title(): [max(li.get_ydata()) for li in a.lines] for a in figure.axes
+    }
+    assert drawn.pop("mean relative entropy")
+    assert drawn == {"architecture loss": [2.0], "loss of weight steps": [5.0]}
+    figure = curves.comparison_figure([joint, joint])
+    assert [axis.get_title() for axis in figure.axes][1:] == ["loss of weight steps"]
+
+
 def test_long_searches_make_small_figures():
     many = [
         type(m)(1, step, 5000, False, probabilities=m.probabilities)

@@ -1,0 +1,45 @@
+"""The architecture that a supernet has found, and its network."""
+
+from __future__ import annotations
+
+import torch
+
+from espnet_stnas.network.network import Network, NetworkLayer, build_network
+from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.supernet.supernet import find_supernet
+
+
+def derive(
+    model: torch.nn.Module, *, epoch: int, seed: int
+) -> tuple[Architecture, Network]:
+    """The most probable candidate of every choice, and the network of these.
+
+    Args:
+        model: A supernet, or a module that holds one.
+        epoch: Finished epochs of the search, for the architecture file.
+        seed: Seed of the search, for the architecture file.
+
+    Returns:
+        The architecture, which can be written, and a new network on the same device,
+        with the weights that its operations have in the supernet.
+    """
+    supernet = find_supernet(model)
+    space = supernet.architecture()
+    first = supernet.layers[0]
+    assert isinstance(first, NetworkLayer)
+    input_size = first.operations[0].input_width
+    provenance = search_provenance(
+        supernet.space,
+        [pi.tolist() for pi in supernet.probabilities()],
+        epoch=epoch,
+        seed=seed,
+        searching=True,
+    )
+    provenance["input_size"] = input_size
+    network = build_network(space, input_size)
+    for new, layer in zip(network.layers, supernet.layers, strict=True):
+        assert isinstance(new, NetworkLayer) and isinstance(layer, NetworkLayer)
+        k = layer.layer.candidates.index(new.layer.candidates[0])
+        new.operations[0].load_state_dict(layer.operations[k].state_dict())
+    network.to(supernet.logits[0].device)
+    return Architecture(space, provenance), network
