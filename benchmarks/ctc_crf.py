@@ -106,7 +106,7 @@ class Batch:
         self.targets = torch.tensor([index[w] for text in used for w in text])
         self.labels = torch.tensor([len(text) for text in used])
         # A part of a text may have no end that the LM knows; its value is no matter.
-        self.scores = torch.tensor([max(lm.score(text), -1e4) for text in used])
+        self.lm_log_probs = torch.tensor([max(lm.score(text), -1e4) for text in used])
 
     def log_probs(self) -> torch.Tensor:
         """Log-probabilities (T, B, V)."""
@@ -129,10 +129,14 @@ def crf_task(batch: Batch, loss: CTCCRFLoss) -> Callable[[], None]:
     """The CTC-CRF loss, forward and backward."""
 
     def task() -> None:
-        scores = loss(
-            batch.log_probs(), batch.frames, batch.targets, batch.labels, batch.scores
+        terms = loss(
+            batch.log_probs(),
+            batch.frames,
+            batch.targets,
+            batch.labels,
+            batch.lm_log_probs,
         )
-        torch.autograd.grad(scores.loss.sum(), batch.logits)
+        torch.autograd.grad(terms.loss.sum(), batch.logits)
 
     return task
 

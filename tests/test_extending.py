@@ -18,6 +18,8 @@ from espnet_stnas.notation.family import OpFamily, Option
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import parse_op
 from espnet_stnas.results.architecture import Architecture
+from tests.ops import test_contract
+from tests.ops.examples import all_examples
 
 PAGE = Path(__file__).parents[1] / "docs" / "extending.md"
 
@@ -32,6 +34,8 @@ def tables():
         table.clear()
         table.update(before)
     plugins.load_plugins.cache_clear()
+    for name in [name for name in sys.modules if name.startswith("my_layers")]:
+        del sys.modules[name]
 
 
 def install(folder: Path, name: str, point: str) -> None:
@@ -97,6 +101,18 @@ def test_names_of_plugins_are_found_when_they_are_needed(example, monkeypatch, t
         build_estimator("tempered", {"temperature": 0})
     with pytest.raises(ConfigError, match="unknown operation 'gate' .did you mean 'ga"):
         parse_op("gate", "here")
+
+
+def test_operations_of_plugins_are_in_the_suites(example, monkeypatch, tables):
+    """They need no entry in a list: the suites enumerate the registry."""
+    monkeypatch.syspath_prepend(str(example))
+    plugins.load_plugins()
+    found = [text for text in all_examples() if text.startswith("gated")]
+    assert found == ["gated", "gated-C0", "gated-C3", "gated-C3W3"]
+    for text in found:
+        test_contract.test_shapes_and_lengths(text)
+        test_contract.test_gradients_reach_all_parameters(text)
+        test_contract.test_geometry_is_that_of_the_notation(text)
 
 
 def test_a_plugin_that_cannot_be_imported_is_named(tmp_path, monkeypatch, tables):

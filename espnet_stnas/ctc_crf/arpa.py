@@ -18,25 +18,24 @@ from espnet_stnas.files import PathLike, read_bytes, write_bytes
 from espnet_stnas.messages import quote
 
 BEGIN, END = "<s>", "</s>"
-# What stands for log10(0) in ARPA files.
+# ARPA files write log10(0) like this.
 _ZERO = -99.0
 _INLINED = "arpa.gz;base64,"
-_LONGEST_ORDER = 9
-# Of a text that was compressed, in characters. A label LM has a few million.
-_MOST_CHARACTERS = 1_000_000_000
-# Tools round, so that a logarithm may come out a little above 0.
+# The longest text to unpack, in bytes. A label LM has a few million.
+_MAX_BYTES = 1_000_000_000
+# Tools round, so that a logarithm may be a little above 0.
 _ROUNDING = 1e-3
 
 Ngram = tuple[str, ...]
 
 
 class Entry(NamedTuple):
-    """What an ARPA file says of an n-gram (h, w).
+    """The numbers of an n-gram (h, w) in an ARPA file, as natural logarithms.
 
     Args:
-        log_prob: log p(w | h), a natural logarithm.
-        log_backoff: Logarithm of the weight that p(v | w) has in p(v | h, w) for
-            labels v of which no n-gram (h, w, v) is there.
+        log_prob: log p(w | h).
+        log_backoff: Logarithm of the back-off weight of (h, w): where the model lacks
+            the n-gram (h, w, v), p(v | h, w) is this weight times p(v | w).
     """
 
     log_prob: float
@@ -44,10 +43,10 @@ class Entry(NamedTuple):
 
 
 def format_arpa(ngrams: Mapping[Ngram, Entry]) -> str:
-    """The text of an ARPA file, with its n-grams in order.
+    """Write n-grams as the text of an ARPA file, sorted.
 
     Args:
-        ngrams: What is known of each n-gram.
+        ngrams: The probability and back-off weight of each n-gram.
     """
     order = max(map(len, ngrams))
     sections: list[list[str]] = [[] for _ in range(order)]
@@ -119,7 +118,7 @@ def _parse(lines: TextIO, name: str) -> dict[Ngram, Entry]:
 
 
 def _read_counts(reader: Iterator[tuple[int, str]], name: str) -> list[int]:
-    """The numbers of n-grams of orders 1, 2, ...; reads to the end of the head."""
+    """Read the head of the file: how many n-grams of each order follow."""
     counts: list[int] = []
     begun = False
     for _, line in reader:
@@ -194,11 +193,10 @@ def _decode(data: bytes, name: str) -> str:
     try:
         if data[:2] == b"\x1f\x8b":
             with gzip.open(io.BytesIO(data)) as file:
-                data = file.read(_MOST_CHARACTERS + 1)
-        if len(data) > _MOST_CHARACTERS:
+                data = file.read(_MAX_BYTES + 1)
+        if len(data) > _MAX_BYTES:
             raise ConfigError(
-                f"label LM {name} is larger than {_MOST_CHARACTERS} bytes; make a "
-                "smaller one"
+                f"label LM {name} is larger than {_MAX_BYTES} bytes; make a smaller one"
             )
         return data.decode("utf-8")
     except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
@@ -206,17 +204,17 @@ def _decode(data: bytes, name: str) -> str:
 
 
 def inline_arpa(ngrams: Mapping[Ngram, Entry]) -> str:
-    """An ARPA file as one word, to stand in a YAML."""
+    """Pack an ARPA file into one word, which can stand in a YAML."""
     return _INLINED + base64.b64encode(_gzip(format_arpa(ngrams).encode())).decode()
 
 
 def is_inlined(value: str) -> bool:
-    """Whether a text holds a model itself, rather than the name of a file."""
+    """Tell whether a text is a packed model, rather than the name of a file."""
     return value.startswith(_INLINED)
 
 
 def parse_inlined(value: str, name: str) -> dict[Ngram, Entry]:
-    """Read what :func:`inline_arpa` wrote.
+    """Unpack a model that :func:`inline_arpa` packed.
 
     Raises:
         ConfigError: If it is damaged.

@@ -21,13 +21,13 @@ from espnet_stnas.messages import quote
 class Criterion:
     """CTC-CRF with a label LM that is read when the first loss is computed.
 
-    So a model for inference needs no label LM, wherever that once was.
+    A model that only infers needs no label LM, so its file may be gone by then.
 
     Args:
         crf_lm: An ARPA file, or the text that
             :func:`espnet_stnas.ctc_crf.arpa.inline_arpa` makes of one.
         ctc_weight: lambda, the weight of the CTC loss.
-        token_list: ESPnet's, the blank first.
+        token_list: The token list of ESPnet; the blank stands first.
 
     Raises:
         ConfigError: If an argument cannot be honoured.
@@ -52,7 +52,7 @@ class Criterion:
 
     @property
     def name(self) -> str:
-        """The file of the label LM, for messages."""
+        """The name of the label LM's file, for messages."""
         inlined = is_inlined(self._source)
         return "in model_conf" if inlined else str(Path(self._source))
 
@@ -72,7 +72,7 @@ class Criterion:
         """The loss with this label LM."""
         return CTCCRFLoss(build_graph(self.lm, self.token_list), self.ctc_weight)
 
-    def scores(
+    def terms(
         self,
         log_probs: torch.Tensor,
         frames: torch.Tensor,
@@ -82,7 +82,7 @@ class Criterion:
         utterances: Optional[Sequence[str]] = None,
         training: bool = True,
     ) -> LossTerms:
-        """Score a batch, see :class:`~espnet_stnas.ctc_crf.loss.CTCCRFLoss`.
+        """Compute the loss of a batch; see :mod:`espnet_stnas.ctc_crf.loss`.
 
         Args:
             log_probs: Log-probabilities of symbols (T, B, V).
@@ -90,26 +90,28 @@ class Criterion:
             targets: Labels of all utterances, one after the other (sum of labels,).
             labels: Number of labels (B,).
             utterances: Names of the utterances, for messages.
-            training: Whether a text that the label LM thinks impossible is an error;
-                if not, its utterance does not count.
+            training: Refuse a text to which the label LM gives the probability 0.
+                Without, such an utterance does not count.
 
         Raises:
-            ConfigError: If so; or if the label LM cannot be used.
+            ConfigError: If a text has the probability 0 in training, or the label LM
+                cannot be used.
         """
         texts = self._texts(targets, labels)
-        lm_scores = [self.lm.score(text) for text in texts]
-        for number, score in enumerate(lm_scores):
-            if training and score == -math.inf:
+        log_probs_of_lm = [self.lm.score(text) for text in texts]
+        for number, log_prob in enumerate(log_probs_of_lm):
+            if training and log_prob == -math.inf:
                 named = utterances is not None and len(utterances) == len(texts)
                 # With several GPUs in one process, names are those of other parts.
                 which = utterances[number] if named and utterances else "of a batch"
+                reason = self.lm.why_impossible(texts[number])
                 raise ConfigError(
-                    f"utterance {which}: {self.lm.obstacle(texts[number])}, which "
-                    f"makes its loss infinite; the label LM ({self.name}) must know "
-                    "the texts of the training, from which it is to be estimated"
+                    f"utterance {which}: {reason}, which makes its loss infinite; the "
+                    f"label LM ({self.name}) must know the texts of the training, from "
+                    "which it is to be estimated"
                 )
-        scores = torch.tensor(lm_scores, dtype=torch.float64)
-        return self.loss(log_probs, frames, targets, labels, scores)
+        lm = torch.tensor(log_probs_of_lm, dtype=torch.float64)
+        return self.loss(log_probs, frames, targets, labels, lm)
 
     def _texts(self, targets: torch.Tensor, labels: torch.Tensor) -> list[list[str]]:
         ids, texts, start = targets.tolist(), [], 0

@@ -1,10 +1,10 @@
 """log Z of CTC-CRF: the sum over all label sequences and all of their CTC paths.
 
-The forward-backward recursions over the graph of :mod:`espnet_stnas.ctc_crf.graph`, in
-probabilities that are scaled in every frame, in float64. So a path counts as impossible
-in a frame if its probability is 1e300 times smaller than that of all others; log Z
-itself has no limit. The gradient is closed form, the expected counts of symbols, and is
-computed together with the value: autograd keeps it (B, T, V) and nothing else.
+Forward-backward recursions run over the graph of :mod:`espnet_stnas.ctc_crf.graph`, in
+float64, on probabilities that are scaled in every frame. So a path counts as impossible
+in a frame if its probability is 1e300 times smaller than the others' sum; log Z itself
+has no limit. The gradient is the expected counts of symbols. It is computed together
+with the value, so that autograd keeps it (B, T, V) and nothing else.
 """
 
 from __future__ import annotations
@@ -17,17 +17,17 @@ import torch
 from espnet_stnas.ctc_crf.graph import DenominatorGraph
 from espnet_stnas.ctc_crf.sparse import SparseArray, SparseMatrix
 
-# Memory for the forward probabilities of all frames; beyond it, only those of every
-# sqrt(T)-th frame are kept, and the others are computed a second time.
+# Bytes for the forward probabilities of all frames. If they need more, only every
+# sqrt(T)-th frame is kept, and the others are computed a second time.
 MEMORY = 1 << 29
 
 
-class Forward(NamedTuple):
-    """Forward (or backward) probabilities of a frame, up to a factor per utterance.
+class StateProbs(NamedTuple):
+    """Forward or backward probabilities of a frame, up to a factor per utterance.
 
     Args:
-        label: Of the states in which a label was just emitted (S, B).
-        blank: Of those in which a blank was emitted after it (S, B).
+        label: Probabilities of the states that just emitted their label (S, B).
+        blank: Probabilities of the states that emitted a blank after it (S, B).
     """
 
     label: torch.Tensor
@@ -38,8 +38,8 @@ class Workspace(NamedTuple):
     """Memory that is used again in every frame.
 
     Args:
-        sources: What transitions start from: A, K and flows (2S + F, B).
-        states: A value per state (S, B).
+        sources: Where transitions start: A, K and flows (2S + F, B).
+        states: One value for each state (S, B).
     """
 
     sources: torch.Tensor
@@ -52,7 +52,7 @@ class Denominator:
     Args:
         graph: The label LM, composed with the CTC topology.
         device: Where to compute.
-        memory: Bytes for forward probabilities.
+        memory: Bytes for the forward probabilities of all frames.
     """
 
     def __init__(
@@ -76,7 +76,7 @@ class Denominator:
         self.arcs = matrix(graph.arcs)
         self.arcs_back = matrix(graph.arcs.transposed)
         self.per_label = matrix(
-            SparseArray.of(
+            SparseArray.from_entries(
                 {(int(k), s): 1.0 for s, k in enumerate(graph.last_label)},
                 (graph.vocabulary, graph.states),
             )
@@ -95,30 +95,31 @@ class Denominator:
         return _LogZ.apply(log_probs, lengths, self)
 
     def workspace(self, batch: int) -> Workspace:
-        """Memory for the steps below, which would else be asked for in every frame."""
+        """Allocate memory for the steps below, once for all frames."""
         sources = self.final.new_empty(self.sources, batch)
         return Workspace(sources, self.final.new_empty(self.states, batch))
 
-    def first(self, batch: int) -> Forward:
-        """Before the first frame: the first state of the LM, and no label."""
+    def first(self, batch: int) -> StateProbs:
+        """Start before the first frame: in the first state of the LM, with no label."""
         label = self.final.new_zeros(self.states, batch)
         blank = torch.zeros_like(label)
         blank[0] = 1.0
-        return Forward(label, blank)
+        return StateProbs(label, blank)
 
-    def last(self, batch: int) -> Forward:
-        """Backward probabilities of the last frame: those of the end."""
-        return Forward(*(self.final.repeat(1, batch) for _ in range(2)))
+    def last(self, batch: int) -> StateProbs:
+        """Start after the last frame: backward, with the end of the sentence."""
+        return StateProbs(*(self.final.repeat(1, batch) for _ in range(2)))
 
     def forward_step(
-        self, alpha: Forward, probs: torch.Tensor, out: Forward, work: Workspace
+        self, alpha: StateProbs, probs: torch.Tensor, out: StateProbs, work: Workspace
     ) -> None:
         """Go one frame on.
 
         Args:
             alpha: Forward probabilities of the frame before.
-            probs: Of symbols in this frame (V, B).
-            out: Where to write those of this frame; may be ``alpha``.
+            probs: Probabilities of symbols in this frame (V, B).
+            out: The forward probabilities of this frame are written here; may be
+                ``alpha``.
             work: Memory to use.
         """
         size = self.states
@@ -128,23 +129,24 @@ class Denominator:
             self.flows.multiply(work.sources[: 2 * size], work.sources[2 * size :])
         out.label.copy_(alpha.label)
         self.arcs.multiply(work.sources, out.label, add=True)
-        # What is taken off again may leave a rounding error below 0.
+        # Negative arcs may leave a rounding error below 0.
         out.label.clamp_(min=0.0)
         out.label.mul_(self._of_states(probs, work))
         torch.mul(total, probs[0], out=out.blank)
 
     def _of_states(self, probs: torch.Tensor, work: Workspace) -> torch.Tensor:
-        """Probabilities (V, B) of the last labels of states (S, B)."""
+        """Look up the probability of each state's last label: (V, B) to (S, B)."""
         return torch.index_select(probs, 0, self.last_label, out=work.states)
 
     def backward_step(
-        self, beta: Forward, probs: torch.Tensor, work: Workspace
+        self, beta: StateProbs, probs: torch.Tensor, work: Workspace
     ) -> None:
         """Go one frame back, in place: the transpose of :meth:`forward_step`.
 
         Args:
-            beta: Backward probabilities of the frame; those of the frame before.
-            probs: Of symbols in the frame (V, B).
+            beta: Backward probabilities of the frame, which become the backward
+                probabilities of the frame before.
+            probs: Probabilities of symbols in the frame (V, B).
             work: Memory to use.
         """
         size = self.states
@@ -160,14 +162,14 @@ class Denominator:
         blank.add_(work.sources[size : 2 * size]).clamp_(min=0.0)
 
     def count(
-        self, alpha: Forward, beta: Forward, counts: torch.Tensor, work: Workspace
+        self, alpha: StateProbs, beta: StateProbs, counts: torch.Tensor, work: Workspace
     ) -> None:
-        """Expected count of each symbol in a frame.
+        """Compute the expected count of each symbol in a frame.
 
         Args:
             alpha: Forward probabilities of the frame.
             beta: Backward probabilities of the frame.
-            counts: Where to write them (V, B); 0 if nothing is possible.
+            counts: The counts are written here (V, B); 0 if nothing is possible.
             work: Memory to use.
         """
         both = torch.mul(alpha.label, beta.label, out=work.states)
@@ -178,14 +180,14 @@ class Denominator:
         counts.div_(torch.where(total > 0.0, total, 1.0))
 
     def chunk(self, frames: int, batch: int) -> int:
-        """Frames whose forward probabilities are kept at a time."""
+        """Tell how many frames' forward probabilities fit into the memory."""
         if 16 * self.states * batch * frames <= self.memory:
             return max(frames, 1)
         return math.isqrt(frames - 1) + 1
 
 
-def _scale(probabilities: Forward, log_scale: torch.Tensor) -> torch.Tensor:
-    """The sum over states (B,), which is to divide the next frame's symbols."""
+def _scale(probabilities: StateProbs, log_scale: torch.Tensor) -> torch.Tensor:
+    """Sum over states (B,); the next frame's symbols are divided by it."""
     total = probabilities.label.sum(0) + probabilities.blank.sum(0)
     total = torch.where(total > 0.0, total, 1.0)
     log_scale += total.log()
@@ -221,7 +223,7 @@ class _LogZ(torch.autograd.Function):
 
 
 def _padding(lengths: torch.Tensor, frames: int) -> torch.Tensor:
-    """Which frames are padding (B, T)."""
+    """Mark the frames that are padding (B, T)."""
     steps = torch.arange(frames, device=lengths.device)
     return steps >= lengths[:, None]
 
@@ -229,19 +231,19 @@ def _padding(lengths: torch.Tensor, frames: int) -> torch.Tensor:
 def _symbols(
     log_probs: torch.Tensor, lengths: torch.Tensor, impossible: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Probabilities that the recursions can take.
+    """Turn log-probabilities into probabilities for the recursions.
 
-    In padding, the blank has probability 1 and all else 0, which leaves the sum over
-    states, and with it Z, as it is.
+    In padding, the blank has probability 1 and all else 0. This leaves the sum over
+    states, and so Z, as it is.
 
     Args:
         log_probs: Log-probabilities (B, T, V).
         lengths: Valid frames (B,).
-        impossible: Symbols that the label LM has no use for (V,).
+        impossible: True for symbols that the label LM never uses (V,).
 
     Returns:
         Probabilities, divided by the largest of each frame (T, V, B), and the sum of
-        the logarithms of what they were divided by (B,).
+        the logarithms of these divisors (B,).
     """
     log_probs = log_probs.detach().double().permute(1, 2, 0)
     # However probable, they must not hide the others.
@@ -266,8 +268,8 @@ def _run(
     Args:
         denominator: The recursions.
         symbols: Probabilities of symbols (T, V, B).
-        log_scale: What they were divided by, as a logarithm (B,).
-        needs_grad: Whether to count symbols.
+        log_scale: Logarithm of their divisors (B,).
+        needs_grad: Count symbols, too.
 
     Returns:
         log Z (B,), and expected counts (T, V, B) if asked for.
@@ -276,14 +278,14 @@ def _run(
     chunk = denominator.chunk(frames, batch) if needs_grad else 1
     work = denominator.workspace(batch)
     kept = symbols.new_empty(chunk, 2, denominator.states, batch)
-    starts: list[Forward] = []
+    starts: list[StateProbs] = []
     alpha = denominator.first(batch)
     scale = torch.ones_like(log_scale)
     scales = []
     for t in range(frames):
         if needs_grad and t % chunk == 0:
-            starts.append(Forward(alpha.label.clone(), alpha.blank.clone()))
-        out = Forward(*kept[t % chunk])
+            starts.append(StateProbs(alpha.label.clone(), alpha.blank.clone()))
+        out = StateProbs(*kept[t % chunk])
         denominator.forward_step(alpha, symbols[t] / scale, out, work)
         alpha = out
         scales.append(scale)
@@ -299,13 +301,13 @@ def _run(
         if number < len(starts) - 1:
             alpha = starts[number]
             for t in inside:
-                out = Forward(*kept[t % chunk])
+                out = StateProbs(*kept[t % chunk])
                 denominator.forward_step(alpha, symbols[t] / scales[t], out, work)
                 alpha = out
         for t in reversed(inside):
-            denominator.count(Forward(*kept[t % chunk]), beta, grad[t], work)
-            # Not those of the forward recursion, with which they could overflow. All
-            # that is possible after a label is possible after a blank.
+            denominator.count(StateProbs(*kept[t % chunk]), beta, grad[t], work)
+            # The scales of the forward recursion could let these overflow. All that
+            # is possible after a label is possible after a blank.
             total = beta.blank.sum(0)
             scale = torch.where(total > 0.0, total, 1.0)
             denominator.backward_step(beta, symbols[t] / scale, work)

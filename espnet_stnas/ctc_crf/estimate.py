@@ -19,21 +19,21 @@ from espnet_stnas.ctc_crf.arpa import BEGIN, END, Entry, Ngram
 from espnet_stnas.errors import ConfigError
 
 SMOOTHINGS = ("kn", "wb", "none")
-LARGEST_ORDER = 6
-# What KenLM takes with --discount_fallback: for texts whose counts of counts are those
-# of no natural text, such as unigrams of phones, none of which occurs just once.
+MAX_ORDER = 6
+# KenLM takes these with --discount_fallback, for counts that no natural text has, such
+# as those of phones, none of which occurs just once.
 _FALLBACK = (0.5, 1.0, 1.5)
 
 
 @dataclass(frozen=True)
 class EstimationOptions:
-    """How a label LM is estimated.
+    """Order, smoothing and pruning of a label LM.
 
     Args:
         order: Labels of the longest n-grams.
         smoothing: ``kn``, ``wb`` or ``none``.
-        min_counts: Of each order, how often an n-gram must occur to be kept; the last
-            one stands for all longer ones. Unigrams are always kept.
+        min_counts: An n-gram is kept if it occurs this often, for each order; the last
+            number stands for all longer ones. Unigrams are always kept.
 
     Raises:
         ConfigError: If a value cannot be honoured.
@@ -44,10 +44,9 @@ class EstimationOptions:
     min_counts: tuple[int, ...] = (1,)
 
     def __post_init__(self) -> None:
-        if not 1 <= self.order <= LARGEST_ORDER:
+        if not 1 <= self.order <= MAX_ORDER:
             raise ConfigError(
-                f"order is {self.order}; accepted is an integer from 1 to "
-                f"{LARGEST_ORDER}"
+                f"order is {self.order}; accepted is an integer from 1 to {MAX_ORDER}"
             )
         if self.smoothing not in SMOOTHINGS:
             raise ConfigError(
@@ -56,7 +55,7 @@ class EstimationOptions:
             )
         counts = self.min_counts
         good = 1 <= len(counts) <= self.order and min(counts) >= 1
-        # Else an n-gram could be kept whose history is not.
+        # Otherwise, an n-gram could be kept without its history.
         if not good or list(counts) != sorted(counts):
             raise ConfigError(
                 f"min_counts is {' '.join(map(str, counts)) or 'empty'}; accepted are "
@@ -65,7 +64,7 @@ class EstimationOptions:
             )
 
     def min_count(self, n: int) -> int:
-        """How often an n-gram of ``n`` labels must occur to be kept."""
+        """Look up how often an n-gram of ``n`` labels must occur to be kept."""
         return self.min_counts[min(n, len(self.min_counts)) - 1] if n > 1 else 1
 
 
@@ -82,8 +81,8 @@ def estimate(
         options: Order, smoothing and pruning.
 
     Returns:
-        The n-grams of an ARPA file. Of each history, the probabilities of all labels
-        and ``</s>`` sum to 1.
+        The n-grams of an ARPA file. After each history, the probabilities of all
+        labels and ``</s>`` sum to 1.
 
     Raises:
         ConfigError: If there is no sentence, or one has a label that is not known.
@@ -113,8 +112,8 @@ def estimate(
             if not kept:
                 continue
             if not smoothed and n > 1 and len(kept) < len(found):
-                # Without smoothing, nothing takes the place of a label left out: all
-                # of the history is kept, or nothing.
+                # Without smoothing, a label that is left out has no probability: all
+                # labels of the history are kept, or none.
                 kept = found
             total = sum(found.values())
             if options.smoothing == "wb":
@@ -137,7 +136,7 @@ def estimate(
 
 
 def _count(sentences: Iterable[Sequence[str]], order: int) -> list[Counter[Ngram]]:
-    """How often each n-gram of orders 1, 2, ... occurs."""
+    """Count the n-grams of orders 1, 2, ..."""
     counts: list[Counter[Ngram]] = [Counter() for _ in range(order)]
     for labels in sentences:
         if BEGIN in labels or END in labels:
@@ -156,7 +155,7 @@ def _count(sentences: Iterable[Sequence[str]], order: int) -> list[Counter[Ngram
 
 
 def _continuations(raw: Sequence[Counter[Ngram]]) -> list[Counter[Ngram]]:
-    """Kneser-Ney's counts: below the highest order, of the labels that come before.
+    """Count as Kneser-Ney do: below the highest order, the labels that come before.
 
     Nothing comes before ``<s>``: n-grams that begin with it keep their counts.
     """
@@ -179,10 +178,10 @@ def _by_history(counts: Mapping[Ngram, int]) -> dict[Ngram, dict[str, int]]:
 def discounts(
     counts: Mapping[Ngram, int], n: int, smoothing: str
 ) -> tuple[float, float, float]:
-    """What is taken off counts of 1, of 2, and of 3 or more (Chen and Goodman, eq. 26).
+    """Compute discounts of counts of 1, 2, and 3 or more (Chen and Goodman, eq. 26).
 
     Args:
-        counts: Those of all n-grams of an order.
+        counts: Counts of all n-grams of an order.
         n: The order, for a message.
         smoothing: As in :class:`EstimationOptions`.
     """

@@ -1,29 +1,28 @@
 r"""The denominator's graph: the label LM composed with the CTC topology. No torch.
 
-Every state of the label LM but the first has a last label. In the CTC topology it
-becomes two states: that label was emitted in this frame (L), or a blank was, after it
-(K). With y(k) the probability of symbol k in a frame, A = L + K of the frame before,
-and l(s) the last label of state s::
+Every state of the label LM but the first has a last label. The CTC topology makes two
+states of it: in this frame, the label was emitted (L), or a blank after it (K). With
+y(k) the probability of symbol k in a frame, A = L + K of the frame before, and l(s) the
+last label of state s::
 
     L'(s') = y(l(s')) (L(s') + sum_{s, w: d(s, w) = s'} p(w|s) X(s, w))
     K'(s) = y(blank) A(s)
     X(s, w) = K(s) if w = l(s) else A(s)    (a blank between equal labels)
 
 where d(s, w) is the next state of the LM. A back-off model has a probability for all V
-labels after each state: S times V transitions. A state that has few n-grams of its own
-*shares* what it backs off to instead: its K and A, times its back-off weight, flow to
-the state it backs off to, which sends them along its own transitions. That is right
-for the labels that it has no n-gram of; what flows along for the others is taken off
-again. With parent b(s) and back-off weight g(s), as linear maps of (A(s), K(s))::
+labels after each state, so S times V transitions. A state with few n-grams of its own
+*shares* the transitions of the state that it backs off to: its K and A, times its
+back-off weight, flow to that state, which sends them on. This is right for the labels
+without an n-gram of their own; for the others, the flow is subtracted again. With
+parent b(s) and back-off weight g(s), as linear maps of (A(s), K(s))::
 
     D(s) = g(s) D(b(s)) + sum_{w of s} (p(w|s) X(s, w) -> d(s, w)
                                         - g(s) p(w|b(s)) X(s, w) -> d(b(s), w))
 
-This is exact, term by term. In numbers, what is taken off is no larger than R times
-what the same label adds elsewhere, on the same frames: all states for which
-g(s) p(w|b(s)) > R p(w|s) for some w do not share. So rounding errors (of float64) stay
-R times eps, and R is small. Both kinds of states cost what they need, and
-:func:`build_graph` takes the cheaper one for each.
+This is exact, term by term. Rounding errors stay below R times the eps of float64,
+since a state does not share if g(s) p(w|b(s)) > R p(w|s) for some w: no subtracted
+number is larger than R times what the same label adds. :func:`build_graph` lets a state
+share where that is cheaper.
 """
 
 from __future__ import annotations
@@ -61,10 +60,10 @@ class SparseArray:
     shape: tuple[int, int]
 
     @classmethod
-    def of(
+    def from_entries(
         cls, entries: dict[tuple[int, int], float], shape: tuple[int, int]
     ) -> SparseArray:
-        """Make one of its entries by row and column."""
+        """Make a matrix of its entries by row and column."""
         items = sorted((key, value) for key, value in entries.items() if value != 0.0)
         keys = np.array([key for key, _ in items], dtype=np.int64).reshape(-1, 2)
         values = np.array([value for _, value in items], dtype=np.float64)
@@ -72,7 +71,7 @@ class SparseArray:
 
     @property
     def transposed(self) -> SparseArray:
-        """Its transpose."""
+        """The transpose of the matrix."""
         order = np.lexsort((self.rows, self.columns))
         return SparseArray(
             self.columns[order],
@@ -84,14 +83,14 @@ class SparseArray:
 
 @dataclass(frozen=True)
 class DenominatorGraph:
-    """What the forward and backward recursions need.
+    """The label LM and the CTC topology as matrices, for the recursions over frames.
 
     Args:
         vocabulary: Size V of the token list.
-        last_label: Token of the last label of each state (S,); 0, the blank, of the
+        last_label: Token of the last label of each state (S,); 0, the blank, for the
             first state, in which no label was emitted.
         final: p(end | state) (S,).
-        flows: What flows to states that others share: (F, 2S), from (A, K).
+        flows: Flow to the states that others share (F, 2S), from (A, K).
         arcs: Transitions (S, 2S + F), from (A, K, flows).
     """
 
@@ -103,7 +102,7 @@ class DenominatorGraph:
 
     @property
     def states(self) -> int:
-        """Number S of states of the label LM; the first is that before any label."""
+        """Number S of states of the label LM; in the first, no label was emitted."""
         return len(self.last_label)
 
     @property
@@ -119,9 +118,9 @@ def build_graph(
 
     Args:
         lm: The label LM.
-        token_list: ESPnet's, the blank first.
-        share: For comparisons, that all states or none share transitions where they
-            can; by default each does what is cheaper.
+        token_list: The token list of ESPnet; the blank stands first.
+        share: For comparisons: True lets all states share transitions that can, False
+            none. By default, each state does what is cheaper.
     """
     return _Builder(lm, token_list, share).build()
 
@@ -160,19 +159,19 @@ class _Builder:
             vocabulary=self.vocabulary,
             last_label=np.array(labels, dtype=np.int64),
             final=np.array(final),
-            flows=SparseArray.of(self.flow_entries, (flows, 2 * size)),
-            arcs=SparseArray.of(self.arc_entries, (size, 2 * size + flows)),
+            flows=SparseArray.from_entries(self.flow_entries, (flows, 2 * size)),
+            arcs=SparseArray.from_entries(self.arc_entries, (size, 2 * size + flows)),
         )
 
     def _own(self, h: Ngram) -> list[str]:
-        """The labels that a state has n-grams of."""
+        """List the labels for which a state has n-grams."""
         return [w for w in self.lm.followers.get(h, ()) if w in self.known]
 
     def _shares(self, h: Ngram) -> bool:
-        """Whether a state shares the transitions of what it backs off to."""
+        """Decide whether a state shares the transitions of the one it backs off to."""
         lm = self.lm
         log_backoff, parent, own = lm.log_backoff(h), lm.parent(h), self._own(h)
-        # Its own n-grams twice, with what is taken off, and its flow.
+        # Its own n-grams count twice, with the subtracted ones; then its flow.
         pays = 2 * len(own) + lm.order < len(lm.labels)
         pays = pays if self.share is None else self.share
         if log_backoff == -math.inf or not pays:
@@ -191,7 +190,7 @@ class _Builder:
         else:
             words = self._own(h)
             if shares and parent == _ROOT and h != START and last not in words:
-                # At the root, all last labels meet: it takes none for a repetition.
+                # All last labels meet at the root, where nothing is a repetition.
                 words.append(last)
         for w in words:
             log_prob = lm.log_prob(h, w)
@@ -218,7 +217,7 @@ class _Builder:
         self.arc_entries[key] = self.arc_entries.get(key, 0.0) + value
 
     def _column(self, h: Ngram, blank: bool) -> int:
-        """Where the A (or the K) of a state is, with what flows to it."""
+        """Find the column of the A (or the K) of a state, with the flow into it."""
         if h not in self.children:
             return self.index[h] + (len(self.index) if blank else 0)
         key = h, blank
@@ -230,7 +229,7 @@ class _Builder:
         return 2 * len(self.index) + self.flow_rows[key]
 
     def _flow(self, h: Ngram, weight: float) -> list[tuple[Ngram, float]]:
-        """The states that flow into one, itself among them, and with what weight."""
+        """List the states that flow into one, itself among them, with their weights."""
         found = [(h, weight)] if h in self.index else []
         for child in self.children.get(h, ()):
             backoff = math.exp(self.lm.log_backoff(child))

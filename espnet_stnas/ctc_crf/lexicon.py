@@ -1,8 +1,8 @@
-"""Pronunciation lexicons: words and the units that they are made of. No torch.
+"""Pronunciation lexicons: words and their units, such as phones. No torch.
 
-Read are Kaldi's ``lexicon.txt`` (a word and its units on each line, lines of the same
-word are alternatives) and CMUdict (``;;;`` and ``#`` comments, alternatives as
-``WORD(2)``).
+Two forms can be read: Kaldi's ``lexicon.txt`` (each line has a word and its units,
+lines of the same word are alternatives) and CMUdict (``;;;`` and ``#`` comments,
+alternatives as ``WORD(2)``).
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from espnet_stnas.messages import quote
 Pronunciation = tuple[str, ...]
 
 BLANK, UNKNOWN, EDGE = "<blank>", "<unk>", "<sos/eos>"
-# What ESPnet's token lists have besides units.
-_NO_UNITS = (BLANK, EDGE)
+# ESPnet's token lists have these besides units.
+_SPECIAL_TOKENS = (BLANK, EDGE)
 # Not str.split, for which some characters of words are spaces, too.
 _SPACES = re.compile(r"[ \t\r]+")
 _ALTERNATIVE = re.compile(r"(.+)\([0-9]+\)")
@@ -30,8 +30,8 @@ _STRESSED = re.compile(r"^([A-Za-z]+)[0-2]$")
 
 @functools.lru_cache(maxsize=10000)
 def is_unit(name: str) -> bool:
-    """Whether a unit may have this name."""
-    return name.split() == [name] and name not in _NO_UNITS
+    """Tell whether a unit may have this name."""
+    return name.split() == [name] and name not in _SPECIAL_TOKENS
 
 
 @dataclass(frozen=True)
@@ -40,8 +40,16 @@ class Lexicon:
 
     Args:
         name: The file or files, for messages.
-        pronunciations: Of each word, the first of the file first.
+        pronunciations: Pronunciations of each word, in the order of the file.
         places: File and line of each pronunciation, for messages.
+
+    >>> words = {"read": [("R", "IY", "D"), ("R", "EH", "D")], "a": [("AH",)]}
+    >>> lexicon = Lexicon("lexicon.txt", words)
+    >>> lexicon.units()
+    ['AH', 'D', 'EH', 'IY', 'R']
+    >>> lexicon.require_units(["AH", "D", "EH", "R"], "the model")
+    Traceback (most recent call last):
+    espnet_stnas.errors.ConfigError: lexicon lexicon.txt: word 'read' has the unit...
     """
 
     name: str
@@ -49,20 +57,20 @@ class Lexicon:
     places: dict[tuple[str, Pronunciation], str] = field(default_factory=dict)
 
     def units(self) -> list[str]:
-        """All units, sorted."""
+        """List all units, sorted."""
         return sorted({u for ps in self.pronunciations.values() for p in ps for u in p})
 
     def require_units(self, known: Iterable[str], owner: str) -> None:
         """Check that all units are known.
 
         Args:
-            known: The units there are.
-            owner: Whose they are, for the message.
+            known: The known units.
+            owner: What knows them, for the message.
 
         Raises:
             ConfigError: If one is not.
         """
-        units = set(known) - {*_NO_UNITS}
+        units = set(known) - {*_SPECIAL_TOKENS}
         strange: dict[str, str] = {}
         for word, pronunciations in self.pronunciations.items():
             for pronunciation in pronunciations:
@@ -84,7 +92,7 @@ def read_lexicon(paths: Sequence[PathLike], strip_stress: bool = False) -> Lexic
     """Read lexicons.
 
     Args:
-        paths: The files. Words that several have get the pronunciations of all.
+        paths: The files. A word gets the pronunciations of all of them.
         strip_stress: Take the stress off the units: ``AH0`` becomes ``AH``.
 
     Raises:
@@ -133,7 +141,7 @@ def _add(lexicon: Lexicon, line: str, place: str, strip_stress: bool) -> None:
         if not is_unit(unit):
             raise ConfigError(
                 f"lexicon {place}: word {quote(word)} has the unit {quote(unit)}; "
-                f"accepted are names without spaces but {' and '.join(_NO_UNITS)}"
+                f"accepted are names without spaces but {' and '.join(_SPECIAL_TOKENS)}"
             )
     if strip_stress:
         units = [_unstressed(unit) for unit in units]
@@ -154,7 +162,7 @@ def _unstressed(unit: str) -> str:
 
 
 def token_list(units: Iterable[str]) -> list[str]:
-    """The token list of ESPnet for units: the blank first, then ``<unk>``, units, end.
+    """Make ESPnet's token list: the blank first, then ``<unk>``, units, end.
 
     Args:
         units: The units, in any order, perhaps with ``<unk>``.

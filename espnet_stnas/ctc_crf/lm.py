@@ -1,10 +1,10 @@
 """The label LM: an n-gram model as a deterministic automaton with back-off. No torch.
 
-The probability of a label after a history is that of ARPA files (Katz 1987): that of
-the n-gram if it is there, else the history's back-off weight times the probability
-after the history without its first label. States are the histories that matter: those
-with n-grams or a back-off weight of their own. The next state is the longest suffix of
-history and label that is a state.
+ARPA files (Katz 1987) define the probability of a label after a history: the n-gram's,
+if there is one, else the back-off weight of the history times the probability after the
+history without its first label. A history is a state if it has n-grams or a back-off
+weight of its own. The next state is the longest suffix of history and label that is a
+state.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import quote
 
 START: Ngram = (BEGIN,)
-# With one of these names, ESPnet's token lists have tokens that are never labels.
+# Tokens of ESPnet's token lists that are never labels.
 NO_LABELS = ("<blank>", "<sos/eos>", BEGIN, END)
 
 
@@ -27,11 +27,21 @@ class LabelLM:
 
     Args:
         ngrams: The n-grams of an ARPA file.
-        labels: All labels there are: those of the token list.
+        labels: The token list.
         name: The file, for errors.
 
     Raises:
         ConfigError: If the model has a label that is not among ``labels``.
+
+    >>> from espnet_stnas.ctc_crf.estimate import EstimationOptions, estimate
+    >>> ngrams = estimate(["ab", "aab"], ["a", "b"], EstimationOptions(order=2))
+    >>> lm = LabelLM(ngrams, ["<blank>", "a", "b", "<sos/eos>"])
+    >>> lm.score("ab") > lm.score("ba")
+    True
+    >>> lm.next_state(("<s>",), "a")
+    ('a',)
+    >>> lm.why_impossible(["a", "c"])
+    "label 'c' at place 2 is not in the LM"
     """
 
     def __init__(
@@ -54,7 +64,7 @@ class LabelLM:
         self._steps: dict[tuple[Ngram, str], tuple[float, Ngram]] = {}
 
     def _check(self, labels: set[str]) -> None:
-        # In some files, what stands for words that are not in them has no token.
+        # Some files have an unknown word, which needs no token.
         spare = {BEGIN, END, "<unk>", "<UNK>"}
         for ngram in self.ngrams:
             for label in ngram:
@@ -75,19 +85,19 @@ class LabelLM:
             )
 
     def parent(self, history: Ngram) -> Ngram:
-        """The state that a history backs off to, or (), which is no state."""
+        """Find the state that a history backs off to, or (), which is no state."""
         shorter = history[1:]
         while shorter and shorter not in self.states:
             shorter = shorter[1:]
         return shorter
 
     def log_backoff(self, history: Ngram) -> float:
-        """Log weight of what a history backs off to."""
+        """Look up the logarithm of a history's back-off weight."""
         entry = self.ngrams.get(history)
         return 0.0 if entry is None else entry.log_backoff
 
     def log_prob(self, history: Ngram, label: str) -> float:
-        """Log p(label | history); -inf for labels that are not in the model."""
+        """Compute log p(label | history); -inf for labels that the model lacks."""
         log_weight = 0.0
         while True:
             entry = self.ngrams.get((*history, label))
@@ -99,7 +109,7 @@ class LabelLM:
             history = history[1:]
 
     def next_state(self, history: Ngram, label: str) -> Ngram:
-        """The state after a label, or (), if the model does not have the label."""
+        """Find the state after a label, or (), if the model lacks the label."""
         longer = (*history, label)
         return longer if longer in self.states else self.parent(longer)
 
@@ -111,7 +121,7 @@ class LabelLM:
         return step
 
     def score(self, labels: Iterable[str]) -> float:
-        """Log probability of a sequence of labels and of its end.
+        """Compute the log-probability of a sequence of labels and of its end.
 
         Args:
             labels: The labels, without ``<s>`` and ``</s>``.
@@ -122,8 +132,8 @@ class LabelLM:
             total += log_prob
         return total + self.log_prob(state, END)
 
-    def obstacle(self, labels: Sequence[str]) -> Optional[str]:
-        """Why a sequence has probability 0, in words; None if it has not."""
+    def why_impossible(self, labels: Sequence[str]) -> Optional[str]:
+        """Say why a sequence has the probability 0; None if it has another one."""
         state = START
         for place, label in enumerate((*labels, END), start=1):
             log_prob, following = self._step(state, label)
@@ -139,15 +149,15 @@ class LabelLM:
         return None
 
     def perplexity(self, sentences: Iterable[Sequence[str]]) -> tuple[float, int, int]:
-        """Perplexity of a text.
+        """Compute the perplexity of a text.
 
         Args:
             sentences: Label sequences, without ``<s>`` and ``</s>``.
 
         Returns:
             The perplexity per label, where ends of sentences count as labels; the
-            number of sentences that count; and that of sentences with probability 0,
-            which do not.
+            number of sentences that count; and the number of sentences that do not,
+            since they have the probability 0.
         """
         total, places, number, zero = 0.0, 0, 0, 0
         for labels in sentences:

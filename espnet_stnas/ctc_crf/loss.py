@@ -20,15 +20,16 @@ from espnet_stnas.ctc_crf.graph import DenominatorGraph
 
 
 class LossTerms(NamedTuple):
-    """What the loss of each utterance is made of; all (B,), natural logarithms.
+    """The loss of each utterance and its parts; all (B,), natural logarithms.
 
     Args:
-        loss: CTC-CRF loss with lambda times the CTC loss; 0 where not ``valid``.
+        loss: CTC-CRF loss plus lambda times the CTC loss; 0 where not ``valid``.
         ctc: CTC loss; 0 where not ``valid``.
         lm: log p_LM(l).
         denominator: log Z.
-        valid: False where the loss would be infinite: more labels than the frames
-            hold, or labels with probability 0. A loss that is no number is not hidden.
+        valid: False where the loss would be infinite, since the utterance has more
+            labels than its frames hold, or labels of probability 0. A loss that is not
+            a number (NaN) stays visible.
     """
 
     loss: torch.Tensor
@@ -44,11 +45,29 @@ class LossTerms(NamedTuple):
 
 
 class CTCCRFLoss:
-    """The loss of a label LM; knows a device when it is first called there.
+    """The CTC-CRF loss for a label LM, on the device of its inputs.
 
     Args:
         graph: The label LM, composed with the CTC topology.
         ctc_weight: lambda.
+
+    >>> from espnet_stnas.ctc_crf.estimate import EstimationOptions, estimate
+    >>> from espnet_stnas.ctc_crf.graph import build_graph
+    >>> from espnet_stnas.ctc_crf.lm import LabelLM
+    >>> tokens = ["<blank>", "a", "b", "<sos/eos>"]
+    >>> ngrams = estimate(["ab", "aab"], ["a", "b"], EstimationOptions(order=2))
+    >>> lm = LabelLM(ngrams, tokens)
+    >>> loss = CTCCRFLoss(build_graph(lm, tokens), ctc_weight=0.1)
+    >>> log_probs = torch.zeros(5, 1, 4).log_softmax(2)  # (T, B, V)
+    >>> terms = loss(
+    ...     log_probs,
+    ...     frames=torch.tensor([5]),
+    ...     targets=torch.tensor([1, 2]),
+    ...     labels=torch.tensor([2]),
+    ...     lm_log_probs=torch.tensor([lm.score("ab")]),
+    ... )
+    >>> bool(terms.numerator < terms.denominator), bool(terms.loss > 0)
+    (True, True)
     """
 
     def __init__(self, graph: DenominatorGraph, ctc_weight: float = 0.01) -> None:
@@ -69,7 +88,7 @@ class CTCCRFLoss:
         frames: torch.Tensor,
         targets: torch.Tensor,
         labels: torch.Tensor,
-        lm_scores: torch.Tensor,
+        lm_log_probs: torch.Tensor,
     ) -> LossTerms:
         """Compute the loss of a batch.
 
@@ -79,33 +98,33 @@ class CTCCRFLoss:
             frames: Valid frames (B,).
             targets: Labels of all utterances, one after the other (sum of labels,).
             labels: Number of labels (B,).
-            lm_scores: log p_LM of each utterance's labels (B,).
+            lm_log_probs: log p_LM of each utterance's labels (B,).
         """
         with torch.autocast(log_probs.device.type, enabled=False):
             ctc = torch.nn.functional.ctc_loss(
                 log_probs, targets, frames, labels, reduction="none", zero_infinity=True
             )
             device = log_probs.device
-            frames, lm_scores = frames.to(device), lm_scores.to(device).double()
+            frames, lm = frames.to(device), lm_log_probs.to(device).double()
             log_z = self._denominator(device)(log_probs.transpose(0, 1), frames)
         fits = required_frames(targets, labels).to(device) <= frames
-        valid = fits & ~lm_scores.isneginf() & ~log_z.isneginf()
-        # torch put 0 for infinite losses; no other loss is 0 but that of certainty.
+        valid = fits & ~lm.isneginf() & ~log_z.isneginf()
+        # torch put 0 for infinite losses. No other loss is 0, unless it is certain.
         valid &= (ctc != 0) | ~log_probs.isneginf().any(2).any(0)
         # In double precision, since it is a small difference of large numbers.
-        loss = (1.0 + self.ctc_weight) * ctc.double() - lm_scores + log_z
+        loss = (1.0 + self.ctc_weight) * ctc.double() - lm + log_z
         zero = loss.new_zeros(())
         return LossTerms(
             torch.where(valid, loss, zero),
             torch.where(valid, ctc, ctc.new_zeros(())),
-            lm_scores,
+            lm,
             log_z.detach(),
             valid,
         )
 
 
 def required_frames(targets: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-    """Frames that CTC needs: one per label, and a blank between equal ones (B,).
+    """Count the frames that CTC needs: labels, and blanks between equal ones (B,).
 
     Args:
         targets: Labels of all utterances, one after the other (sum of labels,).

@@ -20,18 +20,18 @@ class CTCCRF(CTC):
     """ESPnet's CTC module with another loss; all else, and its weights, are the same.
 
     Args:
-        ctc: The module whose place it takes.
+        ctc: The module to replace.
         criterion: The loss.
     """
 
     def __init__(self, ctc: CTC, criterion: Criterion) -> None:
-        # Not CTC's, which would draw weights for a layer that is not needed.
+        # CTC's own would draw weights for a layer that is not needed.
         super(CTC, self).__init__()
         self.__dict__.update(vars(ctc))
         self.criterion = criterion
         self.utterances: Optional[Sequence[str]] = None
-        # Of the first loss that is computed after this is None.
-        self.scores: Optional[LossTerms] = None
+        # The first loss that is computed after this was set to None.
+        self.terms: Optional[LossTerms] = None
 
     def forward(
         self,
@@ -49,7 +49,7 @@ class CTCCRF(CTC):
             ys_lens: Number of labels (B,).
 
         Returns:
-            The mean over the batch; (B,), divided by B, if ``reduce`` is false.
+            The mean over the batch; without ``reduce``, the losses (B,) divided by B.
         """
         with torch.autocast(hs_pad.device.type, enabled=False):
             if hs_pad.dtype in (torch.float16, torch.bfloat16):
@@ -63,7 +63,7 @@ class CTCCRF(CTC):
         th_ilen: torch.Tensor,
         th_olen: torch.Tensor,
     ) -> torch.Tensor:
-        """Compute the loss from logits, in the place of ESPnet's function.
+        """Compute the loss from logits, instead of ESPnet's function.
 
         Args:
             th_pred: Logits (T, B, V).
@@ -71,7 +71,7 @@ class CTCCRF(CTC):
             th_ilen: Valid frames (B,).
             th_olen: Number of labels (B,).
         """
-        scores = self.criterion.scores(
+        terms = self.criterion.terms(
             th_pred.log_softmax(2),
             th_ilen,
             th_target,
@@ -79,25 +79,25 @@ class CTCCRF(CTC):
             utterances=self.utterances,
             training=self.training,
         )
-        if self.scores is None:
-            self.scores = LossTerms(*(values.detach() for values in scores))
-        loss = scores.loss / th_pred.size(1)
+        if self.terms is None:
+            self.terms = LossTerms(*(values.detach() for values in terms))
+        loss = terms.loss / th_pred.size(1)
         return loss.sum() if self.reduce else loss
 
 
 class ESPnetCTCCRFModel(ESPnetASRModel):
     """ESPnet's ASR model, trained with CTC-CRF (arXiv:1904.03296) instead of CTC.
 
-    All that ``model: espnet`` has, attention decoders and intermediate CTC included,
-    works as there. What is not training does not change: scores of inference are
-    log-probabilities of CTC, and the names of all weights are the same.
+    Attention decoders, intermediate CTC and all other parts work as in ``model:
+    espnet``. Only training differs: inference uses the log-probabilities of CTC, and
+    all weights have the same names.
 
     Args:
         token_list: All symbols, the blank first.
-        ctc: ESPnet's CTC module, of ``ctc_type: builtin``.
-        crf_lm: The label LM: an ARPA file, or one inlined.
-        ctc_crf_lambda: Weight of the CTC loss beside CTC-CRF's: 0.01 (WSJ) and 0.1
-            (Switchboard) in the papers.
+        ctc: The CTC module of ESPnet, with ``ctc_type: builtin``.
+        crf_lm: The label LM: an ARPA file, or a packed one (``inline_arpa``).
+        ctc_crf_lambda: Weight of the CTC loss beside the CTC-CRF loss: 0.01 (WSJ) and
+            0.1 (Switchboard) in the papers.
         conf: The arguments of ESPnet's model.
 
     Raises:
@@ -151,36 +151,36 @@ class ESPnetCTCCRFModel(ESPnetASRModel):
             speech_lengths: Their lengths (B,).
             text: Labels (B, L).
             text_lengths: Number of labels (B,).
-            kwargs: Whatever else is in the batch; ``utt_id`` is for messages.
+            kwargs: The rest of the batch; ``utt_id`` is for messages.
 
         Returns:
-            Loss, values to report, and number of utterances. ESPnet's are there, with
-            ``loss_ctc`` that of CTC alone, and those of :func:`report`.
+            Loss, values to report, and number of utterances. The values are ESPnet's,
+            where ``loss_ctc`` is the loss of CTC alone, and those of :func:`report`.
         """
-        self.ctc.scores, self.ctc.utterances = None, kwargs.get("utt_id")
+        self.ctc.terms, self.ctc.utterances = None, kwargs.get("utt_id")
         loss, stats, weight = super().forward(
             speech, speech_lengths, text, text_lengths, **kwargs
         )
-        # ESPnet's name for what this module computes.
+        # ESPnet reports the loss of this module by that name.
         stats["loss_ctc_crf"] = stats.pop("loss_ctc")
-        # The first scores are of the encoder's output; others would be of inner layers.
-        found = report(self.ctc.scores, self.ctc.criterion.ctc_weight)
+        # The first loss is of the encoder's output; others would be of inner layers.
+        found = report(self.ctc.terms, self.ctc.criterion.ctc_weight)
         stats.update(force_gatherable(found, loss.device))
         return loss, stats, weight
 
 
 def report(terms: LossTerms, ctc_weight: float) -> dict[str, torch.Tensor | float]:
-    """Values to report of a batch: natural logarithms, means over utterances.
+    """Average the parts of the loss over a batch: natural logarithms.
 
     Args:
         terms: The parts of the loss.
         ctc_weight: lambda.
 
     Returns:
-        ``loss_ctc``; of utterances that count, ``crf_numerator`` (log-probability of
-        the labels' paths, times p_LM), ``crf_denominator`` (log Z), and ``crf_lm``
-        (log p_LM); ``crf_skipped``, the part of utterances that do not, since their
-        loss would be infinite; and ``crf_lambda``.
+        ``loss_ctc``; ``crf_numerator`` (log of the probability of the labels' paths
+        times p_LM), ``crf_denominator`` (log Z) and ``crf_lm`` (log p_LM), over the
+        utterances that count; ``crf_skipped``, the share of the utterances that do not
+        count, since their loss would be infinite; and ``crf_lambda``.
     """
     valid = terms.valid
 

@@ -14,14 +14,14 @@ from espnet_stnas.ctc_crf.graph import SparseArray
 class SparseMatrix:
     """A sparse matrix (M, N) that multiplies dense ones (N, B).
 
-    Of torch's ways to do so, compressed rows were the fastest by far where tried
+    Compressed rows were by far the fastest of torch's ways to do so
     (``benchmarks/ctc_crf.py --products``). Where torch is built without them,
     ``embedding_bag`` does the same.
 
     Args:
         array: The matrix.
         device: Where to multiply.
-        dtype: Of the values.
+        dtype: Type of the values.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class SparseMatrix:
     ) -> None:
         counts = np.bincount(array.rows, minlength=array.shape[0])
         offsets = np.concatenate([[0], np.cumsum(counts)])
-        # Half the memory of int64, and what the libraries below want.
+        # The libraries below want int32, which takes half the memory.
         self._offsets = torch.tensor(offsets, dtype=torch.int32, device=device)
         self._columns = torch.tensor(array.columns, dtype=torch.int32, device=device)
         self._values = torch.tensor(array.values, dtype=dtype, device=device)
@@ -46,8 +46,8 @@ class SparseMatrix:
 
         Args:
             dense: The matrix (N, B).
-            out: Where to write the product, or to add it to (M, B).
-            add: Whether to add.
+            out: The product is written here, or added to it (M, B).
+            add: Add instead of writing.
 
         Returns:
             ``out``.
@@ -67,7 +67,7 @@ class SparseMatrix:
 
 @functools.cache
 def has_compressed_rows(device: str) -> bool:
-    """Whether torch multiplies matrices of compressed rows on a kind of device."""
+    """Tell whether torch multiplies compressed rows on a kind of device."""
     one = torch.ones(1, dtype=torch.float64, device=device)
     try:
         offsets = torch.tensor([0, 1], dtype=torch.int32, device=device)
@@ -84,6 +84,6 @@ def _compressed(
     shape: tuple[int, int],
 ) -> torch.Tensor:
     with warnings.catch_warnings():
-        # torch calls them a beta feature, once per process.
+        # torch warns once per process that they are a beta feature.
         warnings.simplefilter("ignore", UserWarning)
         return torch.sparse_csr_tensor(offsets, columns, values, shape)

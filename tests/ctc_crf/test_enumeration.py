@@ -54,7 +54,7 @@ def test_loss_and_gradient(name, share):
         assert paths + math.log(p_lm) < total
         expected = expected + (total - paths - math.log(p_lm) - LAMBDA * paths)
     lm = LabelLM(model, TOKENS)
-    scores = CTCCRFLoss(graph(model, share), LAMBDA)(
+    terms = CTCCRFLoss(graph(model, share), LAMBDA)(
         log_probs,
         torch.tensor([frames for _, frames in batch]),
         torch.tensor([k for labels, _ in batch for k in labels], dtype=torch.long),
@@ -63,8 +63,8 @@ def test_loss_and_gradient(name, share):
             [lm.score([TOKENS[k] for k in ks]) for ks, _ in batch], dtype=torch.double
         ),
     )
-    assert scores.valid.all()
-    found = scores.loss.sum()
+    assert terms.valid.all()
+    found = terms.loss.sum()
     torch.testing.assert_close(found, expected, rtol=0, atol=1e-12)
     gradients = [
         torch.autograd.grad(value, logits, retain_graph=True)[0]

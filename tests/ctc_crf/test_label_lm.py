@@ -87,9 +87,9 @@ def test_without_smoothing_frequencies():
     lm = LabelLM(estimate(texts, LABELS, EstimationOptions(2, "none")), TOKENS)
     assert math.isclose(math.exp(lm.score(["a", "b"])), 2 / 3)
     assert lm.score(["b"]) == -math.inf
-    assert "'b' at place 1 has probability 0 after '<s>'" in lm.obstacle(["b"])
-    assert "the end at place 2" in lm.obstacle(["a"])
-    assert lm.obstacle(["a", "c"]) is None
+    assert "'b' at place 1 has probability 0 after '<s>'" in lm.why_impossible(["b"])
+    assert "the end at place 2" in lm.why_impossible(["a"])
+    assert lm.why_impossible(["a", "c"]) is None
 
 
 def test_unseen_labels_have_a_probability():

@@ -52,10 +52,10 @@ def test_one_allowed_sequence_is_ctc():
     """Then Z is the sum over the paths of that sequence, and CTC-CRF alone is 0."""
     logits = random_logits()[:1]
     model = only("a", "b", "c")
-    scores = score(logits, [9], [[1, 2, 3]], model, ctc_weight=0.3)
-    torch.testing.assert_close(scores.lm, torch.zeros(1, dtype=torch.double))
-    torch.testing.assert_close(scores.denominator, -scores.ctc)
-    torch.testing.assert_close(scores.loss, 0.3 * scores.ctc)
+    terms = score(logits, [9], [[1, 2, 3]], model, ctc_weight=0.3)
+    torch.testing.assert_close(terms.lm, torch.zeros(1, dtype=torch.double))
+    torch.testing.assert_close(terms.denominator, -terms.ctc)
+    torch.testing.assert_close(terms.loss, 0.3 * terms.ctc)
     found = gradient(logits, [9], [[1, 2, 3]], model, ctc_weight=1.0)
     log_probs = logits.requires_grad_().log_softmax(2).transpose(0, 1)
     ctc = torch.nn.functional.ctc_loss(
@@ -66,8 +66,8 @@ def test_one_allowed_sequence_is_ctc():
 
 def test_denominator_is_the_larger_one():
     for scale in (0.1, 1.0, 10.0, 1000.0):
-        scores = score(scale * random_logits(), FRAMES, TEXTS)
-        assert (scores.numerator <= scores.denominator + 1e-9).all()
+        terms = score(scale * random_logits(), FRAMES, TEXTS)
+        assert (terms.numerator <= terms.denominator + 1e-9).all()
 
 
 def test_gradients_of_frames_sum_to_zero():
@@ -101,11 +101,11 @@ def test_one_bad_utterance_leaves_the_others_alone():
     """More labels than frames hold: no loss and no gradient, as with zero_infinity."""
     logits = random_logits()
     texts = [[1, 1, 2], [2, 2, 1, 2], []]
-    scores = score(logits, FRAMES, texts)
-    assert scores.valid.tolist() == [True, False, True]
-    assert scores.loss[1] == 0 and scores.ctc[1] == 0
+    terms = score(logits, FRAMES, texts)
+    assert terms.valid.tolist() == [True, False, True]
+    assert terms.loss[1] == 0 and terms.ctc[1] == 0
     reference = score(logits, FRAMES, TEXTS)
-    torch.testing.assert_close(scores.loss[[0, 2]], reference.loss[[0, 2]])
+    torch.testing.assert_close(terms.loss[[0, 2]], reference.loss[[0, 2]])
     grad = gradient(logits, FRAMES, texts)
     assert (grad[1] == 0).all()
     torch.testing.assert_close(
@@ -119,9 +119,9 @@ def test_impossible_text_and_impossible_frames():
     logits = random_logits()
     logits[2, 1] = -math.inf
     logits[2, 1, 3] = 0.0  # c alone: too early in the only sequence there is
-    scores = score(logits, FRAMES, [[1, 2, 3], [1], [1, 2, 3]], model)
-    assert scores.valid.tolist() == [True, False, False]
-    assert scores.loss.isfinite().all()
+    terms = score(logits, FRAMES, [[1, 2, 3], [1], [1, 2, 3]], model)
+    assert terms.valid.tolist() == [True, False, False]
+    assert terms.loss.isfinite().all()
     logits = logits.requires_grad_()
     log_probs = logits.log_softmax(2)
     denominator = Denominator(graph(model), torch.device("cpu"))
@@ -147,9 +147,9 @@ def test_three_thousand_frames_with_extreme_logits(model, scale):
     logits = torch.randn(2, frames, len(TOKENS))
     logits[0] *= scale
     logits[1] *= 1e-3
-    scores = score(logits, [frames, frames], [text, text], model)
-    assert scores.valid.all() and scores.loss.isfinite().all()
-    assert (scores.numerator <= scores.denominator + 1e-2).all()
+    terms = score(logits, [frames, frames], [text, text], model)
+    assert terms.valid.all() and terms.loss.isfinite().all()
+    assert (terms.numerator <= terms.denominator + 1e-2).all()
     grad = gradient(logits, [frames, frames], [text, text], model)
     assert grad.isfinite().all() and grad[0].abs().max() > 0.5
 
@@ -157,8 +157,8 @@ def test_three_thousand_frames_with_extreme_logits(model, scale):
 def test_long_text_and_single_frame():
     text = [1, 2, 3] * 333
     logits = torch.randn(2, 1000, len(TOKENS))
-    scores = score(logits, [1000, 1], [text, [1]])
-    assert scores.valid.all() and scores.loss.isfinite().all()
+    terms = score(logits, [1000, 1], [text, [1]])
+    assert terms.valid.all() and terms.loss.isfinite().all()
 
 
 @pytest.mark.parametrize("dtype", (torch.float16, torch.bfloat16))

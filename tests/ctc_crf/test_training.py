@@ -98,7 +98,7 @@ def test_command_takes_empty_lines_and_unknown_labels(tmp_path, capsys):
     (tmp_path / "text").write_text("one a  a\ntwo\nthree\ta é\n")
     command = ["--token_list", str(tmp_path / "tokens")]
     command += ["--text", str(tmp_path / "text")]
-    with pytest.raises(SystemExit, match="line 3: utterance 'three' has the label 'é'"):
+    with pytest.raises(SystemExit, match="text: utterance 'three' has the label 'é'"):
         label_lm.main(command)
     output = tmp_path / "lm"
     label_lm.main([*command, "--map_unknown", "--output", str(output)])
@@ -112,7 +112,7 @@ def test_command_takes_empty_lines_and_unknown_labels(tmp_path, capsys):
     [
         (("--text", "{}/missing"), "text .*missing does not exist"),
         (("--arpa", "{}/missing"), "label LM .*missing does not exist"),
-        (("--text", "{}/empty"), "is empty"),
+        (("--text", "{}/empty"), "text .*empty holds no utterance"),
         (("--text", "{}/text", "--min_counts", "3", "2"), "min_counts is 3 2"),
         (("--text", "{}/text", "--token_type", "bpe"), "give its model"),
         (("--text", "{}/text", "--train_config", "{}/empty"), "2"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import pytest
 import torch
 
@@ -9,6 +11,7 @@ from espnet_stnas.cli import export
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.export.program import export_program, write_onnx
 from espnet_stnas.host.encoder import STNASEncoder
+from espnet_stnas.notation.families import FAMILIES
 from espnet_stnas.results.architecture import Architecture
 from tests.conftest import tiny_space
 
@@ -47,6 +50,22 @@ def test_onnx_and_torch_agree_with_the_encoder(name, tmp_path):
         ):
             assert found_lengths.tolist() == olens.tolist()
             torch.testing.assert_close(found, ys, rtol=1e-4, atol=1e-4)
+
+
+LISTED = re.findall(r"\b[a-z0-9]+\b", str(CHAINS))
+
+
+@pytest.mark.parametrize("name", [name for name in FAMILIES if name not in LISTED])
+def test_other_operations_are_exported_or_refused(name):
+    encoder = STNASEncoder(20, layers=["tdnn", name, "norm"], width=8).eval()
+    try:
+        program = export_program(encoder, 20)
+    except ConfigError as error:
+        assert f"operation '{name}" in str(error)
+        return
+    for xs, lengths, ys, _ in batches(encoder):
+        found, _ = program.module()(xs, lengths)
+        torch.testing.assert_close(found, ys, rtol=1e-4, atol=1e-4)
 
 
 @pytest.mark.parametrize(

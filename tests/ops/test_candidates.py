@@ -10,27 +10,22 @@ from espnet_stnas.estimators import build_estimator
 from espnet_stnas.estimators.base import probabilities
 from espnet_stnas.host.encoder import STNASEncoder
 from espnet_stnas.network.network import build_network
+from espnet_stnas.notation.spec import parse_op
 from espnet_stnas.ops.lengths import zero_padding
 from tests.conftest import batch, double_network, tiny_space
 from tests.estimators.toys import jacobian, loss_of, path_gates
+from tests.ops.examples import all_examples
 
-# One of each family that keeps length and (with these options) width.
-CANDIDATES = [
-    "tdnnf-C2D1",
-    "sepconv-C1D2Nbn",
-    "lstm-U3",
-    "blstm-U3",
-    "gru-U2",
-    "bgru-U2",
-    "transformer-H2",
-    "transformer-H1Prel",
-    "conformer-H2K3",
-    "ebranchformer-H2K3",
-    "ff",
-    "norm",
-    "positions-Prel",
-    "positions-Pabs",
-]
+
+def keeps_shape(text: str) -> bool:
+    """Whether an operation can stand beside identity."""
+    spec = parse_op(text, "here")
+    same = spec.stride == 1 and spec.output_width(WIDTH, WIDTH) == WIDTH
+    return same and text != "identity"
+
+
+WIDTH = 12
+CANDIDATES = [text for text in all_examples() if keeps_shape(text)]
 LENGTHS = (9, 1, 6)
 
 
@@ -38,7 +33,7 @@ LENGTHS = (9, 1, 6)
 @pytest.mark.parametrize("candidate", CANDIDATES)
 def test_scores_are_inner_products(candidate, sampled):
     """dLoss/dlogits = J(pi) s with s_k = <dLoss/dy, o_k(x)>, padding left out."""
-    space = tiny_space("tdnn-C0", [candidate, "identity"], "tdnn-C1")
+    space = tiny_space("tdnn-C0", [candidate, "identity"], "tdnn-C1", width=WIDTH)
     supernet = double_network(space).train()
     layer = supernet.choice_blocks[0]
     kept = {}
@@ -60,7 +55,7 @@ def test_scores_are_inner_products(candidate, sampled):
 
 def test_all_of_them_in_one_choice():
     """Every one is sampled and trained; its weights alone get gradients."""
-    space = tiny_space("tdnn-C0", CANDIDATES, "norm")
+    space = tiny_space("tdnn-C0", CANDIDATES, "norm", width=WIDTH)
     supernet = double_network(space).train()
     (layer,) = supernet.choice_blocks
     for k, operation in enumerate(layer.operations):
@@ -76,7 +71,7 @@ def test_all_of_them_in_one_choice():
 
 @pytest.mark.parametrize("candidate", CANDIDATES)
 def test_the_derived_network_is_the_sampled_path(candidate):
-    space = tiny_space("tdnn-C0", [candidate, "identity"], "tdnn-C1")
+    space = tiny_space("tdnn-C0", [candidate, "identity"], "tdnn-C1", width=WIDTH)
     supernet = double_network(space).eval()
     fixed = build_network(space.resolve([0]), 3).double().eval()
     weights = supernet.state_dict()

@@ -17,24 +17,23 @@ from espnet_stnas.files import PathLike
 from espnet_stnas.messages import one_line
 
 # Flashlight takes so many words of the same spelling, and drops the others.
-_MOST_HOMOPHONES = 6
-# Flashlight's table of transitions has a number for each pair of tokens, and there are
-# three for each unit.
-_MOST_UNITS = 5000
+_MAX_HOMOPHONES = 6
+# Flashlight's table of transitions has a number for each pair of tokens, and each unit
+# has three tokens.
+_MAX_UNITS = 5000
 
 
 @dataclass(frozen=True)
 class BeamOptions:
-    """What is searched, and how scores are weighted.
+    """Widths of the beam, and weights of the scores.
 
     Args:
-        beam_size: Hypotheses that are kept in each step.
-        beam_threshold: Hypotheses whose score is lower than the best one's by more are
-            dropped.
-        beam_size_token: Units that are considered in each frame.
+        beam_size: Number of hypotheses that are kept in each step.
+        beam_threshold: A hypothesis is dropped if the best one is better by more.
+        beam_size_token: Number of units that are considered in each frame.
         lm_weight: Weight of the natural logarithm of the word LM's probability.
-        word_score: Added for each word.
-        nbest: Word sequences to find for each utterance.
+        word_score: Added to the score for each word.
+        nbest: Number of word sequences to find for each utterance.
 
     Raises:
         ConfigError: If one is out of range.
@@ -70,13 +69,13 @@ class BeamOptions:
 
 @dataclass(frozen=True)
 class Hypothesis:
-    """What may have been said.
+    """A word sequence that the search found.
 
     Args:
         words: The words.
         units: Columns of the units in the emissions.
         score: Log-probability of the best CTC path, plus weighted LM and word scores.
-        complete: Whether the last word ends before the utterance does.
+        complete: False if the utterance ends within the last word.
     """
 
     words: tuple[str, ...]
@@ -92,12 +91,18 @@ class BeamSearch:
         lexicon: The words that can be found.
         tokens: Names of all columns of the emissions.
         blank: Column of the blank.
-        lm: Word LM, ARPA or KenLM's binary format; None for none.
+        lm: File of the word LM, in ARPA or KenLM's binary format.
         options: Widths and weights.
 
     Raises:
         ConfigError: If flashlight-text is not installed, the LM cannot be read, or
             there are too many units.
+
+    >>> lexicon = Lexicon("lexicon.txt", {"ab": [("a", "b")], "b": [("b",)]})
+    >>> search = BeamSearch(lexicon, tokens=["<blank>", "a", "b"])
+    >>> emissions = np.log([[0.1, 0.8, 0.1], [0.8, 0.1, 0.1], [0.2, 0.1, 0.7]])
+    >>> search(emissions)[0].words
+    ('ab',)
     """
 
     def __init__(
@@ -120,23 +125,23 @@ class BeamSearch:
         ]
         homophones = Counter(spelling for _, spelling in spellings)
         units = {column for _, spelling in spellings for column in spelling}
-        if len(units) > _MOST_UNITS:
+        if len(units) > _MAX_UNITS:
             raise ConfigError(
                 f"lexicon {lexicon.name} has {len(units)} different units; accepted "
-                f"are at most {_MOST_UNITS}"
+                f"are at most {_MAX_UNITS}"
             )
         self.topology = Topology(
             sorted(units),
             blank,
-            endings=math.ceil(max(homophones.values()) / _MOST_HOMOPHONES),
+            endings=math.ceil(max(homophones.values()) / _MAX_HOMOPHONES),
         )
-        # Kept here as well: it must live as long as the decoder does.
+        # The decoder does not keep it alive.
         self._lm = _language_model(lm, self._words)
         trie = flashlight.Trie(self.topology.number_tokens, SIL)
         start = self._lm.start(False)
         placed: Counter[tuple[int, ...]] = Counter()
         for number, spelling in spellings:
-            ending = placed[spelling] // _MOST_HOMOPHONES
+            ending = placed[spelling] // _MAX_HOMOPHONES
             placed[spelling] += 1
             # With the score as a first guess, unlikely words can be dropped early.
             _, score = self._lm.score(start, number)
@@ -195,7 +200,7 @@ class BeamSearch:
 
 
 def require_flashlight() -> Any:
-    """The module ``flashlight.lib.text.decoder``.
+    """Import the module ``flashlight.lib.text.decoder``.
 
     Raises:
         ConfigError: If it is not installed.

@@ -1,4 +1,4 @@
-"""Which utterances are decoded, and where ESPnet finds their speech. No torch."""
+"""The utterances to decode, and where ESPnet finds their speech. No torch."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Utterances:
     """A data set, or a part of it.
 
     Args:
-        sources: What ESPnet reads.
-        ids: Of the utterances, in order.
+        sources: File, name and type of the speech, as ESPnet reads it.
+        ids: Ids of the utterances, in order.
         key_file: File whose first column has the ids; None for all utterances.
     """
 
@@ -42,7 +42,7 @@ def find_utterances(
 
     Args:
         data_dir: Kaldi data directory; None if ``sources`` are given.
-        sources: As ``data_path_and_name_and_type`` of ESPnet's asr_inference.
+        sources: The ``data_path_and_name_and_type`` of ESPnet's asr_inference.
         key_file: File whose first column names the utterances to decode.
 
     Raises:

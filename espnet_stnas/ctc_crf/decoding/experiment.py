@@ -51,11 +51,11 @@ class Experiment:
 
         Args:
             utterances: The utterances.
-            num_workers: Processes that read speech; 0 to read in this one.
+            num_workers: Number of processes that read speech; 0 reads in this one.
 
         Yields:
-            Utterance id and log-probabilities (T, V), float32. There are no frames
-            where speech is too short for the model.
+            Utterance id and log-probabilities (T, V), float32. Speech that is too
+            short for the model gives no frames.
 
         Raises:
             ConfigError: If speech cannot be read, or outputs are not finite.
@@ -100,10 +100,10 @@ class Experiment:
             ) from error
         if isinstance(encoded, tuple):  # with outputs of inner layers
             encoded = encoded[0]
-        scores = self._model.ctc.log_softmax(encoded)[0].float().cpu().numpy()
-        if np.isnan(scores).any():
+        log_probs = self._model.ctc.log_softmax(encoded)[0].float().cpu().numpy()
+        if np.isnan(log_probs).any():
             raise ConfigError(
                 f"utterance {quote(name)}: the model's outputs are not numbers; look "
                 "at the recording and at the weights"
             )
-        return scores
+        return log_probs

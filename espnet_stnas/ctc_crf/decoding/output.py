@@ -16,16 +16,16 @@ def write_recognition(
 ) -> None:
     """Write the files of ESPnet's asr_inference.
 
-    They are text, token, token_int and score in ``1best_recog``, ``2best_recog`` and so
-    on. Utterances with fewer hypotheses are missing in the later ones.
+    The files are text, token, token_int and score in ``1best_recog``, ``2best_recog``
+    and so on. Utterances with fewer hypotheses are missing in the later ones.
 
     Args:
-        output_dir: Where to write them.
+        output_dir: Folder to write to.
         found: Hypotheses of each utterance, the best first.
         tokens: Names of the columns of the emissions.
 
     Raises:
-        WriteError: If one cannot be written.
+        WriteError: If a file cannot be written.
     """
     for number in range(max(map(len, found.values()))):
         hypotheses = {

@@ -1,12 +1,12 @@
 """The topology of CTC in the terms of flashlight's lexicon decoder. No torch.
 
 Flashlight's own CTC mode expects that every spelling ends in a word boundary token.
-Without one, as phone units are, it allows the last unit of a word only one frame, and
-accepts a word that ends in the same unit twice without a blank between them. So its
-other mode is used, in which tokens follow each other freely but for a table of
-transitions, with tokens and frames from which CTC comes out as it is defined.
+Phones have none. Without one, this mode allows the last unit of a word only one frame,
+and accepts a word that ends in the same unit twice without a blank between them. So its
+other mode is used, in which only a table of transitions limits which tokens follow each
+other. With the tokens and frames below, it computes CTC as it is defined.
 
-Each frame becomes three steps, in all of which one token is emitted:
+Each frame becomes three steps. Each step emits one token:
 
 ==========  ====================  ===============================================
 token       may be emitted in     meaning
@@ -36,7 +36,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-# Tokens that are not of a unit.
+# Tokens that belong to no unit.
 SIL, GAP, MUST = range(3)
 _FIRST = 3
 STEPS = 3
@@ -48,8 +48,8 @@ class Topology:
     Args:
         units: Columns of the units in the emissions; not the blank's.
         blank: Column of the blank.
-        endings: How many tokens ``end u`` there are for each unit. Flashlight takes
-            only a few words of the same spelling; more need different endings.
+        endings: Number of tokens ``end u`` for each unit. Flashlight takes only a few
+            words of the same spelling; more need different endings.
     """
 
     def __init__(self, units: Sequence[int], blank: int, endings: int = 1) -> None:
@@ -64,10 +64,11 @@ class Topology:
         self.number_tokens = _FIRST + kinds.size
 
     def transitions(self) -> list[float]:
-        """The score of each token after each other.
+        """Compute the score of each token after each other.
 
         Returns:
-            For token ``n`` after token ``p`` of ``N``, that in place ``n N + p``.
+            The score of token ``n`` after token ``p`` of ``N`` stands in place
+            ``n N + p``.
         """
         number = self.number_tokens
         # Millions of references to the same zero take less room than as many floats.
@@ -78,11 +79,11 @@ class Topology:
         return table
 
     def spell(self, units: Sequence[int], ending: int = 0) -> list[int]:
-        """The tokens of a word.
+        """List the tokens of a word.
 
         Args:
             units: Columns of its units.
-            ending: Which of the endings.
+            ending: Number of the ending to take.
         """
         tokens: list[int] = []
         for number, unit in enumerate(units):
@@ -95,18 +96,18 @@ class Topology:
         return tokens
 
     def expand(self, emissions: np.ndarray, most_units: int) -> np.ndarray:
-        """Emissions of the tokens.
+        """Compute the emissions of the tokens.
 
         Args:
             emissions: Log-probabilities of CTC (T, V).
-            most_units: How many units to consider in each frame, those with the highest
-                log-probabilities.
+            most_units: Number of units to consider in each frame: those with the
+                highest log-probabilities.
 
         Returns:
             Scores (3 T, tokens), float32; -inf where a token may not be emitted.
         """
         frames = len(emissions)
-        scores = emissions[:, self.units].astype(np.float32)
+        log_probs = emissions[:, self.units].astype(np.float32)
         blanks = emissions[:, self.blank].astype(np.float32)
         steps = np.full((frames, STEPS, self.number_tokens), -np.inf, dtype=np.float32)
         steps[:, :, [SIL, GAP]] = 0.0
@@ -114,20 +115,20 @@ class Topology:
         steps[:, 1, MUST] = blanks
         steps[:, 2, MUST] = 0.0
         if most_units < len(self.units):
-            dropped = np.argpartition(-scores, most_units, axis=1)[:, most_units:]
-            np.put_along_axis(scores, dropped, -np.inf, axis=1)
-        waits = np.where(np.isfinite(scores), np.float32(0.0), np.float32(-np.inf))
+            dropped = np.argpartition(-log_probs, most_units, axis=1)[:, most_units:]
+            np.put_along_axis(log_probs, dropped, -np.inf, axis=1)
+        waits = np.where(np.isfinite(log_probs), np.float32(0.0), np.float32(-np.inf))
         begin, unit, *ends = self._tokens
         steps[:, 0, begin] = waits
         steps[:, 0, unit] = waits
-        steps[:, 1, unit] = scores
+        steps[:, 1, unit] = log_probs
         steps[:, 2, unit] = waits
         for end in ends:
             steps[:, 2, end] = waits
         return np.ascontiguousarray(steps.reshape(-1, self.number_tokens))
 
     def most_tokens(self, most_units: int) -> int:
-        """How many tokens may be emitted in a step, at the most.
+        """Count the tokens that a step may emit, at most.
 
         Args:
             most_units: As in :meth:`expand`.
@@ -136,7 +137,7 @@ class Topology:
         return _FIRST + (1 + self._endings) * number
 
     def units_of(self, tokens: Sequence[int]) -> list[int]:
-        """Columns of the units of a path.
+        """List the columns of the units of a path.
 
         Args:
             tokens: The token of each step.
@@ -146,5 +147,5 @@ class Topology:
         return [int(self.units[token - _FIRST]) for token in begins]
 
     def is_complete(self, token: int) -> bool:
-        """Whether no word is begun and not ended after a token."""
+        """Tell whether a path may end with this token: no word has only begun."""
         return token == SIL or token >= _FIRST + 2 * len(self.units)

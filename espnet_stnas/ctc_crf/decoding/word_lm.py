@@ -22,17 +22,17 @@ BEGIN, END = "<s>", "</s>"
 
 
 def words_of_lm(lexicon: Lexicon, path: PathLike) -> Lexicon:
-    """The part of a lexicon whose words a word LM knows.
+    """Keep the words of a lexicon that a word LM knows.
 
-    Other words would all have the probability of ``<unk>``, which is too high for each
-    of them. A binary file does not tell its words; the lexicon then stays as it is.
+    Each other word would have the probability of ``<unk>``, which is too high for it. A
+    binary file does not tell its words; the lexicon then stays as it is.
 
     Args:
         lexicon: The lexicon.
         path: The word LM.
 
     Raises:
-        ConfigError: If it knows none, or cannot be read.
+        ConfigError: If the LM knows none of the words, or cannot be read.
     """
     vocabulary = read_vocabulary(path)
     if vocabulary is None:
@@ -63,7 +63,7 @@ def words_of_lm(lexicon: Lexicon, path: PathLike) -> Lexicon:
 
 
 def read_vocabulary(path: PathLike) -> Optional[set[str]]:
-    """The words of a word LM, ``<s>`` and ``</s>`` excluded.
+    """Read the words of a word LM, without ``<s>`` and ``</s>``.
 
     Args:
         path: ARPA file, plain or with gzip, or a binary file of KenLM.

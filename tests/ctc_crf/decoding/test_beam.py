@@ -205,6 +205,6 @@ def test_word_pieces():
 
 
 def test_too_many_units(monkeypatch):
-    monkeypatch.setattr("espnet_stnas.ctc_crf.decoding.beam._MOST_UNITS", 2)
+    monkeypatch.setattr("espnet_stnas.ctc_crf.decoding.beam._MAX_UNITS", 2)
     with pytest.raises(ConfigError, match="test has 3 different units; accepted"):
         BeamSearch(make_lexicon(A="a b c"), TOKENS)

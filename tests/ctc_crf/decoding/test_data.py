@@ -40,7 +40,7 @@ def test_a_part_of_them(tmp_path):
     [
         (("u1", "u4", "u5"), "has 2 utterances that are not in .*, such as 'u4'"),
         (("u3", "u1"), "has its utterances in another order"),
-        (("u1", "u1"), "holds the utterance 'u1' twice"),
+        (("u1", "u1"), "line 2: the utterance 'u1' is there twice"),
         ((), "key file .* holds no utterance"),
     ],
 )
