@@ -15,6 +15,8 @@ import sys
 from pathlib import Path
 from unittest import mock
 
+from espnet_stnas.cli.main import COMMANDS
+from espnet_stnas.cli.parser import get_parser
 from tests.pages import ROOT, blocks, comments, spans
 
 RECIPES = ROOT / "egs2"
@@ -24,13 +26,13 @@ ASR_SH = frozenset(
     "inference_asr_model inference_config inference_nj lm_args nbpe ngpu nj num_nodes "
     "python speed_perturb_factors stage stop_stage token_type use_lm".split()
 )
-# Options whose value is a list of options, and the module that takes these.
+# Options whose value is a list of options, and the program that takes these.
 _NESTED = {
-    "search_args": "espnet_stnas.cli.asr_search",
+    "search_args": "stnas search",
     "train_args": "espnet2.bin.asr_train",
     "asr_args": "espnet2.bin.asr_train",
-    "label_lm_args": "espnet_stnas.cli.label_lm",
-    "decode_args": "espnet_stnas.cli.ctc_decode",
+    "label_lm_args": "stnas label-lm",
+    "decode_args": "stnas decode",
 }
 # Options of other programs: pip, pytest, torchrun, espnet3.
 _OTHERS = frozenset("dist no-deps stages training_config nproc_per_node".split())
@@ -56,7 +58,10 @@ def _caught(run) -> argparse.ArgumentParser:
 
 @functools.cache
 def module_parser(name: str) -> argparse.ArgumentParser:
-    """The parser of ``python3 -m NAME``."""
+    """The parser of ``python3 -m NAME``, or of ``stnas COMMAND``."""
+    program, _, command = name.partition(" ")
+    if program == "stnas":
+        return task_parser("asr") if command == "search" else get_parser(command)
     module = importlib.import_module(name)
     if hasattr(module, "get_parser"):
         return module.get_parser()
@@ -156,6 +161,9 @@ def _problems(words: list[str], place: Path, whole: bool) -> list[str]:
             problems += _unknown(parser, value.split(), f"the value of {option}")
         elif " -m " in value:
             problems += _problems(shlex.split(value), place, whole=False)
+    launched = words.index("--no-python") + 1 if "--no-python" in words else 0
+    if words[launched] == "stnas":  # elsewhere, it is the encoder
+        return problems + _stnas_problems(words[launched + 1 :], whole)
     if "-m" in words[:-1]:
         at = words.index("-m")
         return problems + _module_problems(words[at + 1], words[at + 2 :], whole)
@@ -170,6 +178,23 @@ def _problems(words: list[str], place: Path, whole: bool) -> list[str]:
     return problems
 
 
+def _stnas_problems(words: list[str], whole: bool) -> list[str]:
+    while words[:1] == ["--debug"]:
+        words = words[1:]
+    if not words or words[0] not in COMMANDS:
+        return [] if words in (["--help"], ["--version"]) else [f"no command {words}"]
+    name, *arguments = words
+    if name == "search":
+        # It reads the YAML that --config names.
+        task = "asr"
+        if "--task" in arguments:
+            at = arguments.index("--task")
+            task = arguments[at + 1]
+            arguments = arguments[:at] + arguments[at + 2 :]
+        return _unknown(task_parser(task), arguments, "stnas search")
+    return _refused(get_parser(name), arguments, f"stnas {name}", whole)
+
+
 def _module_problems(name: str, arguments: list[str], whole: bool) -> list[str]:
     if name == "espnet_stnas.run":
         arguments = arguments[arguments[:1] == ["--search"] :]
@@ -179,19 +204,9 @@ def _module_problems(name: str, arguments: list[str], whole: bool) -> list[str]:
     if name.startswith("espnet2.") and not name.endswith("..."):
         missing = importlib.util.find_spec(name) is None
         return [f"ESPnet has no {name}"] if missing else []
-    if not re.fullmatch(r"espnet_stnas\.cli\.\w+", name):
-        return []
-    if not (ROOT / Path(*name.split("."))).with_suffix(".py").exists():
-        return [f"there is no {name}"]
-    if name in ("espnet_stnas.cli.search", "espnet_stnas.cli.asr_search"):
-        # These read the YAML that --config names.
-        task = "asr"
-        if "--task" in arguments:
-            at = arguments.index("--task")
-            task = arguments[at + 1]
-            arguments = arguments[:at] + arguments[at + 2 :]
-        return _unknown(task_parser(task), arguments, name)
-    return _refused(module_parser(name), arguments, name, whole)
+    if name == "espnet_stnas":
+        return _stnas_problems(arguments, whole)
+    return []
 
 
 def _unknown(
@@ -239,13 +254,7 @@ def _recipe_problems(script: str, arguments: list[str], place: Path) -> list[str
 def known_options() -> frozenset[str]:
     """All options of all programs."""
     known = set(_OTHERS | ASR_SH | recipe_options(DIGITS) | recipe_options(STNAS))
-    programs = [p.stem for p in (ROOT / "espnet_stnas" / "cli").glob("[!_]*.py")]
-    parsers = [task_parser("asr")]
-    parsers += [
-        module_parser(f"espnet_stnas.cli.{name}")
-        for name in programs
-        if name not in ("asr_search", "search")
-    ]
+    parsers = [module_parser(f"stnas {name}") for name in COMMANDS]
     benchmarks = (ROOT / "benchmarks").glob("*.py")
     parsers += [
         script_parser(path)
@@ -254,4 +263,4 @@ def known_options() -> frozenset[str]:
     ]
     for parser in parsers:
         known.update(o.removeprefix("--") for o in parser._option_string_actions)
-    return frozenset(known | {"task", "search", "help"})
+    return frozenset(known | {"task", "search", "help", "version"})

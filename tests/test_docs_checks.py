@@ -9,7 +9,7 @@ from tests.pages import ROOT
 from tests.test_docs import check_yaml, run_python
 
 PAGE = ROOT / "docs" / "page.md"
-DERIVE = "python3 -m espnet_stnas.cli.derive"
+DERIVE = "stnas derive"
 
 
 @pytest.mark.parametrize(
@@ -63,29 +63,20 @@ def test_good_paths():
 @pytest.mark.parametrize(
     ("command", "problem"),
     [
-        (
-            "python3 -m espnet_stnas.cli.dervie --arch a",
-            "there is no espnet_stnas.cli.d",
-        ),
-        (f"{DERIVE} --arch a --outptu b", "has no option --outptu"),
-        (f"{DERIVE} --arch a --outp b", "has no option --outp"),
-        (
-            f"{DERIVE} --output b",
-            "one of the arguments --search_exp --arch is required",
-        ),
-        (f"{DERIVE} --arch a \\\n    --frames many", "invalid int value: 'many'"),
-        ("python3 -m espnet_stnas.cli.autoload start", "invalid choice: 'start'"),
-        ("python3 -m espnet_stnas.cli.asr_search --warmup 3", "no option --warmup"),
-        (
-            "python3 -m espnet_stnas.cli.search --task st --optim3 x",
-            "no option --optim3",
-        ),
+        ("stnas dervie a", "no command ['dervie', 'a']"),
+        (f"{DERIVE} a --outptu b", "has no option --outptu"),
+        (f"{DERIVE} a --outp b", "has no option --outp"),
+        (f"{DERIVE} --output b", "arguments are required: SEARCH_EXP|ARCH"),
+        (f"{DERIVE} a \\\n    --frames many", "invalid int value: 'many'"),
+        ("python3 -m espnet_stnas autoload start", "invalid choice: 'start'"),
+        ("stnas search --warmup 3", "no option --warmup"),
+        ("stnas search --task st --optim3 x", "no option --optim3"),
         (
             "python3 -m espnet_stnas.run -m espnet2.bin.asr_tain",
             "ESPnet has no espnet2",
         ),
-        (f"x=1 python3 -m espnet_stnas.run {DERIVE[8:]} --x", "has no option --x"),
-        ("torchrun -n 2 " + f"{DERIVE} --arch a --x", "has no option --x"),
+        (f"x=1 {DERIVE} a --x", "has no option --x"),
+        ("torchrun --no-python " + f"{DERIVE} a --x", "has no option --x"),
         ("./run.sh --stages 3", "./run.sh has no option --stages"),
         (
             "cd egs2/digits/asr_stnas1\n./run.sh --arch a",
@@ -98,8 +89,8 @@ def test_good_paths():
             "value of --search_args has no opt",
         ),
         (
-            './run.sh --python "python3 -m espnet_stnas.cli.drive"',
-            "espnet_stnas.cli.drive",
+            './run.sh --python "python3 -m espnet_stnas drive"',
+            "no command ['drive']",
         ),
         ("python benchmarks/kills.py --kill 3", "has no option --kill"),
         ("python benchmarks/kills.py --kills few", "invalid int value: 'few'"),
@@ -129,11 +120,11 @@ def test_bad_commands_in_comments_and_lines():
 
 def test_good_commands():
     text = (
-        f"```sh\n{DERIVE} --arch a.yaml --output b.yaml   # a comment --x\n"
-        f"A=b {DERIVE} --search_exp a --epoch 3\n{DERIVE} --arch ...\n"
+        f"```sh\n{DERIVE} a.yaml --output b.yaml   # a comment --x\n"
+        f"A=b {DERIVE} a --epoch 3\n{DERIVE} ...\n"
         "cd egs2/digits/asr_stnas1\n./run.sh --corpus tts\n```\n"
-        "`--warmup_epochs`, `derive --search_exp a`, `python x.py --anything`\n"
-        "```\npython3 -m espnet_stnas.cli.nothing\n```\n"
+        "`--warmup_epochs`, `derive a`, `python x.py --anything`\n"
+        "```\nstnas nothing\n```\n"
     )
     assert commands.command_problems(PAGE, text) == []
 
