@@ -1,7 +1,7 @@
 """What the candidates of a search space cost, and whether latencies add up.
 
 Parameters and multiply-accumulates are counted; latencies come from the table that
-espnet_stnas.cli.measure_latency wrote. With one, the cheapest and the most expensive
+stnas measure-latency wrote. With one, the cheapest and the most expensive
 architecture are also timed as a whole, on the same number of frames.
 """
 

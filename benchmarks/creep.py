@@ -49,7 +49,7 @@ def watched_search(options: list[str], out: str) -> None:
         return result
 
     SearchTrainer.train_one_epoch = classmethod(watched)
-    run_main("espnet_stnas.cli.asr_search", options)
+    run_main("espnet_stnas.search.program", options)
     Path(out).write_text(json.dumps(epochs))
 
 

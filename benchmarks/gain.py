@@ -24,7 +24,7 @@ from typing import NamedTuple, Optional
 import yaml
 from measure import markdown_table
 
-from espnet_stnas.report.table import count_parameters
+from espnet_stnas.report.speed import model_sizes
 
 RECIPE = Path(__file__).parents[1] / "egs2" / "digits" / "asr_stnas1" / "run.sh"
 SPACES = ("tdnn", "tdnn_wide", "conformer", "ebranchformer", "hybrid")
@@ -93,6 +93,12 @@ def run_recipe(args: argparse.Namespace, space: str, seed: int) -> Path:
     if result.returncode != 0:
         sys.exit(f"error: the recipe failed; see {args.work / f'{exp.name}.log'}")
     return exp
+
+
+def count_parameters(training: Path) -> Optional[int]:
+    """The parameters of the whole model of a training, if it can be built."""
+    sizes = model_sizes(training)
+    return None if sizes is None else sizes.model
 
 
 def trained_encoders(exp: Path, decoder: str = "espnet") -> dict[str, Trained]:

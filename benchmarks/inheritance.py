@@ -28,7 +28,7 @@ def train_inherited(exp: Path) -> Path:
     """Train the derived encoder of an experiment from the supernet's weights."""
     out = exp / "inherited"
     out.mkdir(exist_ok=True)
-    derive = ["espnet_stnas.cli.derive", "--search_exp", exp / "search"]
+    derive = ["espnet_stnas", "derive", exp / "search"]
     derive += ["--output", out / "architecture.yaml", "--init_output", out / "init.pth"]
     _run(derive, out / "derive.log")
     from espnet2.tasks.asr import ASRTask

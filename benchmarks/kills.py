@@ -129,15 +129,15 @@ class Trial:
                 best_model_criterion=[["valid", "loss", "min"]],
                 keep_nbest_models=[1, 2],
             )
-            return "espnet_stnas.cli.asr_search", command(self.corpus, target, config)
+            return "espnet_stnas.search.program", command(self.corpus, target, config)
         if program == "derive":
             template = directory / "template.yaml"
             config = search_config(max_epoch=4)
             for key in ("optim2", "optim2_conf", "warmup_epochs", "arch_fraction"):
                 del config[key]
             template.write_text(yaml.safe_dump(config))
-            return "espnet_stnas.cli.derive", [
-                *("--search_exp", str(self.reference / "search")),
+            return "espnet_stnas.cli.main", [
+                *("derive", str(self.reference / "search")),
                 *("--output", str(target / "architecture.yaml")),
                 *("--train_config", str(template)),
                 *("--train_output", str(target / "train.yaml")),

@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-PRELOAD = ["espnet_stnas.cli.asr_search", "espnet2.bin.asr_train"]
+PRELOAD = ["espnet_stnas.search.program", "espnet2.bin.asr_train"]
 
 
 def start(function: str, log: Path, *arguments: object) -> BaseProcess:

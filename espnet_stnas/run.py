@@ -4,7 +4,7 @@
     python3 -m espnet_stnas.run some/script.py ...
 
 With ESPnet's recipes: ``asr.sh --python "python3 -m espnet_stnas.run"``. With
-``--search`` before ``-m``, ``espnet2.bin.asr_train`` is ``espnet_stnas.cli.asr_search``
+``--search`` before ``-m``, ``espnet2.bin.asr_train`` is ``espnet_stnas.search.program``
 instead, so that asr.sh gives a search its data, launcher and logs. So it is with the
 trainings of other tasks that can be searched (st, slu, s2t, cls and more).
 
@@ -31,12 +31,13 @@ from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.results.search_options import SEARCH_OPTIONS
 from espnet_stnas.search.names import TASKS
 
+_SEARCH = "espnet_stnas.search.program"
 _USAGE = (
     "usage: python3 -m espnet_stnas.run [--search] (-m MODULE | SCRIPT) "
     "[ARGUMENT ...]\n"
     "Runs a module such as espnet2.bin.asr_train, or a script, with the encoder "
     "'stnas' registered in ESPnet.\n"
-    "--search runs espnet_stnas.cli.search --task TASK where espnet2.bin.TASK_train is "
+    "--search runs stnas search --task TASK where espnet2.bin.TASK_train is "
     f"named, for the tasks {', '.join(TASKS)}."
 )
 
@@ -93,9 +94,7 @@ def _search_instead(arguments: list[str]) -> list[str]:
             f"{arguments[0]} cannot search (asr_task is '{task}' in a "
             f"recipe); accepted with --search are: {', '.join(TASKS)}"
         )
-    if task == "asr":
-        return ["espnet_stnas.cli.asr_search", *arguments[1:]]
-    return ["espnet_stnas.cli.search", "--task", task, *arguments[1:]]
+    return [_SEARCH, "--task", task, *arguments[1:]]
 
 
 def _refuse_search_options(arguments: list[str]) -> None:
@@ -145,7 +144,7 @@ def _run_module(arguments: list[str]) -> None:
     if spec is None:
         sys.exit(f"error: there is no module '{name}'")
     sys.argv = [spec.origin or name, *arguments[1:]]
-    if not name.startswith(("espnet2.bin.", "espnet_stnas.cli.")):
+    if not name.startswith("espnet2.bin.") and name != _SEARCH:
         runpy.run_module(name, run_name="__main__", alter_sys=True)
         return
     # ESPnet's own entry points all have main(). Calling it, unlike runpy, keeps this

@@ -16,6 +16,9 @@ from pathlib import Path
 from typing import Optional
 from unittest import mock
 
+from espnet_stnas.cli.main import COMMANDS
+from espnet_stnas.cli.parser import get_parser
+
 ROOT = Path(__file__).parents[1]
 DIGITS = ROOT / "egs2" / "digits" / "asr_stnas1" / "run.sh"
 STNAS = ROOT / "egs2" / "TEMPLATE" / "asr_stnas1" / "stnas.sh"
@@ -30,8 +33,8 @@ _NESTED = {
     "--search_args": "search asr",
     "--train_args": "espnet2.bin.asr_train",
     "--asr_args": "espnet2.bin.asr_train",
-    "--label_lm_args": "espnet_stnas.cli.label_lm",
-    "--decode_args": "espnet_stnas.cli.ctc_decode",
+    "--label_lm_args": "stnas label-lm",
+    "--decode_args": "stnas decode",
 }
 # Options of other programs: pip, pytest, torchrun, espnet3.
 _OTHERS = frozenset("dist no-deps stages training_config nproc_per_node".split())
@@ -48,8 +51,11 @@ def parser_of(program: str) -> argparse.ArgumentParser:
     """The parser of a program, which is stopped before it parses.
 
     Args:
-        program: A module, a script, or ``search`` and a task of ESPnet.
+        program: A module, a script, ``stnas`` and a sub-command, or ``search`` and a
+            task of ESPnet.
     """
+    if program.startswith("stnas "):
+        return get_parser(program.removeprefix("stnas "))
     if program.startswith("search "):
         from espnet_stnas.search.tasks import search_task
 
@@ -134,6 +140,9 @@ def _problem(words: list[str], folder: Path) -> Optional[str]:
             problem = _problem([*shlex.split(value), "..."], folder)
         if problem is not None:
             return problem
+    launched = words.index("--no-python") + 1 if "--no-python" in words else 0
+    if words[launched : launched + 1] == ["stnas"]:  # elsewhere, it is the encoder
+        return _stnas_problem(*words[launched + 1 :])
     for number, word in enumerate(words):
         rest = words[number + 1 :]
         if word == "-m" and rest:
@@ -150,6 +159,8 @@ def _problem(words: list[str], folder: Path) -> Optional[str]:
 
 
 def _module_problem(name: str, *arguments: str) -> Optional[str]:
+    if name == "espnet_stnas":
+        return _stnas_problem(*arguments)
     if name == "espnet_stnas.run":
         rest = arguments[arguments[:1] == ("--search",) :]
         return _module_problem(*rest[1:]) if rest[:1] == ("-m",) else None
@@ -157,14 +168,25 @@ def _module_problem(name: str, *arguments: str) -> Optional[str]:
         return None
     if importlib.util.find_spec(name) is None:
         return f"there is no {name}"
-    if name in ("espnet_stnas.cli.search", "espnet_stnas.cli.asr_search"):
-        task = ["--task", "asr"]
-        if "--task" in arguments:
-            at = arguments.index("--task")
-            task = list(arguments[at : at + 2])
-            arguments = arguments[:at] + arguments[at + 2 :]
-        return refusal(f"search {task[1]}", list(arguments))
     return refusal(name, list(arguments)) if name.startswith("espnet_stnas.") else None
+
+
+def _stnas_problem(*words: str) -> Optional[str]:
+    while words[:1] == ("--debug",):
+        words = words[1:]
+    if words in (("--help",), ("--version",)):
+        return None
+    if not words or words[0] not in COMMANDS:
+        return f"stnas has no command {' '.join(words[:1])}"
+    command, *arguments = words
+    if command != "search":
+        return refusal(f"stnas {command}", arguments)
+    task = "asr"
+    if "--task" in arguments:
+        at = arguments.index("--task")
+        task = arguments[at + 1]
+        arguments = arguments[:at] + arguments[at + 2 :]
+    return refusal(f"search {task}", arguments)
 
 
 @functools.cache
@@ -185,4 +207,4 @@ def known_options() -> frozenset[str]:
     for folder in ("espnet_stnas", "benchmarks"):
         for path in (ROOT / folder).rglob("*.py"):
             known.update(re.findall(r'"--([\w-]+)"', path.read_text(encoding="utf-8")))
-    return frozenset(known | {"search", "help"})
+    return frozenset(known | {"search", "task", "help", "version"})

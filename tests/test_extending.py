@@ -73,10 +73,10 @@ def test_the_example_runs_where_it_is_installed(example):
     (example / "architecture.yaml").write_text(text.replace("tdnn-C1S3D1", "gated-C2"))
     (example / "more.py").write_text(
         "import contextlib, runpy\n"
-        "from espnet_stnas.cli import asr_search, show\n"
+        "from espnet_stnas.cli.main import main\n"
         "with contextlib.suppress(SystemExit):\n"
-        "    asr_search.main(['--print_config', '--estimator', 'tempered'])\n"
-        "show.main(['architecture.yaml'])\n"
+        "    main(['search', '--print_config', '--estimator', 'tempered'])\n"
+        "main(['show', 'architecture.yaml'])\n"
         "runpy.run_path('try_it.py')\n"
     )
     result = subprocess.run(
@@ -87,7 +87,7 @@ def test_the_example_runs_where_it_is_installed(example):
         env={**os.environ, "PYTHONPATH": os.pathsep.join([".", str(PAGE.parents[1])])},
     )
     assert result.returncode == 0, result.stderr
-    # The options of asr_search, show, and the lengths that try_it.py prints.
+    # The options of a search, show, and the lengths that try_it.py prints.
     for expected in ("arch_fraction: 0.1", "gated-C2", "[17, 11]"):
         assert expected in result.stdout
 

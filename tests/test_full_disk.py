@@ -16,11 +16,12 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.cli import asr_search, baselines, derive, report, score
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import WriteError
 from espnet_stnas.files import write_text
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.search import program
 from tests.fuzz.inputs import litter, refused
 from tests.search.conftest import command, corpus, search_config
 
@@ -39,7 +40,7 @@ runpy.run_module(sys.argv[0], run_name="__main__", alter_sys=True)
 def on_a_full_disk(limit: int, module: str, options: Sequence[str]) -> str:
     """Run a command that can write ``limit`` bytes to a file; returns its sentence."""
     done = subprocess.run(
-        [sys.executable, "-c", CHILD, str(limit), f"espnet_stnas.cli.{module}"]
+        [sys.executable, "-c", CHILD, str(limit), "espnet_stnas", module]
         + list(options),
         capture_output=True,
         text=True,
@@ -73,8 +74,8 @@ def test_a_full_disk_leaves_the_old_files(experiment, tmp_path, module):
     name = {"derive": "arch.yaml", "report": "report.html"}[module]
     (output / name).write_text(old)
     options = {
-        "derive": ["--search_exp", str(experiment), "--output", str(output / name)],
-        "report": [str(experiment), "--output_dir", str(output)],
+        "derive": [str(experiment), "--output", str(output / name)],
+        "report": [str(experiment), "--output", str(output)],
     }[module]
     sentence = on_a_full_disk(100, module, options)
     assert sentence == f"error: {output / name} cannot be written: File too large"
@@ -87,18 +88,18 @@ def test_a_full_disk_while_a_checkpoint_is_written(corpus, tmp_path):
     """The second epoch cannot be saved: the first stays, and the search can go on."""
     exp = tmp_path / "exp"
     config = search_config(warmup_epochs=0)
-    asr_search.main(command(corpus, exp, config, "--max_epoch", "1"))
+    program.main(command(corpus, exp, config, "--max_epoch", "1"))
     size = (exp / "checkpoint.pth").stat().st_size
     before = {p: p.read_bytes() for p in exp.glob("*.pth")}
     options = command(corpus, exp, config, "--max_epoch", "2")
-    sentence = on_a_full_disk(size // 2, "asr_search", options)
+    sentence = on_a_full_disk(size // 2, "search", options)
     assert sentence == (
         f"error: {exp}/checkpoint.pth cannot be written: the disk is full, or the "
         "directory cannot be written to; what was saved before is as it was"
     )
     assert {p: p.read_bytes() for p in exp.glob("*.pth")} == before
     assert litter(exp) == []
-    asr_search.main(options)
+    program.main(options)
     checkpoint = torch.load(exp / "checkpoint.pth", weights_only=True)
     assert checkpoint["reporter"]["epoch"] == 2
 
@@ -120,27 +121,27 @@ if os.geteuid() != 0:  # root may write everywhere
 
 
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("module", [derive, report, baselines, score])
+@pytest.mark.parametrize("module", ["derive", "report", "baselines", "score"])
 def test_a_closed_directory(experiment, tmp_path, capsys, kind, module):
     output = closed(tmp_path, kind)
     (tmp_path / "text").write_text("utt1 a b\n")
     options = {
-        derive: [f"--search_exp={experiment}", f"--output={output}/arch.yaml"],
-        report: [str(experiment), f"--output_dir={output}/report"],
-        baselines: [
-            f"--search_config={experiment}/config.yaml",
+        "derive": [str(experiment), f"--output={output}/arch.yaml"],
+        "report": [str(experiment), f"--output={output}/report"],
+        "baselines": [
+            f"{experiment}/config.yaml",
             f"--train_config={tmp_path}/template.yaml",
-            f"--output_dir={output}",
+            f"--output={output}",
             "--random=1",
         ],
-        score: [
-            *(f"--ref={tmp_path}/text", f"--hyp={tmp_path}/text"),
+        "score": [
+            *(f"{tmp_path}/text", f"{tmp_path}/text"),
             f"--output={output}/score.yaml",
         ],
     }[module]
     with pytest.raises(SystemExit, match=f"error: {output}.* cannot be written: "):
-        module.main(options)
-    assert refused(module.main, options, capsys)
+        stnas([module, *options])
+    assert refused(stnas, [module, *options], capsys)
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -148,7 +149,7 @@ def test_a_search_without_a_place(corpus, tmp_path, capsys, kind):
     output = closed(tmp_path, kind) / "exp"
     yaml_file = tmp_path / "search"
     options = command(corpus, yaml_file, search_config(), "--output_dir", str(output))
-    assert refused(asr_search.main, options, capsys)
+    assert refused(program.main, options, capsys)
 
 
 def test_what_stands_in_the_way_is_named(tmp_path):

@@ -24,7 +24,7 @@ ROOMS: dict[str, set[str]] = {
     "host": {"notation", "ops.espnet", "network", "supernet"},
     "export": {"ops", "host"},
     "ctc_crf": {"host"},
-    "report": {"notation", "results", "host"},
+    "report": {"notation", "results", "cost", "host"},
     "search": {
         *("notation", "ops", "estimators", "supernet", "results", "cost", "host"),
         "report",
@@ -46,6 +46,7 @@ FLAT: dict[str, set[str]] = {
         *("results", "supernet"),
     },
     "run": {"errors", "files", "host", "results.search_options", "search"},
+    "__main__": {"cli"},
 }
 NO_TORCH = (
     *("version", "messages", "errors", "files", "notation", "report"),
@@ -54,7 +55,7 @@ NO_TORCH = (
     *(f"ctc_crf/decoding/{n}" for n in ("topology", "beam", "word_lm", "data")),
 )
 # What runs a model or reads weights, in rooms that are light otherwise.
-HEAVY = {"results/inherit.py", "results/from_supernet.py", "report/table.py"}
+HEAVY = {"results/inherit.py", "results/from_supernet.py", "report/speed.py"}
 NO_ESPNET = ("notation", "ops", "network", "estimators", "supernet", "cost", "results")
 NO_ESPNET += tuple(
     f"ctc_crf/{name}" for name in ("sparse", "denominator", "loss", "criterion")

@@ -41,8 +41,8 @@ def test_module_without_main_runs_as_python_does(tmp_path, capsys):
 def test_espnet_module_runs_its_main(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdin", None)
     with pytest.raises(SystemExit):
-        run.main(["-m", "espnet_stnas.cli.score", "--help"])
-    assert "text file of the decoding" in capsys.readouterr().out
+        run.main(["-m", "espnet_stnas.search.program", "--help"])
+    assert "--warmup_epochs" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
@@ -216,18 +216,15 @@ def test_damaged_yaml_is_one_sentence(tmp_path):
 
 @pytest.mark.parametrize(("name", "protected"), [("a_train", True), ("a_infer", False)])
 def test_trainings_save_whole_files(monkeypatch, tmp_path, name, protected, capsys):
+    import espnet2.bin
     import torch
-
-    import espnet_stnas.cli
 
     (tmp_path / f"{name}.py").write_text(
         "import torch\ndef main():\n    print(type(torch.save).__name__)\n"
     )
-    monkeypatch.setattr(
-        espnet_stnas.cli, "__path__", [*espnet_stnas.cli.__path__, str(tmp_path)]
-    )
+    monkeypatch.setattr(espnet2.bin, "__path__", [*espnet2.bin.__path__, str(tmp_path)])
     original = torch.save
-    run.main(["-m", f"espnet_stnas.cli.{name}"])
+    run.main(["-m", f"espnet2.bin.{name}"])
     assert capsys.readouterr().out.strip() == (
         "_WholeSaves" if protected else "function"
     )

@@ -1,1 +1,1 @@
-"""Command line entry points."""
+"""The command `stnas`: one file for each sub-command, which parses and prints."""

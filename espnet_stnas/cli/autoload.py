@@ -1,105 +1,20 @@
-"""Make plain python3 of this environment know the encoder `stnas`, or stop doing so.
-
-    python3 -m espnet_stnas.cli.autoload enable | disable | status
-
-A line in a .pth file, which Python reads when it starts, installs the hook of
-:mod:`espnet_stnas.host.registry`; torch and ESPnet are not imported by it. The file is
-entered in the package's list of installed files, so that uninstalling removes it.
-"""
+"""Make plain python3 of this environment know the encoder `stnas`, or stop doing so."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from importlib.metadata import Distribution, PackageNotFoundError, distribution
-from pathlib import Path
-from typing import Optional
 
-from espnet_stnas.errors import ConfigError, plain_errors
-from espnet_stnas.files import write_text
-
-FILE = "espnet_stnas_autoload.pth"
-# One line; silent where the package is gone.
-LINE = (
-    "import sys; exec('try: import espnet_stnas\\nexcept ModuleNotFoundError: pass')\n"
-)
+from espnet_stnas.host.autoload import disable, enable, enabled, installed
 
 
-def installed() -> tuple[Path, Path]:
-    """Where the .pth file belongs, and the list of installed files.
-
-    Raises:
-        ConfigError: If the package was not installed by pip.
-    """
-    try:
-        found = distribution("espnet_stnas")
-    except PackageNotFoundError:
-        found = None
-    record = _record(found)
-    if record is None:
-        raise ConfigError(
-            "espnet_stnas is not installed in this environment; autoload needs it to "
-            "be: pip install it first"
-        )
-    return record.parent.parent / FILE, record
-
-
-def _record(found: Optional[Distribution]) -> Optional[Path]:
-    for path in (found.files or ()) if found is not None else ():
-        if path.name == "RECORD" and path.parent.name.endswith(".dist-info"):
-            return Path(str(path.locate()))
-    return None
-
-
-def enable() -> None:
-    """Write the .pth file and enter it in the list. Idempotent."""
-    target, record = installed()
-    lines = [line for line in _lines(record) if not line.startswith(f"{FILE},")]
-    # First the list: a file that is not there does not disturb an uninstall.
-    _write(record, [*lines, f"{FILE},,\n"])
-    _write(target, [LINE])
-
-
-def disable() -> None:
-    """Remove what :func:`enable` wrote. Idempotent."""
-    target, record = installed()
-    target.unlink(missing_ok=True)
-    lines = _lines(record)
-    kept = [line for line in lines if not line.startswith(f"{FILE},")]
-    if kept != lines:
-        _write(record, kept)
-
-
-def _lines(path: Path) -> list[str]:
-    return path.read_text(encoding="utf-8").splitlines(keepends=True)
-
-
-def _write(path: Path, lines: Sequence[str]) -> None:
-    try:
-        write_text(path, "".join(lines))
-    except OSError as error:
-        raise ConfigError(
-            f"{path} cannot be written ({error.strerror}); autoload changes the "
-            "environment that runs it, which must be writable"
-        ) from None
-
-
-def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Run the command."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
     parser.add_argument("action", choices=("enable", "disable", "status"))
-    action = parser.parse_args(cmd).action
-    with plain_errors():
-        target, _ = installed()
-        if action == "enable":
-            enable()
-        elif action == "disable":
-            disable()
-        state = "enabled" if target.is_file() else "disabled"
-    print(f"autoload is {state} ({target})")
 
 
-if __name__ == "__main__":
-    main()
+def run(args: argparse.Namespace) -> None:
+    """Do it, and print the state."""
+    if args.action != "status":
+        {"enable": enable, "disable": disable}[args.action]()
+    state = "enabled" if enabled() else "disabled"
+    print(f"autoload is {state} ({installed()[0]})")

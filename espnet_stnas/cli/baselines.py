@@ -3,29 +3,28 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
-from espnet_stnas.errors import ConfigError, plain_errors
-from espnet_stnas.files import read_yaml_mapping
-from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.cli.parser import add_json, show
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.baselines import at_random, by_hand
 from espnet_stnas.results.derive import write_training_config
+from espnet_stnas.results.show import read_space_file
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
     parser.add_argument(
-        "--search_config", required=True, help="YAML of the search, with the space"
+        "search",
+        metavar="SEARCH",
+        help="YAML of a search, with the space, or directory of one",
     )
     parser.add_argument(
         "--train_config", required=True, help="Training YAML to put the encoders in"
     )
     parser.add_argument(
-        "--output_dir", required=True, help="Gets <name>/train.yaml for each"
+        "--output", required=True, help="Directory, which gets NAME/train.yaml for each"
     )
     parser.add_argument(
         "--by_hand",
@@ -36,26 +35,22 @@ def get_parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--random", type=int, default=0, help="How many at random")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the random ones")
-    return parser
+    add_json(parser)
 
 
-def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Run the command; prints the name of each baseline."""
-    args = get_parser().parse_args(cmd)
-    with plain_errors():
-        for name, architecture in _architectures(args).items():
-            write_training_config(
-                architecture,
-                args.train_config,
-                Path(args.output_dir) / name / "train.yaml",
-                f"baseline {name}",
-            )
-            print(name)
+def run(args: argparse.Namespace) -> None:
+    """Write the YAMLs, and print the name of each."""
+    files = {}
+    for name, architecture in _architectures(args).items():
+        files[name] = Path(args.output) / name / "train.yaml"
+        write_training_config(
+            architecture, args.train_config, files[name], f"baseline {name}"
+        )
+    show(args, "\n".join(files), {"baselines": files})
 
 
 def _architectures(args: argparse.Namespace) -> dict[str, Architecture]:
-    config = read_yaml_mapping(args.search_config, "search config")
-    space = SearchSpace.from_conf(config.get("encoder_conf") or {})
+    space = read_space_file(args.search, whole_space=True).space
     found = {}
     for entry in args.by_hand:
         name, equals, operations = entry.partition("=")
@@ -68,7 +63,3 @@ def _architectures(args: argparse.Namespace) -> dict[str, Architecture]:
     for number, architecture in enumerate(drawn, start=1):
         found[f"random{number}"] = architecture
     return found
-
-
-if __name__ == "__main__":
-    main()

@@ -5,35 +5,44 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Sequence
-from typing import Optional
+from pathlib import Path
 
-from espnet_stnas.errors import ConfigError, plain_errors
+from espnet_stnas.cli.parser import UsageError, add_json, show
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import one_line, quote
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import SearchPlan, doubts
 from espnet_stnas.results.derive import describe, write_training_config
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.results.layer_table import architecture_rows
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    source = parser.add_mutually_exclusive_group(required=True)
-    source.add_argument("--search_exp", help="output_dir of a search")
-    source.add_argument("--arch", help="An architecture file, found elsewhere")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "source",
+        metavar="SEARCH_EXP|ARCH",
+        help="Directory of a search, or an architecture file that was found elsewhere",
+    )
     parser.add_argument(
         "--epoch",
         default="latest",
         help="Epoch of the search to derive from: a number or 'latest'",
     )
-    parser.add_argument("--output", help="Architecture file to write")
-    parser.add_argument(
+    group = parser.add_argument_group("What to write")
+    group.add_argument("--output", help="Architecture file")
+    group.add_argument(
         "--train_config",
         help="ESPnet training YAML whose encoder is to be replaced",
     )
-    parser.add_argument(
+    group.add_argument(
         "--train_output",
-        help="Training YAML to write: train_config with the architecture inside",
+        help="Training YAML: train_config with the architecture inside",
+    )
+    group.add_argument(
+        "--init_output",
+        help="The supernet's weights of this architecture, and those of the rest of "
+        "the model, for ESPnet's --init_param",
     )
     group = parser.add_argument_group("Cost of the architecture")
     group.add_argument(
@@ -44,9 +53,7 @@ def get_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--frames", type=int, help="Count multiply-accumulates for so many frames"
     )
-    group.add_argument(
-        "--latency_table", help="File that espnet_stnas.cli.measure_latency wrote"
-    )
+    group.add_argument("--latency_table", help="File that stnas measure-latency wrote")
     group.add_argument(
         "--max_cost",
         action="append",
@@ -59,60 +66,77 @@ def get_parser() -> argparse.ArgumentParser:
         action="store_true",
         help="Write nothing if it costs more, instead of warning",
     )
-    parser.add_argument(
-        "--init_output",
-        help="File to write: the supernet's weights of this architecture, and those of "
-        "the rest of the model, for ESPnet's --init_param",
-    )
-    return parser
+    add_json(parser)
 
 
-def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Run the command."""
-    parser = get_parser()
-    args = parser.parse_args(cmd)
+def run(args: argparse.Namespace) -> None:
+    """Write the files, and print the architecture."""
     if (args.train_config is None) != (args.train_output is None):
-        parser.error("--train_config and --train_output go together")
-    if args.init_output is not None and args.search_exp is None:
-        parser.error("--init_output needs --search_exp, where the weights are")
+        raise UsageError("--train_config and --train_output go together")
     if not (args.output or args.train_output or args.init_output):
-        parser.error("nothing to write: give --output, --train_output or both")
-    with plain_errors():
-        architecture, source = _find(args)
-        history, plan, notes = _history(args, architecture)
-        costs, excesses = _costs(args, architecture)
-        if excesses and args.strict:
-            raise ConfigError(f"{excesses[0]}; with --strict, nothing is written")
-        if args.output is not None:
-            architecture.write(args.output)
-        if args.train_output is not None:
-            task = None
-            if args.search_exp is not None:
-                task = SearchExperiment.open(args.search_exp).task
-            excesses += write_training_config(
-                architecture, args.train_config, args.train_output, source, task
-            )
-        if args.init_output is not None:
-            # torch takes seconds to import.
-            from espnet_stnas.results.inherit import write_inherited
+        raise UsageError("nothing to write: give --output, --train_output or both")
+    architecture, source = _find(args)
+    history, plan, notes = _history(args, architecture)
+    costs, excesses = _costs(args, architecture)
+    if excesses and args.strict:
+        raise ConfigError(f"{excesses[0]}; with --strict, nothing is written")
+    if args.output is not None:
+        architecture.write(args.output)
+    if args.train_output is not None:
+        task = None if _is_file(args) else SearchExperiment.open(args.source).task
+        excesses += write_training_config(
+            architecture, args.train_config, args.train_output, source, task
+        )
+    if args.init_output is not None:
+        # torch takes seconds to import.
+        from espnet_stnas.results.inherit import write_inherited
 
-            write_inherited(
-                SearchExperiment.open(args.search_exp), architecture, args.init_output
-            )
-    print(describe(architecture, source, history))
-    for cost in costs:
-        print(f"cost: {cost}")
-    for note in notes:
-        print(f"note: {note}")
-    for doubt in doubts(history, plan, ended=True):
-        print(f"warning: {doubt.text}")
-    for text in excesses:
-        print(f"warning: {text}")
+        write_inherited(
+            SearchExperiment.open(args.source), architecture, args.init_output
+        )
+    warnings = [doubt.text for doubt in doubts(history, plan, ended=True)] + excesses
+    lines = [describe(architecture, source, history)]
+    lines += [f"cost: {cost}" for cost in costs]
+    lines += [f"note: {note}" for note in notes]
+    lines += [f"warning: {text}" for text in warnings]
+    layers = [
+        {"number": r.number, "operation": r.op, "probability": r.probability}
+        for r in architecture_rows(architecture)
+    ]
+    data = {
+        "source": source,
+        "layers": layers,
+        "costs": costs,
+        "notes": notes,
+        "warnings": warnings,
+    }
+    show(args, "\n".join(lines), data)
+
+
+def _is_file(args: argparse.Namespace) -> bool:
+    """Whether the architecture is that of a file."""
+    path = Path(args.source)
+    # An averaged checkpoint is refused by the search, with the reason.
+    return path.is_file() and path.suffix != ".pth"
 
 
 def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
-    if args.arch is not None:
-        return Architecture.read(args.arch), one_line(args.arch)
+    if not Path(args.source).exists():
+        raise ConfigError(
+            f"{args.source} does not exist; accepted is the output_dir of a search, or "
+            "an architecture file"
+        )
+    if _is_file(args):
+        for option, given in (
+            ("--epoch", args.epoch != "latest"),
+            ("--init_output", args.init_output is not None),
+        ):
+            if given:
+                raise ConfigError(
+                    f"{option} needs a search, and {args.source} is a file; accepted "
+                    "is the output_dir of a search"
+                )
+        return Architecture.read(args.source), one_line(args.source)
     epoch = None
     if args.epoch != "latest":
         # No epoch has more digits, and Python reads only so many.
@@ -121,8 +145,8 @@ def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
                 f"epoch is {quote(args.epoch)}; accepted is a number or 'latest'"
             )
         epoch = int(args.epoch)
-    architecture = SearchExperiment.open(args.search_exp).searched(epoch)
-    name = one_line(args.search_exp)
+    architecture = SearchExperiment.open(args.source).searched(epoch)
+    name = one_line(args.source)
     return architecture, f"{name}, epoch {architecture.provenance['epoch']}"
 
 
@@ -154,9 +178,9 @@ def _history(
     args: argparse.Namespace, architecture: Architecture
 ) -> tuple[Sequence[Architecture], SearchPlan, list[str]]:
     """The epochs that led to an architecture, if they are known, and notes on them."""
-    if args.arch is not None:
+    if _is_file(args):
         return (), SearchPlan(), []
-    experiment = SearchExperiment.open(args.search_exp)
+    experiment = SearchExperiment.open(args.source)
     notes = []
     if not experiment.plan.learns:
         notes.append(
@@ -169,7 +193,3 @@ def _history(
         # The epoch that is derived from is sound; this costs the table a column.
         return (), experiment.plan, [*notes, f"no word on stability: {error}"]
     return history, experiment.plan, notes
-
-
-if __name__ == "__main__":
-    main()

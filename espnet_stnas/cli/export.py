@@ -1,66 +1,66 @@
-"""Write a trained fixed encoder as ONNX (.onnx) or as a program of torch (.pt2)."""
+"""Write the encoder of a training as ONNX (.onnx) or as a program of torch (.pt2).
+
+Frames that go in are features as the training has them, normalised.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
 from pathlib import Path
-from typing import Optional
 
-from espnet_stnas.errors import ConfigError, plain_errors
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import quote
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--arch", required=True, help="Architecture file")
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
     parser.add_argument(
-        "--model_file", required=True, help="Its weights: valid.loss.best.pth"
+        "experiment", metavar="TRAIN_EXP", help="Directory of the training"
+    )
+    parser.add_argument(
+        "--model_file",
+        help="Weights, a file in it (default: valid.loss.ave.pth, valid.acc.ave.pth, "
+        "or the best epoch's)",
     )
     parser.add_argument(
         "--output", required=True, help="File to write: .onnx, or .pt2 for torch"
     )
     parser.add_argument(
-        "--input_size",
-        type=int,
-        default=80,
-        help="Dimensions of a frame of the features (n_mels of ESPnet's frontend)",
+        "--int8",
+        action="store_true",
+        help="With weights of 8 bits (.onnx), and activations as each input needs",
     )
-    return parser
 
 
-def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Run the command."""
-    args = get_parser().parse_args(cmd)
-    with plain_errors():
-        if Path(args.output).suffix not in (".onnx", ".pt2"):
-            raise ConfigError(
-                f"output is {quote(args.output)}; accepted is a name that ends in "
-                ".onnx or .pt2"
-            )
-        # ESPnet takes seconds to import; --help does not need it.
-        from espnet_stnas.export.program import (
-            export_program,
-            write_onnx,
-            write_program,
+def run(args: argparse.Namespace) -> None:
+    """Write the file, and print what it takes."""
+    suffix = Path(args.output).suffix
+    if suffix not in (".onnx", ".pt2"):
+        raise ConfigError(
+            f"output is {quote(args.output)}; accepted is a name that ends in .onnx "
+            "or .pt2"
         )
-        from espnet_stnas.host.encoder import STNASEncoder
-        from espnet_stnas.network.weights import encoder_weights, read_weights
-        from espnet_stnas.results.architecture import Architecture
+    if args.int8 and suffix != ".onnx":
+        raise ConfigError(
+            f"output is {quote(args.output)}; accepted with --int8 is a name that ends "
+            "in .onnx, since torch's programs are not quantised"
+        )
+    # ESPnet takes seconds to import; mistakes in options are found before.
+    from espnet_stnas.export.program import export_program, write_onnx, write_program
+    from espnet_stnas.export.quantised import write_int8
+    from espnet_stnas.host.trained import trained_encoder, weights_file
 
-        space = Architecture.read(args.arch).space
-        encoder = STNASEncoder(args.input_size, **space.to_conf())
-        weights = encoder_weights(read_weights(args.model_file), args.model_file)
-        try:
-            encoder.load_state_dict(weights)
-        except RuntimeError as error:
-            raise ConfigError(f"{args.model_file}: {error}") from error
-        program = export_program(encoder, args.input_size)
-        write = write_onnx if args.output.endswith(".onnx") else write_program
-        write(program, args.output)
-    print(args.output)
-
-
-if __name__ == "__main__":
-    main()
+    weights = weights_file(args.experiment, args.model_file)
+    encoder, size, features = trained_encoder(args.experiment, weights)
+    program = export_program(encoder, size)
+    print(f"{args.output}: encoder of {weights}, for frames of {size} ({features})")
+    if args.int8:
+        difference, largest = write_int8(program, size, args.output)
+        print(
+            f"int8: on one random input, outputs differ by at most {difference:.3g} "
+            f"from those without it, which reach {largest:.3g}"
+        )
+    elif suffix == ".onnx":
+        write_onnx(program, args.output)
+    else:
+        write_program(program, args.output)

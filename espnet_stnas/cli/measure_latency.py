@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import Optional
 
-from espnet_stnas.errors import plain_errors
-from espnet_stnas.files import read_yaml_mapping
-from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.results.show import read_space_file
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
     parser.add_argument(
-        "--space", required=True, help="YAML with encoder_conf: that of a search, say"
+        "file", metavar="FILE", help="YAML with encoder_conf, or directory of a search"
     )
     parser.add_argument(
-        "--input_size", type=int, required=True, help="Dimensions of an input frame"
+        "--input_size",
+        type=int,
+        help="Dimensions of an input frame (default: as the file says)",
     )
     parser.add_argument(
         "--frames", type=int, default=1000, help="Length of the utterance, in frames"
@@ -29,35 +27,33 @@ def get_parser() -> argparse.ArgumentParser:
         "--repeat", type=int, default=20, help="Measurements, whose median counts"
     )
     parser.add_argument("--output", required=True, help="YAML file to write")
-    return parser
 
 
-def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Run the command."""
-    args = get_parser().parse_args(cmd)
-    # torch takes seconds to import; --help does not need it.
+def run(args: argparse.Namespace) -> None:
+    """Measure, and write the table."""
+    file = read_space_file(args.file, whole_space=True)
+    size = file.input_size if args.input_size is None else args.input_size
+    if size is None:
+        raise ConfigError(
+            f"{args.file} does not say the dimensions of an input frame; give "
+            "--input_size"
+        )
+    # torch takes seconds to import.
     from espnet_stnas.cost.latency import measure_latency
     from espnet_stnas.cost.table import with_unit
 
-    with plain_errors():
-        config = read_yaml_mapping(args.space, "search space")
-        space = SearchSpace.from_conf(config.get("encoder_conf") or {})
-        table = measure_latency(
-            space,
-            args.input_size,
-            args.frames,
-            device=args.device,
-            threads=args.threads,
-            repeat=args.repeat,
-        )
-        table.write(args.output)
-        costs = table.costs(space, args.input_size, args.output)
+    table = measure_latency(
+        file.space,
+        size,
+        args.frames,
+        device=args.device,
+        threads=args.threads,
+        repeat=args.repeat,
+    )
+    table.write(args.output)
+    costs = table.costs(file.space, size, args.output)
     print(
         f"{args.output}: architectures of {with_unit('latency', costs.minimum)} to "
         f"{with_unit('latency', costs.maximum)} for {args.frames} frames on "
         f"{table.device}, {table.threads} CPU thread(s)"
     )
-
-
-if __name__ == "__main__":
-    main()

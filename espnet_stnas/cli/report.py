@@ -1,37 +1,39 @@
-"""Report on searches: one HTML page, and its figures as files.
-
-Examples:
-  python3 -m espnet_stnas.cli.report exp/search
-  python3 -m espnet_stnas.cli.report exp/search_a exp/search_b exp/train_conformer
+"""Report on searches and trainings: table, HTML page, figures, errors against costs.
 
 Each experiment is the output directory of a search, also of one that runs, or of a
-training that is to be compared. Several searches are put side by side.
+training that is to be compared. Several searches are put side by side. Trainings stand
+in a table, which is printed.
 """
 
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
-from espnet_stnas.errors import ConfigError, plain_errors
-from espnet_stnas.files import read_yaml_mapping, write_text
+from espnet_stnas.cli.parser import add_json, show
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.report.drawing import save_figure
-from espnet_stnas.report.page import figures_of, report_page, tradeoff_figures
 from espnet_stnas.report.summary import Summary, summarise
+from espnet_stnas.report.table import markdown, training_data
 from espnet_stnas.report.trainings import Training, open_training, short_names
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "experiments",
+        metavar="EXP",
+        nargs="+",
+        help="Directories of searches, and of trainings",
     )
     parser.add_argument(
-        "experiments", nargs="+", help="Directories of searches, and of trainings"
+        "--output",
+        help="Directory for page, tables and figures (default: SEARCH/report of the "
+        "only search; nothing is written for trainings alone)",
     )
     parser.add_argument(
         "--arch",
@@ -39,78 +41,89 @@ def get_parser() -> argparse.ArgumentParser:
         "last epoch)",
     )
     parser.add_argument(
-        "--output_dir", help="Where to put page and figures (default: SEARCH/report)"
-    )
-    parser.add_argument(
         "--format",
         default="png",
         choices=("png", "svg", "pdf"),
         help="Of the figures' files",
     )
-    return parser
+    group = parser.add_argument_group("Trained encoders")
+    group.add_argument(
+        "--data", help="Test set with wav.scp, to measure real-time factors on"
+    )
+    group.add_argument(
+        "--utterances", type=int, default=50, help="How many of it to measure on"
+    )
+    group.add_argument(
+        "--model_file",
+        help="Weights to measure with, a file in each training (default: "
+        "valid.loss.ave.pth, valid.acc.ave.pth, or the best epoch's)",
+    )
+    group.add_argument(
+        "--metric",
+        default="wer",
+        choices=("wer", "cer"),
+        help="Errors that are put against costs",
+    )
+    group.add_argument(
+        "--frames",
+        type=int,
+        default=1000,
+        help="Length of the utterance whose multiply-accumulates count",
+    )
+    group.add_argument(
+        "--latency_table",
+        help="File that stnas measure-latency wrote, for errors against latency",
+    )
+    add_json(parser)
 
 
-def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Run the command."""
-    args = get_parser().parse_args(cmd)
-    with plain_errors():
-        searches = [e for e in args.experiments if _is_search(e)]
-        others = [e for e in args.experiments if e not in searches]
-        if not searches:
-            raise ConfigError(
-                f"none of {', '.join(args.experiments)} is a search; accepted is at "
-                "least one output_dir of espnet_stnas.cli.asr_search"
-            )
-        if args.arch is not None and len(searches) > 1:
-            raise ConfigError(
-                f"arch is given for {len(searches)} searches; accepted is one search"
-            )
-        if args.output_dir is None and len(searches) > 1:
-            raise ConfigError(
-                "output_dir is missing; it is needed for several searches"
-            )
-        summaries = [
-            summarise(path, arch=args.arch, parameters=_parameters) for path in searches
-        ]
-        trainings = [
-            _training(path, name)
-            for path, name in zip(others, short_names(others), strict=True)
-        ]
-        directory = Path(args.output_dir or Path(searches[0]) / "report")
-        for path in write_report(summaries, trainings, directory, args.format):
-            print(path)
+def run(args: argparse.Namespace) -> None:
+    """Print the table, and write the files."""
+    searches = [e for e in args.experiments if _is_search(e)]
+    others = [e for e in args.experiments if e not in searches]
+    if args.arch is not None and len(searches) != 1:
+        raise ConfigError(
+            f"arch is given for {len(searches)} searches; accepted is one search"
+        )
+    if args.output is None and len(searches) > 1:
+        raise ConfigError("output is missing; it is needed for several searches")
+    if args.data is not None and not others:
+        raise ConfigError(
+            "data is given, and no training, whose speed is measured on it"
+        )
+    summaries = [
+        summarise(path, arch=args.arch, parameters=_parameters) for path in searches
+    ]
+    trainings = _trainings(others, args)
+    files: list[Path] = []
+    if searches or args.output:
+        # matplotlib and torch take long to import.
+        from espnet_stnas.report.costs import points_of
+        from espnet_stnas.report.write import write_report
 
-
-def write_report(
-    summaries: Sequence[Summary],
-    trainings: Sequence[Training],
-    directory: Path,
-    suffix: str,
-) -> list[Path]:
-    """Write page and figures; returns the files, the page first.
-
-    Args:
-        summaries: The searches.
-        trainings: Trained encoders to compare.
-        directory: Where to put the files; figures of several searches go into a
-            directory each.
-        suffix: Format of the figures' files.
-    """
-    figures = [figures_of(summary) for summary in summaries]
-    tradeoffs = tradeoff_figures(summaries, trainings)
-    files = [directory / "report.html"]
-    searches = list(zip(summaries, figures, strict=True))
-    write_text(files[0], report_page(searches, trainings, tradeoffs))
-    for test, figure in tradeoffs.items():
-        name = test.replace("/", "_")
-        files.append(directory / f"errors_{name}.{suffix}")
-        save_figure(figure, files[-1])
-    for number, found in enumerate(figures, start=1):
-        place = directory if len(figures) == 1 else directory / f"search{number}"
-        for name, figure in found.items():
-            files.append(place / f"{name}.{suffix}")
-            save_figure(figure, files[-1])
-    return files
+        points = points_of(
+            summaries,
+            trainings,
+            metric=args.metric,
+            frames=args.frames,
+            latency_table=args.latency_table,
+        )
+        files = write_report(
+            summaries,
+            trainings,
+            points,
+            Path(args.output or Path(searches[0]) / "report"),
+            suffix=args.format,
+            metric=args.metric,
+        )
+    lines = [markdown(trainings)] if trainings else []
+    lines += list(map(str, files))
+    data = {
+        "searches": [_search_data(summary) for summary in summaries],
+        "trainings": [training_data(training) for training in trainings],
+        "files": files,
+    }
+    show(args, "\n".join(lines).rstrip("\n"), data)
 
 
 def _is_search(path: str) -> bool:
@@ -129,11 +142,33 @@ def _parameters(space: SearchSpace, size: int) -> Sequence[Sequence[int]]:
     return layer_parameters(space, size)
 
 
-def _training(path: str, name: str) -> Training:
-    from espnet_stnas.report.table import count_parameters
+def _trainings(paths: Sequence[str], args: argparse.Namespace) -> list[Training]:
+    if not paths:
+        return []
+    opened = [
+        open_training(path, name=name)
+        for path, name in zip(paths, short_names(paths), strict=True)
+    ]
+    # ESPnet takes seconds to import; damaged files are found before.
+    from espnet_stnas.report.speed import model_sizes, read_wavs, real_time_factors
 
-    return open_training(path, count_parameters(path), name)
+    factors: Sequence[Optional[float]] = [None] * len(paths)
+    if args.data is not None:
+        wavs = read_wavs(Path(args.data) / "wav.scp", args.utterances)
+        factors = real_time_factors(paths, wavs, args.model_file)
+    return [
+        replace(training, sizes=model_sizes(training.path), rtf=factor)
+        for training, factor in zip(opened, factors, strict=True)
+    ]
 
 
-if __name__ == "__main__":
-    main(sys.argv[1:])
+def _search_data(summary: Summary) -> dict[str, object]:
+    return {
+        "name": summary.name,
+        "path": str(summary.experiment.path),
+        "epochs": summary.epochs,
+        "finished": summary.finished,
+        "encoder_parameters": summary.parameters,
+        "layers": [row.op for row in summary.rows],
+        "doubts": [doubt.text for doubt in summary.doubts],
+    }

@@ -1,119 +1,90 @@
-"""Show an architecture or a search space: layers, sizes, costs, receptive field.
-
-Examples:
-  python3 -m espnet_stnas.cli.show architecture.yaml
-  python3 -m espnet_stnas.cli.show conf/space/conformer.yaml --input_size 80
-  python3 -m espnet_stnas.cli.show --diff architecture.yaml other.yaml
-"""
+"""Show architectures and search spaces: layers, widths, receptive field."""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
-from typing import Optional
+from typing import Any
 
-from espnet_stnas.errors import ConfigError, plain_errors
-from espnet_stnas.notation.reach import FRAME_SHIFT
-from espnet_stnas.results.layer_table import layer_rows
-from espnet_stnas.results.show import (
-    CostRange,
-    SpaceFile,
-    difference,
-    read_space_file,
-    show_text,
-)
+from espnet_stnas.cli.parser import add_json, show
+from espnet_stnas.cli.spaces import add_space_options, costs_of, size_of
+from espnet_stnas.results.layer_table import LayerRow, layer_rows
+from espnet_stnas.results.show import SpaceFile, read_space_file, show_text
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="Architecture file, YAML with an encoder_conf, or directory of a search "
+        "or training",
     )
     parser.add_argument(
-        "file", nargs="*", help="Architecture files, or YAML files with an encoder_conf"
+        "--costs",
+        action="store_true",
+        help="Count parameters and multiply-accumulates, too; takes seconds",
     )
-    parser.add_argument(
-        "--diff",
-        nargs=2,
-        metavar=("A", "B"),
-        help="Show what differs between two files; the exit status is 1 if something "
-        "does",
-    )
-    parser.add_argument(
-        "--input_size",
-        type=int,
-        help="Dimensions of an input frame (default: as the file says)",
-    )
-    parser.add_argument(
-        "--frames",
-        type=int,
-        default=1000,
-        help="Length of the utterance whose multiply-accumulates count",
-    )
-    parser.add_argument(
-        "--frame_shift",
-        type=float,
-        default=FRAME_SHIFT,
-        help="Milliseconds from one frame of the features to the next",
-    )
-    return parser
+    add_space_options(parser)
+    add_json(parser)
 
 
-def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Run the command."""
-    args = get_parser().parse_args(cmd)
-    same = True
-    with plain_errors():
-        if not args.file and not args.diff:
-            raise ConfigError("no file is given; accepted are files, or --diff A B")
-        texts = [_show(read_space_file(path), args) for path in args.file]
-        if args.diff:
-            one, other = map(read_space_file, args.diff)
-            known = _costs(one, args), _costs(other, args)
-            pairs = list(zip(*known, strict=True)) if all(known) else []
-            text, same = difference(one, other, pairs)
-            texts.append(text)
-    print("\n\n".join(texts))
-    if not same:
-        raise SystemExit(1)
+def run(args: argparse.Namespace) -> None:
+    """Print what each file holds."""
+    found = [_read(path, args) for path in args.files]
+    text = "\n\n".join(_text(file, rows, args) for file, rows in found)
+    show(args, text, {"files": [_data(file, rows, args) for file, rows in found]})
 
 
-def _show(file: SpaceFile, args: argparse.Namespace) -> str:
-    from espnet_stnas.cost.counts import layer_parameters
+def _read(path: str, args: argparse.Namespace) -> tuple[SpaceFile, list[LayerRow]]:
+    file = read_space_file(path)
+    size = size_of(file, args)
+    parameters = None
+    if args.costs and size is not None:
+        # torch takes seconds to import.
+        from espnet_stnas.cost.counts import layer_parameters
 
-    size = _size(file, args)
+        parameters = layer_parameters(file.space, size)
     rows = layer_rows(
         file.space,
         pis=file.architecture.decisions(),
         input_size=size,
-        parameters=None if size is None else layer_parameters(file.space, size),
+        parameters=parameters,
     )
-    text = show_text(file, rows, _costs(file, args), args.frame_shift)
-    if size is None:
+    return file, rows
+
+
+def _text(file: SpaceFile, rows: list[LayerRow], args: argparse.Namespace) -> str:
+    costs = costs_of(file, args) if args.costs else []
+    text = show_text(file, rows, costs, args.frame_shift)
+    if size_of(file, args) is None:
         text += "\n  sizes: give --input_size, the dimensions of an input frame"
     return text
 
 
-def _costs(file: SpaceFile, args: argparse.Namespace) -> list[CostRange]:
-    """Parameters and multiply-accumulates; none without the size of a frame."""
-    # torch takes seconds to import; --help does not need it.
-    from espnet_stnas.cost.counts import macs_table, parameter_table
-
-    size = _size(file, args)
-    if size is None:
-        return []
-    tables = {
-        f"parameters with input_size {size}": parameter_table(file.space, size),
-        f"multiply-accumulates for {args.frames} frames": macs_table(
-            file.space, size, args.frames
-        ),
+def _data(
+    file: SpaceFile, rows: list[LayerRow], args: argparse.Namespace
+) -> dict[str, Any]:
+    return {
+        "file": file.name,
+        "architectures": file.space.num_architectures,
+        "input_size": size_of(file, args),
+        "layers": [
+            {
+                "number": row.number,
+                "operations": row.ops,
+                "probability": row.probability,
+                "width": row.width,
+                "skip": row.skip,
+                "parameters": row.parameters,
+                "stride": row.view.stride,
+                "frames_before": row.view.left,
+                "frames_after": row.view.right,
+            }
+            for row in rows
+        ],
+        "costs": [
+            {"name": c.name, "least": c.least, "most": c.most}
+            for c in (costs_of(file, args) if args.costs else [])
+        ],
     }
-    return [CostRange(name, t.minimum, t.maximum) for name, t in tables.items()]
-
-
-def _size(file: SpaceFile, args: argparse.Namespace) -> Optional[int]:
-    return file.input_size if args.input_size is None else args.input_size
-
-
-if __name__ == "__main__":
-    main()

@@ -98,7 +98,7 @@ class CostOptions:
         if self.kind == "latency" and not isinstance(self.table, str):
             raise ConfigError(
                 f"cost_conf: table is {quote(self.table)}; kind 'latency' needs the "
-                "file that python3 -m espnet_stnas.cli.measure_latency wrote"
+                "file that stnas measure-latency wrote"
             )
         if self.target is not None:
             parse_target(self.target)

@@ -29,9 +29,9 @@ FORMAT = 1
 _WARM_UP = 3
 _HEADER = """\
 # Latency of every candidate of every layer in microseconds, by
-# python3 -m espnet_stnas.cli.measure_latency: medians over one utterance at a time.
+# stnas measure-latency: medians over one utterance at a time.
 """
-_REMEDY = "measure it with python3 -m espnet_stnas.cli.measure_latency"
+_REMEDY = "measure it with stnas measure-latency"
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ class Criterion:
         if not isinstance(crf_lm, str) or not crf_lm:
             raise ConfigError(
                 f"model_conf: crf_lm is {quote(crf_lm)}; accepted is a label LM: an "
-                "ARPA file, as python3 -m espnet_stnas.cli.label_lm makes it, or "
+                "ARPA file, as stnas label-lm makes it, or "
                 "what its --train_output puts into a YAML"
             )
         number = type(ctc_weight) in (int, float) and math.isfinite(ctc_weight)

@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from typing import Optional
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import PathLike, read_bytes
+from espnet_stnas.files import PathLike, read_bytes, read_kaldi_text
 from espnet_stnas.messages import quote
 
 Pronunciation = tuple[str, ...]
@@ -23,6 +24,7 @@ BLANK, UNKNOWN, EDGE = "<blank>", "<unk>", "<sos/eos>"
 _SPECIAL_TOKENS = (BLANK, EDGE)
 # Not str.split, for which some characters of words are spaces, too.
 _SPACES = re.compile(r"[ \t\r]+")
+_MOST_EXAMPLES = 5
 _ALTERNATIVE = re.compile(r"(.+)\([0-9]+\)")
 _PROBABILITY = re.compile(r"[0-9]*\.[0-9]+([eE]-?[0-9]+)?|[01]\.")
 _STRESSED = re.compile(r"^([A-Za-z]+)[0-2]$")
@@ -168,3 +170,49 @@ def token_list(units: Iterable[str]) -> list[str]:
         units: The units, in any order, perhaps with ``<unk>``.
     """
     return [BLANK, UNKNOWN, *sorted({*units} - {UNKNOWN}), EDGE]
+
+
+def apply_lexicon(
+    lexicon: Lexicon, path: str, unk: Optional[str] = None
+) -> tuple[list[str], int]:
+    """Put the units of words in their place.
+
+    Args:
+        lexicon: The pronunciations.
+        path: Kaldi text file of words.
+        unk: Unit for words without a pronunciation; None to refuse them.
+
+    Returns:
+        Lines of an utterance id and units, and how many different words have no
+        pronunciation.
+
+    Raises:
+        ConfigError: If the file cannot be read, has an utterance twice, or has words
+            that must be refused.
+    """
+    found: dict[str, str] = {}
+    unknown: dict[str, str] = {}
+    for name, words in read_kaldi_text(path, "text").items():
+        units: list[str] = []
+        for word in words.split():
+            if word in lexicon.pronunciations:
+                units += lexicon.pronunciations[word][0]
+            else:
+                unknown.setdefault(word, name)
+                units += [unk] if unk is not None else []
+        found[name] = " ".join([name, *units])
+    if unknown and unk is None:
+        examples = [
+            f"{quote(word)} (utterance {quote(name)})"
+            for word, name in list(unknown.items())[:_MOST_EXAMPLES]
+        ]
+        if len(unknown) > _MOST_EXAMPLES:
+            examples.append("...")
+        raise ConfigError(
+            f"text {path} has {len(unknown)} words that are not in lexicon "
+            f"{lexicon.name}: {', '.join(examples)}; add them to it, or give a unit "
+            "for them with --unk"
+        )
+    if not found:
+        raise ConfigError(f"text {path} holds no utterance")
+    return list(found.values()), len(unknown)

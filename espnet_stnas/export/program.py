@@ -38,7 +38,7 @@ class ExportedEncoder(torch.nn.Module):
         if not encoder.space.is_architecture:
             raise ConfigError(
                 f"the encoder has {len(encoder.space.choices)} choices left; accepted "
-                "for export is an architecture, as espnet_stnas.cli.derive writes it"
+                "for export is an architecture, as stnas derive writes it"
             )
         self.network = copy.deepcopy(encoder.network).eval()
         # In place of a cut to the longest utterance.

@@ -17,7 +17,7 @@ class STNASEncoder(AbsEncoder):
     """Encoder built from the layer notation.
 
     If any layer is a choice, this is a supernet to be searched with
-    ``espnet_stnas.cli.asr_search``; if none is, it is a plain fixed encoder.
+    ``stnas search``; if none is, it is a plain fixed encoder.
 
     Args:
         input_size: Dimensions of an input frame.

@@ -3,14 +3,59 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Optional
 
 from espnet2.tasks.asr import ASRTask
 
 import espnet_stnas  # noqa: F401  (registers encoder and model)
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, read_yaml_mapping
-from espnet_stnas.messages import one_line
+from espnet_stnas.host.encoder import STNASEncoder
+from espnet_stnas.messages import one_line, quote
+
+# What is taken where nothing else is asked for, the first that is there.
+WEIGHTS = tuple(
+    f"valid.{key}.{kind}.pth" for kind in ("ave", "best") for key in ("loss", "acc")
+)
+
+
+def weights_file(experiment: PathLike, name: Optional[str] = None) -> Path:
+    """The weights of a training.
+
+    Args:
+        experiment: Directory of the training.
+        name: File in it; None for the first of ``WEIGHTS`` that is there.
+
+    Raises:
+        ConfigError: If there is no such directory, or none of these files.
+    """
+    if not Path(experiment).is_dir():
+        raise ConfigError(
+            f"{experiment} is no directory; accepted is the output_dir of a training"
+        )
+    if name is not None:
+        return Path(experiment) / name
+    for found in (Path(experiment) / name for name in WEIGHTS):
+        if found.is_file():
+            return found
+    raise ConfigError(
+        f"{experiment} has none of the weights {', '.join(WEIGHTS)}; is the training "
+        "complete? Others are named by --model_file"
+    )
+
+
+def encoder_input_size(model: Any, train_args: Any) -> int:
+    """Dimensions of the frames that the encoder of a model gets.
+
+    Args:
+        model: A model of ESPnet's ASR.
+        train_args: Options of its training.
+    """
+    for name in ("preencoder", "frontend"):
+        part = getattr(model, name, None)
+        if part is not None:
+            return int(part.output_size())
+    return int(train_args.input_size)
 
 
 def load_model(
@@ -43,3 +88,30 @@ def load_model(
             f"({type(error).__name__}: {one_line(error)[:500]})"
         ) from error
     return model.eval(), train_args
+
+
+def trained_encoder(
+    experiment: PathLike, weights: PathLike
+) -> tuple[STNASEncoder, int, str]:
+    """The encoder of a training, with its weights.
+
+    Args:
+        experiment: Directory of the training.
+        weights: File of its weights.
+
+    Returns:
+        The encoder, the dimensions of the frames it gets, and what these are, in words.
+
+    Raises:
+        ConfigError: If a file is missing or damaged, or the encoder is another one.
+    """
+    config = Path(experiment) / "config.yaml"
+    model, train_args = load_model(config, weights)
+    if not isinstance(model.encoder, STNASEncoder):
+        raise ConfigError(
+            f"{config} has the encoder {quote(train_args.encoder)}; accepted is 'stnas'"
+        )
+    normalised = getattr(train_args, "normalize", None)
+    features = f"frontend {getattr(train_args, 'frontend', None) or 'none'}, "
+    features += f"normalised by {normalised}" if normalised else "not normalised"
+    return model.encoder, encoder_input_size(model, train_args), features

@@ -30,11 +30,13 @@ _KEEP_WIDTH = ("identity", "transformer")
 # Their code builds a transformer of this size whatever the network's width.
 _TRANSFORMER = "transformer-H8F1024"
 _SUBSAMPLING = "tdnn-C1S3D1"
+# Features, and their first and second derivatives: the paper's 120 = 40 x 3.
+DELTAS = 3
 
 Candidates = Union[str, list[str]]
 
 
-def import_config(path: PathLike) -> SearchSpace:
+def import_config(path: PathLike, *, deltas: bool = False) -> SearchSpace:
     """The search space of a config.json.
 
     As there, candidates that keep their width are left out of nodes that change it, and
@@ -43,12 +45,23 @@ def import_config(path: PathLike) -> SearchSpace:
 
     Args:
         path: The file.
+        deltas: Start with a layer that appends both time derivatives, so that frames
+            with a third of the file's ``idim`` come in.
 
     Raises:
         ConfigError: If it is missing, damaged, or says something that their code or
             this project does not know.
     """
-    return _Importer(Path(path)).space()
+    return _Importer(Path(path)).space(deltas)
+
+
+def input_size(path: PathLike) -> int:
+    """The ``idim`` of a config.json: dimensions of the frames that it is made for.
+
+    Raises:
+        ConfigError: As :func:`import_config`.
+    """
+    return _Importer(Path(path)).widths()[0]
 
 
 class _Importer:
@@ -76,8 +89,8 @@ class _Importer:
         self.candidate = data.get("candidate")
         self.net_configs: dict[str, Any] = data["net_configs"]
 
-    def space(self) -> SearchSpace:
-        widths = self._widths()
+    def space(self, deltas: bool) -> SearchSpace:
+        widths = self.widths()
         self.width = widths[-1]
         nodes = self._candidates(len(widths) - 1)
         layers = [
@@ -89,16 +102,25 @@ class _Importer:
         if self.net == "MFRNet":
             self._add_subsampling(layers)
         dropout = self._number("dropout", none=0.0)
+        size = widths[0]
+        if deltas:
+            if size % DELTAS:
+                raise ConfigError(
+                    f"{self.where}: idim is {size}; accepted with --deltas is a "
+                    f"multiple of {DELTAS}: features and both their derivatives"
+                )
+            layers.insert(0, "deltas")
+            size //= DELTAS
         try:
             space = SearchSpace.from_conf(
                 {"width": self.width, "dropout_rate": dropout, "layers": layers}
             )
-            space.shapes(widths[0])
+            space.shapes(size)
         except ConfigError as error:
             raise ConfigError(f"{self.where}: {error}") from None
         return space
 
-    def _widths(self) -> list[int]:
+    def widths(self) -> list[int]:
         """Width of the input and of every block."""
         count = self._get("block_list")
         if not (isinstance(count, list) and len(count) == 1 and _is_size(count[0])):

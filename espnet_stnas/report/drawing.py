@@ -90,22 +90,38 @@ def add_legend(figure: Figure, axes: Sequence[Axes], title: str) -> None:
     )
 
 
-def figure_svg(figure: Figure) -> str:
-    """A figure as the text of an SVG element, to stand in a page."""
-    from matplotlib import rc_context
+def figure_svg(figure: Figure, name: str) -> str:
+    """A figure as the text of an SVG element, to stand in a page.
 
-    buffer = io.StringIO()
-    # Names of shapes must not be those of other figures on the page; without dates and
-    # random names, equal figures are equal text.
-    with rc_context({"svg.hashsalt": str(id(figure)), "svg.fonttype": "path"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
+    Args:
+        figure: The figure.
+        name: Tells it from the other figures of the page.
+    """
+    # Names of shapes must not be those of other figures on the page.
+    options = {"svg.hashsalt": name, "svg.fonttype": "path"}
+    text = _drawn(figure, "svg", options).decode()
     return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=16)
 
 
 def save_figure(figure: Figure, path: PathLike) -> None:
-    """Write a figure, whole or not at all, in the format of the file's suffix."""
+    """Write a figure, whole or not at all, in the format of the file's suffix.
+
+    Equal figures are equal bytes.
+    """
+    suffix = Path(path).suffix.removeprefix(".")
+    write_bytes(path, _drawn(figure, suffix, {"svg.hashsalt": "figure"}))
+
+
+def _drawn(figure: Figure, suffix: str, options: Mapping[str, str]) -> bytes:
+    from matplotlib import rc_context
+
     dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
+    # Neither dates nor random names.
+    metadata: dict[str, Any] = {
+        "svg": {"Date": None, "Creator": None},
+        "pdf": {"CreationDate": None},
+    }.get(suffix, {})
     data = io.BytesIO()
-    figure.savefig(data, format=Path(path).suffix.removeprefix("."), dpi=dpi)
-    write_bytes(path, data.getvalue())
+    with rc_context(dict(options)):
+        figure.savefig(data, format=suffix, dpi=dpi, metadata=metadata)
+    return data.getvalue()

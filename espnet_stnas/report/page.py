@@ -19,20 +19,13 @@ from espnet_stnas.report.curves import (
 from espnet_stnas.report.drawing import figure_svg
 from espnet_stnas.report.graph import architecture_figure
 from espnet_stnas.report.summary import Summary, command_of
-from espnet_stnas.report.tradeoff import Point, tradeoff_figure
+from espnet_stnas.report.tradeoff import UNITS, Points, tradeoff_figure
 from espnet_stnas.report.trainings import Training
 from espnet_stnas.results.layer_table import field_in_words
 from espnet_stnas.version import __version__
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-# Units of the kinds of cost, on axes.
-_UNITS = {
-    "params": "parameters",
-    "macs": "multiply-accumulates",
-    "latency": "microseconds",
-}
 
 
 def figures_of(summary: Summary) -> dict[str, Figure]:
@@ -43,7 +36,7 @@ def figures_of(summary: Summary) -> dict[str, Figure]:
         "losses": loss_figure(summary.points),
         "schedules": schedule_figure(
             summary.points,
-            _UNITS.get(summary.cost_kind, summary.cost_kind),
+            UNITS.get(summary.cost_kind, summary.cost_kind),
             summary.cost_target,
         ),
         "architecture": architecture_figure(summary.architecture.space, summary.rows),
@@ -52,48 +45,32 @@ def figures_of(summary: Summary) -> dict[str, Figure]:
 
 
 def tradeoff_figures(
-    summaries: Sequence[Summary], trainings: Sequence[Training]
-) -> dict[str, Figure]:
-    """Word errors against parameters, of each test set that two trainings share.
+    points: Points, metric: str = "wer"
+) -> dict[tuple[str, str], Figure]:
+    """Errors against costs, by test set and kind of cost.
 
     Args:
-        summaries: Searches. Trainings of their architectures are marked as searched,
-            with the weight of cost.
-        trainings: Trained encoders; those of unknown size are left out.
+        points: What was trained (:func:`espnet_stnas.report.costs.points_of`).
+        metric: ``wer`` or ``cer``.
     """
-    points: dict[str, list[Point]] = {}
-    for training in trainings:
-        weights = [
-            s.cost_weight for s in summaries if s.architecture.space == training.space
-        ]
-        for score in training.scores:
-            if training.parameters is not None and score.wer is not None:
-                points.setdefault(score.test, []).append(
-                    Point(
-                        training.name,
-                        training.parameters,
-                        score.wer,
-                        weights[0] if weights else None,
-                    )
-                )
     return {
-        test: tradeoff_figure(some, "parameters of the model", "wer")
-        for test, some in points.items()
-        if len(some) > 1
+        (test, kind): tradeoff_figure(some, UNITS[kind], metric)
+        for (test, kind), some in points.items()
     }
 
 
 def report_page(
     summaries: Sequence[tuple[Summary, Mapping[str, Figure]]],
     trainings: Sequence[Training] = (),
-    tradeoffs: Optional[Mapping[str, Figure]] = None,
+    tradeoffs: Optional[Mapping[tuple[str, str], Figure]] = None,
 ) -> str:
     """The text of the page.
 
     Args:
         summaries: The searches, with their figures (:func:`figures_of`).
         trainings: Trained encoders to compare.
-        tradeoffs: Their figures by test set (:func:`tradeoff_figures`).
+        tradeoffs: Their figures by test set and kind of cost
+            (:func:`tradeoff_figures`).
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -105,16 +82,24 @@ def report_page(
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    searches = [_search(summary, figures) for summary, figures in summaries]
+    searches = [
+        _search(summary, figures, f"search{number}")
+        for number, (summary, figures) in enumerate(summaries, start=1)
+    ]
     alone = [summary for summary, _ in summaries]
-    title = "Searches" if len(alone) > 1 else f"Search {alone[0].name}"
+    title = "Searches" if len(alone) > 1 else "Trained encoders"
+    if len(alone) == 1:
+        title = f"Search {alone[0].name}"
     return environment.get_template("page.html").render(
         title=title,
         version=__version__,
         date=datetime.now().strftime("%Y-%m-%d %H:%M"),
         searches=searches,
         trainings=[(t, score) for t in trainings for score in t.scores or (None,)],
-        tradeoffs=[(t, Markup(figure_svg(f))) for t, f in (tradeoffs or {}).items()],
+        tradeoffs=[
+            (test, UNITS[kind], Markup(figure_svg(figure, f"{test} {kind}")))
+            for (test, kind), figure in (tradeoffs or {}).items()
+        ],
         **_side_by_side(alone),
     )
 
@@ -135,12 +120,16 @@ def facts_of(summary: Summary) -> list[tuple[str, str]]:
     return [(name, value) for name, value in facts.items() if value]
 
 
-def _search(summary: Summary, figures: Mapping[str, Figure]) -> dict[str, Any]:
+def _search(
+    summary: Summary, figures: Mapping[str, Figure], place: str
+) -> dict[str, Any]:
     """What the template needs of a search."""
     from markupsafe import Markup
 
     # Figures hold labels only as shapes and escaped text.
-    svg = {name: Markup(figure_svg(figure)) for name, figure in figures.items()}
+    svg = {
+        n: Markup(figure_svg(figure, f"{place} {n}")) for n, figure in figures.items()
+    }
     known = {c.layer: c for c in summary.certainties}
     conf = {"encoder": "stnas", "encoder_conf": summary.architecture.space.to_conf()}
     versions = summary.architecture.provenance.get("versions")
@@ -193,7 +182,7 @@ def _side_by_side(summaries: Sequence[Summary]) -> dict[str, Any]:
     figure = comparison_figure([(s.name, s.points) for s in summaries])
     return {
         "facts": list(facts.items()),
-        "comparison": Markup(figure_svg(figure)),
+        "comparison": Markup(figure_svg(figure, "comparison")),
         "decisions": _decisions(summaries),
     }
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Optional
 
 from espnet_stnas.report.drawing import COLOURS, new_figure
+from espnet_stnas.report.table import aligned
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -29,6 +30,16 @@ class Point:
     error: float
     weight: Optional[float] = None
     target: Optional[float] = None
+
+
+# By test set and kind of cost.
+Points = dict[tuple[str, str], list[Point]]
+# Units of the kinds of cost, on axes.
+UNITS = {
+    "params": "parameters of the encoder",
+    "macs": "multiply-accumulates",
+    "latency": "microseconds",
+}
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
@@ -57,19 +68,19 @@ def tradeoff_table(points: Sequence[Point], unit: str, metric: str) -> str:
         metric: Name of the error rate.
     """
     front = pareto_front(points)
-    lines = [
-        f"| training | weight | target | {unit} | {metric.upper()} % | front |",
-        "| --- | ---: | ---: | ---: | ---: | --- |",
+    rows = [
+        [
+            p.name,
+            "" if p.weight is None else f"{p.weight:g}",
+            "" if p.target is None else f"{p.target:,.0f}",
+            f"{p.cost:,.0f}",
+            f"{p.error:.2f}",
+            "yes" if p in front else "",
+        ]
+        for p in sorted(points, key=lambda p: (p.cost, p.error))
     ]
-    for p in sorted(points, key=lambda p: (p.cost, p.error)):
-        weight = "" if p.weight is None else f"{p.weight:g}"
-        target = "" if p.target is None else f"{p.target:,.0f}"
-        name = p.name.replace("|", "\\|")
-        lines.append(
-            f"| {name} | {weight} | {target} | {p.cost:,.0f} | {p.error:.2f} "
-            f"| {'yes' if p in front else ''} |"
-        )
-    return "\n".join(lines) + "\n"
+    header = ("training", "weight of cost", "target", unit, f"{metric.upper()} %")
+    return aligned((*header, "front"), rows, words=(0, 5))
 
 
 def tradeoff_figure(points: Sequence[Point], unit: str, metric: str) -> Figure:

@@ -38,22 +38,43 @@ class TestResult:
 
 
 @dataclass(frozen=True)
+class Sizes:
+    """Sizes of a model.
+
+    Args:
+        encoder: Parameters of the encoder alone.
+        model: Parameters of the whole model.
+        input_size: Dimensions of the frames that the encoder gets.
+    """
+
+    encoder: int
+    model: int
+    input_size: int
+
+
+@dataclass(frozen=True)
 class Training:
     """A training experiment of ESPnet.
 
     Args:
+        path: Its directory.
         name: What to call it.
         encoder: Name of its encoder.
         scores: Error rates, one of each test set; none if nothing was scored.
-        parameters: Of the whole model, if they are known.
+        sizes: Of its model, if they are known.
         space: The architecture of its encoder, if that is ours and can be read.
+        seconds: Wall time of training, start-up of the process included, if known.
+        rtf: Real-time factor: seconds of computing per second of audio, if measured.
     """
 
+    path: Path
     name: str
     encoder: str
     scores: tuple[TestResult, ...]
-    parameters: Optional[int] = None
+    sizes: Optional[Sizes] = None
     space: Optional[SearchSpace] = None
+    seconds: Optional[float] = None
+    rtf: Optional[float] = None
 
 
 def short_names(paths: Sequence[PathLike]) -> list[str]:
@@ -71,13 +92,13 @@ def short_names(paths: Sequence[PathLike]) -> list[str]:
 
 
 def open_training(
-    path: PathLike, parameters: Optional[int] = None, name: Optional[str] = None
+    path: PathLike, sizes: Optional[Sizes] = None, name: Optional[str] = None
 ) -> Training:
     """Read what there is of a training experiment.
 
     Args:
         path: Its directory.
-        parameters: Of the whole model, if they are known.
+        sizes: Of its model, if they are known.
         name: What to call it; default: the name of the directory.
 
     Raises:
@@ -86,12 +107,28 @@ def open_training(
     path = Path(path)
     config = read_yaml_mapping(path / "config.yaml", "training config")
     return Training(
-        name or path.name,
-        str(config.get("encoder", "default")),
-        tuple(sorted(_scores(path), key=lambda score: score.test)),
-        parameters,
-        _space(config),
+        path=path,
+        name=name or path.name,
+        encoder=str(config.get("encoder", "default")),
+        scores=tuple(sorted(_scores(path), key=lambda score: score.test)),
+        sizes=sizes,
+        space=_space(config),
+        seconds=_seconds(path),
     )
+
+
+def _seconds(path: Path) -> Optional[float]:
+    """Sum of the runs that the recipe timed; a resumed training has several."""
+    file = path / "train_seconds"
+    if not file.exists():
+        return None
+    try:
+        return sum(map(float, file.read_text(encoding="utf-8").split()))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{file} cannot be read ({error}); accepted is a number of seconds on "
+            "each line"
+        ) from None
 
 
 def _space(config: Mapping[str, Any]) -> Optional[SearchSpace]:

@@ -53,7 +53,7 @@ class SearchExperiment:
             raise ConfigError(
                 f"{path / 'config.yaml'} is not of a search (encoder "
                 f"{quote(config.get('encoder'))}); accepted is the output_dir of "
-                "espnet_stnas.cli.asr_search"
+                "stnas search"
             )
         try:
             space = SearchSpace.from_conf(config.get("encoder_conf") or {})

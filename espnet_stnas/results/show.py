@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Optional
 
 from espnet_stnas.errors import ConfigError
@@ -13,6 +14,7 @@ from espnet_stnas.messages import one_line
 from espnet_stnas.notation.reach import FRAME_SHIFT, describe_view, view_of
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.results.layer_table import LayerRow
 
 # Longer lists of candidates stand below the table.
@@ -59,17 +61,26 @@ class CostRange:
         return f"{self.least:,.0f} to {self.most:,.0f}"
 
 
-def read_space_file(path: PathLike) -> SpaceFile:
+def read_space_file(path: PathLike, *, whole_space: bool = False) -> SpaceFile:
     """Read an architecture file, or any YAML with the ``encoder_conf`` of a stnas.
 
+    Args:
+        path: The file; or the directory of a training, or of a search, whose last
+            architecture is read.
+        whole_space: Read the space of a search instead of its last architecture.
+
     Raises:
-        ConfigError: If it is neither.
+        ConfigError: If it is none of these.
     """
+    if Path(path).is_dir():
+        if not whole_space and (Path(path) / "architectures").is_dir():
+            architecture = SearchExperiment.open(path).architecture()
+            return SpaceFile(str(path), architecture, _input_size(architecture))
+        path = Path(path) / "config.yaml"
     config = read_yaml_mapping(path, "architecture or search space")
     if "format" in config:
         architecture = Architecture.read(path)
-        size = architecture.provenance.get("input_size")
-        return SpaceFile(str(path), architecture, size if type(size) is int else None)
+        return SpaceFile(str(path), architecture, _input_size(architecture))
     if config.get("encoder") != "stnas" or "encoder_conf" not in config:
         raise ConfigError(
             f"{path} has no encoder 'stnas' with an encoder_conf; accepted is an "
@@ -83,6 +94,11 @@ def read_space_file(path: PathLike) -> SpaceFile:
     mels = frontend.get("n_mels") if isinstance(frontend, dict) else None
     known = type(mels) is int and config.get("frontend", "default") == "default"
     return SpaceFile(str(path), Architecture(space), mels if known else None)
+
+
+def _input_size(architecture: Architecture) -> Optional[int]:
+    size = architecture.provenance.get("input_size")
+    return size if type(size) is int else None
 
 
 def show_text(

@@ -146,8 +146,8 @@ class Supernet(Network):
             raise RuntimeError(
                 f"this encoder is a search space with {len(self.space.choices)} "
                 "choices, and its training needs paths to be drawn: train it with "
-                "'python3 -m espnet_stnas.cli.asr_search', or train an architecture "
-                "that 'python3 -m espnet_stnas.cli.derive' made from a search"
+                "'stnas search', or train an architecture "
+                "that 'stnas derive' made from a search"
             )
         return tuple(Gate((int(pi.argmax()),)) for pi in self.probabilities())
 

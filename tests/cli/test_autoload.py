@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from espnet_stnas.cli import autoload
+from espnet_stnas.cli.main import main
+from espnet_stnas.host import autoload
 
 PROBE = (
     "import sys; print('espnet_stnas' in sys.modules, 'torch' in sys.modules, "
@@ -56,7 +57,7 @@ def environment(tmp_path):
 def test_enable_and_disable(environment):
     run, site, record = environment
     before = record.read_text()
-    command = ("-m", "espnet_stnas.cli.autoload")
+    command = ("-m", "espnet_stnas", "autoload")
     assert run("-c", PROBE).split() == ["False"] * 3
     assert "autoload is disabled" in run(*command, "status")
     for _ in range(2):
@@ -75,7 +76,7 @@ def test_enable_and_disable(environment):
 def test_left_over_file_is_silent(environment):
     """If the package goes in another way, Python starts as if nothing were there."""
     run, site, _ = environment
-    run("-m", "espnet_stnas.cli.autoload", "enable")
+    run("-m", "espnet_stnas", "autoload", "enable")
     (site / "a_path.pth").unlink()
     assert run("-c", PROBE).split() == ["False"] * 3
 
@@ -83,4 +84,4 @@ def test_left_over_file_is_silent(environment):
 def test_without_an_installation(monkeypatch):
     monkeypatch.setattr(autoload, "_record", lambda found: None)
     with pytest.raises(SystemExit, match="pip install it first"):
-        autoload.main(["status"])
+        main(["autoload", "status"])

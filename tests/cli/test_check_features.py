@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_stnas.cli.check_features import main
+from espnet_stnas.cli.main import main
 
 
 def run(tmp_path, search, train):
     for name, text in (("search", search), ("train", train)):
         (tmp_path / f"{name}.yaml").write_text(text)
     main(
-        ["--search_config", str(tmp_path / "search.yaml")]
-        + ["--train_config", str(tmp_path / "train.yaml")]
+        ["check-features", str(tmp_path / "train.yaml"), str(tmp_path / "search.yaml")]
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from espnet_stnas.cli import derive
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.latency import measure_latency
 from espnet_stnas.results.architecture import Architecture, search_provenance
@@ -33,7 +33,7 @@ def arch(tmp_path):
 
 
 def run(path: str, *options: str) -> None:
-    derive.main(["--arch", path, "--output", f"{path}.new", *options])
+    stnas(["derive", path, "--output", f"{path}.new", *options])
 
 
 def params_cost(**more: object) -> dict:

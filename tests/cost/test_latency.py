@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.cli import measure_latency
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.cost import latency
 from espnet_stnas.cost.latency import LatencyTable
 from espnet_stnas.errors import ConfigError
@@ -34,9 +34,10 @@ def files(tmp_path):
 
 
 def run(files, *options: str) -> None:
-    measure_latency.main(
+    stnas(
         [
-            *("--space", str(files[0]), "--output", str(files[1])),
+            "measure-latency",
+            *(str(files[0]), "--output", str(files[1])),
             *("--input_size", "3", "--frames", "9", "--repeat", "2", *options),
         ]
     )

@@ -10,7 +10,7 @@ import pytest
 import yaml
 
 import espnet_stnas  # noqa: F401  (registers encoder and model)
-from espnet_stnas.cli import label_lm
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.ctc_crf.arpa import read_arpa
 from tests.search.conftest import command, corpus, search_config  # noqa: F401
 
@@ -19,10 +19,11 @@ UNITS = ("--token_type", "char")
 
 def estimate(corpus: Path, *options: str) -> None:  # noqa: F811
     """Make a label LM of the training text."""
-    label_lm.main(
+    stnas(
         [
+            "label-lm",
             *("--token_list", str(corpus / "tokens.txt"), *UNITS),
-            *("--text", str(corpus / "train" / "text"), *options),
+            *(str(corpus / "train" / "text"), *options),
         ]
     )
 
@@ -67,13 +68,13 @@ def test_training_and_inference(corpus, tmp_path, caplog):  # noqa: F811
 
 @pytest.mark.slow
 def test_a_search_with_ctc_crf(corpus, tmp_path):  # noqa: F811
-    from espnet_stnas.cli import asr_search
+    from espnet_stnas.search import program
 
     lm = str(tmp_path / "lm.arpa")
     estimate(corpus, "--output", lm)
     config = search_config(max_epoch=2, model="ctc_crf")
     config["model_conf"] = {"ctc_weight": 1.0, "crf_lm": lm}
-    asr_search.main(command(corpus, tmp_path / "exp", config))
+    program.main(command(corpus, tmp_path / "exp", config))
     assert (tmp_path / "exp" / "architectures" / "2epoch.yaml").exists()
 
 
@@ -88,7 +89,7 @@ def test_command_prints_sizes_and_perplexity(corpus, tmp_path, capsys):  # noqa:
     # Three labels and ends, three labels to a line.
     assert 2 < float(perplexity[1]) < 4
     tokens = ("--token_list", str(corpus / "tokens.txt"))
-    label_lm.main([*tokens, "--arpa", str(output), "--heldout", heldout])
+    stnas(["label-lm", *tokens, "--arpa", str(output), "--heldout", heldout])
     assert capsys.readouterr().out == first
     assert ("<unk>",) not in read_arpa(output)
 
@@ -97,11 +98,11 @@ def test_command_takes_empty_lines_and_unknown_labels(tmp_path, capsys):
     (tmp_path / "tokens").write_text("<blank>\n<unk>\na\n<space>\n<sos/eos>\n")
     (tmp_path / "text").write_text("one a  a\ntwo\nthree\ta é\n")
     command = ["--token_list", str(tmp_path / "tokens")]
-    command += ["--text", str(tmp_path / "text")]
+    command += [str(tmp_path / "text")]
     with pytest.raises(SystemExit, match="text: utterance 'three' has the label 'é'"):
-        label_lm.main(command)
+        stnas(["label-lm", *command])
     output = tmp_path / "lm"
-    label_lm.main([*command, "--map_unknown", "--output", str(output)])
+    stnas(["label-lm", *command, "--map_unknown", "--output", str(output)])
     found = read_arpa(output)
     assert ("<s>", "</s>") in found and ("<space>", "<unk>") in found
     assert "warning" not in capsys.readouterr().out
@@ -110,12 +111,12 @@ def test_command_takes_empty_lines_and_unknown_labels(tmp_path, capsys):
 @pytest.mark.parametrize(
     "options, problem",
     [
-        (("--text", "{}/missing"), "text .*missing does not exist"),
+        (("{}/missing"), "text .*missing does not exist"),
         (("--arpa", "{}/missing"), "label LM .*missing does not exist"),
-        (("--text", "{}/empty"), "text .*empty holds no utterance"),
-        (("--text", "{}/text", "--min_counts", "3", "2"), "min_counts is 3 2"),
-        (("--text", "{}/text", "--token_type", "bpe"), "give its model"),
-        (("--text", "{}/text", "--train_config", "{}/empty"), "2"),
+        (("{}/empty"), "text .*empty holds no utterance"),
+        (("{}/text", "--min_counts", "3", "2"), "min_counts is 3 2"),
+        (("{}/text", "--token_type", "bpe"), "give its model"),
+        (("{}/text", "--train_config", "{}/empty"), "2"),
     ],
 )
 def test_command_refuses(tmp_path, options, problem, capsys):
@@ -124,4 +125,4 @@ def test_command_refuses(tmp_path, options, problem, capsys):
     (tmp_path / "empty").write_text("\n")
     options = [option.format(tmp_path) for option in options]
     with pytest.raises(SystemExit, match=problem):
-        label_lm.main(["--token_list", str(tmp_path / "tokens"), *options])
+        stnas(["label-lm", "--token_list", str(tmp_path / "tokens"), *options])

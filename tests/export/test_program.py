@@ -6,14 +6,13 @@ import re
 
 import pytest
 import torch
+import yaml
 
-from espnet_stnas.cli import export
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.export.program import export_program, write_onnx
 from espnet_stnas.host.encoder import STNASEncoder
 from espnet_stnas.notation.families import FAMILIES
-from espnet_stnas.results.architecture import Architecture
-from tests.conftest import tiny_space
 
 CHAINS = {
     "tdnn": ["tdnn-C1S3D1", {"op": "tdnn", "norm": "bn"}, "tdnn-C1S2+tdnn-C2"],
@@ -80,32 +79,85 @@ def test_what_cannot_be_exported_is_one_sentence(layers, message):
         export_program(STNASEncoder(6, layers=layers, width=4), 6)
 
 
-def test_command(tmp_path, capsys):
-    space = tiny_space("tdnn-C1S2", "tdnn-C1D2")
-    Architecture(space).write(tmp_path / "a.yaml")
-    encoder = STNASEncoder(6, **space.to_conf()).eval()
-    state = {f"encoder.{k}": v for k, v in encoder.state_dict().items()}
-    torch.save({**state, "ctc.bias": torch.zeros(2)}, tmp_path / "m.pth")
-    torch.save({"ctc.bias": torch.zeros(2)}, tmp_path / "other.pth")
-    torch.save([1], tmp_path / "list.pth")
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A training as ESPnet leaves it, and its encoder; 8 features of 80 by default."""
+    from espnet2.tasks.asr import ASRTask
 
-    def run(model: str, output: str, size: str = "6") -> None:
-        files = ["--arch", str(tmp_path / "a.yaml"), "--input_size", size]
-        files += ["--model_file", str(tmp_path / model)]
-        export.main([*files, "--output", str(tmp_path / output)])
+    exp = tmp_path_factory.mktemp("trained") / "asr"
+    exp.mkdir()
+    args = ASRTask.get_parser().parse_args(["--output_dir", str(exp)])
+    config = {
+        **vars(args),
+        "token_list": ["<blank>", "<unk>", "a", "<sos/eos>"],
+        "encoder": "stnas",
+        "encoder_conf": {"layers": ["tdnn-C1S2", "conv2d-S2", "ff"], "width": 16},
+        "frontend_conf": {"fs": 8000, "n_fft": 128, "hop_length": 80, "n_mels": 8},
+        "normalize": "utterance_mvn",
+        "model_conf": {"ctc_weight": 1.0},
+    }
+    (exp / "config.yaml").write_text(yaml.safe_dump(config))
+    model, _ = ASRTask.build_model_from_file(str(exp / "config.yaml"))
+    torch.save(model.state_dict(), exp / "valid.loss.best.pth")
+    return exp, model.encoder.eval()
 
-    run("m.pth", "e.pt2")
-    assert str(tmp_path / "e.pt2") in capsys.readouterr().out
+
+def test_input_size_and_weights_are_those_of_the_training(trained, tmp_path, capsys):
+    exp, encoder = trained
+    stnas(["export", str(exp), "--output", str(tmp_path / "e.pt2")])
+    assert capsys.readouterr().out == (
+        f"{tmp_path}/e.pt2: encoder of {exp}/valid.loss.best.pth, for frames of 8 "
+        "(frontend default, normalised by utterance_mvn)\n"
+    )
     program = torch.export.load(tmp_path / "e.pt2").module()
-    xs, lengths = torch.randn(2, 31, 6), torch.tensor([31, 20])
+    xs, lengths = torch.randn(2, 31, 8), torch.tensor([31, 20])
     torch.testing.assert_close(program(xs, lengths)[0], encoder(xs, lengths)[0])
-    for wrong, message in (
-        (("no.pth", "e.pt2"), "no.pth does not exist; accepted is"),
-        (("a.yaml", "e.pt2"), "a.yaml cannot be read as weights; accepted is"),
-        (("list.pth", "e.pt2"), "list.pth holds something else than weights"),
-        (("other.pth", "e.pt2"), "other.pth holds the weights of 0 encoders"),
-        (("m.pth", "e.bin"), "output is '.*e.bin'; accepted is a name that ends in"),
-        (("m.pth", "e.pt2", "7"), "has the shape .* here and .* in the checkpoint"),
-    ):
-        with pytest.raises(SystemExit, match=f"^error: .*{message}"):
-            run(*wrong)
+
+
+def test_weights_of_8_bits(trained, tmp_path, capsys):
+    onnxruntime = pytest.importorskip("onnxruntime", reason="needs extra 'export'")
+    pytest.importorskip("onnxscript", reason="needs extra 'export'")
+    exp, encoder = trained
+    path = tmp_path / "e.onnx"
+    stnas(["export", str(exp), "--output", str(path), "--int8"])
+    said = re.search(
+        r"differ by at most (\S+) from .* reach (\S+)", capsys.readouterr().out
+    )
+    assert 0 < float(said[1]) < 0.1 * float(said[2])
+    session = onnxruntime.InferenceSession(str(path))
+    xs, lengths = torch.randn(2, 90, 8), torch.tensor([90, 60])
+    feed = {"frames": xs.numpy(), "lengths": lengths.numpy()}
+    found, found_lengths = map(torch.as_tensor, session.run(None, feed))
+    ys, olens, _ = encoder(xs, lengths)
+    assert found_lengths.tolist() == olens.tolist()
+    assert 0 < (found - ys).abs().max() < 0.2 * ys.abs().max()
+    assert [p.name for p in tmp_path.iterdir()] == ["e.onnx"]
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (
+            ["--output=e.bin"],
+            "output is 'e.bin'; accepted is a name that ends",
+        ),
+        (["--output=e.pt2", "--int8"], "accepted with --int8 is a name that ends in"),
+        (
+            ["--output=e.pt2", "--model_file=no.pth"],
+            "no.pth does not exist; is the",
+        ),
+        (["--output=e.pt2", "--model_file=config.yaml"], "no ASR model can be built"),
+    ],
+)
+def test_what_the_command_refuses(trained, tmp_path, monkeypatch, options, message):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
+        stnas(["export", str(trained[0]), *options])
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_other_experiments(trained, tmp_path):
+    with pytest.raises(SystemExit, match="nothing is no directory; accepted is the ou"):
+        stnas(["export", str(tmp_path / "nothing"), "--output=e.onnx"])
+    with pytest.raises(SystemExit, match="has none of the weights valid.loss.ave.pth"):
+        stnas(["export", str(tmp_path), "--output=e.onnx"])

@@ -13,14 +13,7 @@ import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_stnas.cli import (
-    baselines,
-    check_features,
-    derive,
-    report,
-    results,
-    score,
-)
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture, search_provenance
@@ -93,11 +86,11 @@ def test_derive(root, capsys, file, draws):
     (root / file).write_bytes(draws.draw(damaged_bytes(yaml.safe_load(whole))))
     output = root / "derived"
     output.mkdir(exist_ok=True)
-    options = ["--search_exp", str(root / "exp"), "--output", str(output / "a.yaml")]
+    options = [str(root / "exp"), "--output", str(output / "a.yaml")]
     options += ["--train_config", str(root / "template.yaml")]
     options += ["--train_output", str(output / "train.yaml")]
     try:
-        failed = refused(derive.main, options, capsys)
+        failed = refused(stnas, ["derive", *options], capsys)
     finally:
         (root / file).write_bytes(whole)
     check_output(output, failed)
@@ -110,23 +103,25 @@ def test_derive_from_an_architecture_file(root, capsys, draws):
     (root / "arch.yaml").write_bytes(draws.draw(damaged_bytes(data)))
     output = root / "derived"
     output.mkdir(exist_ok=True)
-    options = ["--arch", str(root / "arch.yaml"), "--output", str(output / "a.yaml")]
-    check_output(output, refused(derive.main, options, capsys))
+    options = [str(root / "arch.yaml"), "--output", str(output / "a.yaml")]
+    check_output(output, refused(stnas, ["derive", *options], capsys))
 
 
 @pytest.mark.parametrize("epoch", ["\u00b2", "-1", "3.0", "", "9" * 5000, "latest "])
 def test_epochs(root, tmp_path, capsys, epoch):
-    options = ["--search_exp", str(root / "exp"), f"--epoch={epoch}"]
-    assert refused(derive.main, [*options, "--output", str(tmp_path / "a")], capsys)
+    options = [str(root / "exp"), f"--epoch={epoch}"]
+    assert refused(stnas, ["derive", *options, "--output", str(tmp_path / "a")], capsys)
 
 
 def test_names_of_files_cannot_break_out_of_a_comment(root, tmp_path, capsys):
     """Line breaks, and bytes that are no text, in the path of an architecture file."""
     for name in ("a\nencoder: rnn\n#.yaml", "a\udcff.yaml"):
         shutil.copy(root / "exp/architectures/3epoch.yaml", tmp_path / name)
-        options = ["--arch", str(tmp_path / name), "--train_config"]
+        options = [str(tmp_path / name), "--train_config"]
         options += [str(root / "template.yaml"), "--train_output"]
-        assert not refused(derive.main, [*options, str(tmp_path / "t.yaml")], capsys)
+        assert not refused(
+            stnas, ["derive", *options, str(tmp_path / "t.yaml")], capsys
+        )
         assert read_yaml_mapping(tmp_path / "t.yaml", "output")["encoder"] == "stnas"
 
 
@@ -137,22 +132,22 @@ def test_baselines(root, capsys, draws):
     output = root / "baselines"
     output.mkdir(exist_ok=True)
     operations = st.sampled_from(["tdnn", "tdnn,zero", "", "tdnn-C", ",", "x" * 999])
-    options = [f"--search_config={root}/search.yaml", f"--output_dir={output}"]
+    options = [f"{root}/search.yaml", f"--output={output}"]
     options += [f"--train_config={root}/template.yaml"]
     options += [f"--by_hand=one={draws.draw(operations)}"]
     options += [f"--random={draws.draw(st.sampled_from([0, 2, 4, 5, -1]))}"]
-    check_output(output, refused(baselines.main, options, capsys))
+    check_output(output, refused(stnas, ["baselines", *options], capsys))
 
 
 @fuzz(40)
 @given(draws=st.data())
 def test_check_features(root, capsys, draws):
     (root / "search.yaml").write_bytes(draws.draw(damaged_bytes(TEMPLATE)))
-    options = [f"--train_config={root}/search.yaml"]
+    options = [f"{root}/search.yaml"]
     if draws.draw(st.booleans()):
-        options += [f"--search_config={root}/search.yaml"]
-    if not refused(check_features.main, options, capsys):
-        assert set(json.loads(capsys.readouterr().out)) == set(check_features.KEYS)
+        options += [f"{root}/search.yaml"]
+    if not refused(stnas, ["check-features", *options], capsys):
+        assert set(json.loads(capsys.readouterr().out)) == {"frontend", "frontend_conf"}
 
 
 @fuzz(8)
@@ -164,7 +159,7 @@ def test_report(root, capsys, draws):
     output = root / "report"
     output.mkdir(exist_ok=True)
     try:
-        failed = refused(report.main, [f"{root}/exp", f"--output_dir={output}"], capsys)
+        failed = refused(stnas, ["report", f"{root}/exp", f"--output={output}"], capsys)
     finally:
         file.write_bytes(whole)
     check_output(output, failed)
@@ -178,8 +173,8 @@ def test_score(root, capsys, one, other, same):
     (root / "hyp").write_bytes(text)
     output = root / "score.yaml"
     output.unlink(missing_ok=True)
-    options = [f"--ref={root}/ref", f"--hyp={root}/hyp", f"--output={output}"]
-    failed = refused(score.main, options, capsys)
+    options = [f"{root}/ref", f"{root}/hyp", f"--output={output}"]
+    failed = refused(stnas, ["score", *options], capsys)
     assert failed == (not output.exists())
     assert failed or read_yaml_mapping(output, "score")["words"] >= 3
 
@@ -187,9 +182,9 @@ def test_score(root, capsys, one, other, same):
 @pytest.mark.parametrize("text", [b"utt1\n", b"utt1 \nutt2 \n"])
 def test_references_without_words(tmp_path, capsys, text):
     (tmp_path / "ref").write_bytes(text)
-    options = [f"--ref={tmp_path}/ref", f"--hyp={tmp_path}/ref"]
+    options = [f"{tmp_path}/ref", f"{tmp_path}/ref"]
     with pytest.raises(SystemExit, match="error: text file .*ref holds no word"):
-        score.main(options)
+        stnas(["score", *options])
 
 
 @pytest.fixture
@@ -223,14 +218,14 @@ def wavs(tmp_path) -> Path:
 def test_results_of_damaged_data(wavs, capsys, scp):
     (wavs / "wav.scp").write_bytes(scp.replace(b"{}", str(wavs).encode()))
     options = [str(wavs), f"--data={wavs}", f"--output={wavs}/table.md"]
-    assert refused(results.main, options, capsys)
+    assert refused(stnas, ["report", *options], capsys)
     assert not (wavs / "table.md").exists()
 
 
 @pytest.mark.parametrize("number", ["0", "-1", "x"])
 def test_results_of_no_utterance(wavs, capsys, number):
     options = [str(wavs), f"--data={wavs}", f"--utterances={number}"]
-    assert refused(results.main, options, capsys)
+    assert refused(stnas, ["report", *options], capsys)
 
 
 DAMAGED = [
@@ -252,7 +247,7 @@ def test_results_of_damaged_experiments(wavs, capsys, file, content):
     options = [str(exp), f"--data={wavs}", "--model_file=model.pth"]
     options += ["--score_file=score.yaml", f"--output={wavs}/table.md"]
     (exp / file).write_bytes(content)
-    assert refused(results.main, options, capsys)
+    assert refused(stnas, ["report", *options], capsys)
     assert not (wavs / "table.md").exists()
 
 

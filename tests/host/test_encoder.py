@@ -46,7 +46,7 @@ def test_forward_as_espnet_calls_it(deltas):
 def test_supernet_trains_only_with_paths():
     encoder = STNASEncoder(6, layers=[CHOICE], width=4)
     assert isinstance(encoder.network, Supernet)
-    with pytest.raises(RuntimeError, match="search space with 1 choices.*asr_search"):
+    with pytest.raises(RuntimeError, match="search space with 1 choices.*stnas search"):
         encoder(torch.randn(1, 9, 6), torch.tensor([9]))
 
 

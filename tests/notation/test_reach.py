@@ -7,7 +7,7 @@ import math
 import pytest
 import torch
 
-from espnet_stnas.cli import show
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.network.network import build_network
 from espnet_stnas.notation.reach import View, describe_view, view_of
@@ -108,11 +108,11 @@ def test_wrong_frame_shift_is_one_sentence(shift):
 def test_command(tmp_path, capsys):
     space = tiny_space("tdnn-C1S3D1", "tdnn-C1D2")
     Architecture(space).write(tmp_path / "a.yaml")
-    show.main([str(tmp_path / "a.yaml"), "--frame_shift", "20"])
+    stnas(["show", str(tmp_path / "a.yaml"), "--frame_shift", "20"])
     out = capsys.readouterr().out
     assert "1  tdnn-C1S3D1" in out
     assert "give --input_size" in out
     assert "receptive field: 15 frames, 300 ms (7 before, 7 after)" in out
     assert "look-ahead: 140 ms" in out
     with pytest.raises(SystemExit, match="^error: architecture or .*no.yaml"):
-        show.main([str(tmp_path / "no.yaml")])
+        stnas(["show", str(tmp_path / "no.yaml")])

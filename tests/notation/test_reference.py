@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 import yaml
 
-from espnet_stnas.cli import import_reference
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.reference import import_config
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.supernet.supernet import build_supernet
 
 PAPER = Path(__file__).parents[2] / "conf" / "space" / "tdnn_paper.yaml"
+PAPER_CONF = yaml.safe_load(PAPER.read_text())["encoder_conf"]
 TDNN = ["tdnn-C1D1Nln", "tdnn-C2D2Nbn"]
 
 
@@ -57,8 +58,8 @@ def test_parameter_counts(tmp_path, net, candidates, odims, expected):
     assert SearchSpace.from_conf(space.to_conf()) == space
 
 
-def test_the_papers_net(tmp_path):
-    """Their WSJ configuration is our paper space, apart from the derivatives."""
+def test_the_papers_net(tmp_path, capsys):
+    """Their WSJ configuration is our paper space, if a layer makes the derivatives."""
     candidates = ["tdnn-C1D1Nln", "tdnn-C1D2Nln", "tdnn-C2D1Nln", "tdnn-C2D2Nln"]
     sub = {"pos_subsample": 3, "idim_sub": 640, "odim_sub": 640, "dropout_sub": 0.5}
     path = write(
@@ -69,18 +70,37 @@ def test_the_papers_net(tmp_path):
         odims=[640],
         **{"idim": 120, "dropout": 0.5, **sub},
     )
-    import_reference.main(["--config", path, "--output", str(tmp_path / "space.yaml")])
-    found = yaml.safe_load((tmp_path / "space.yaml").read_text())
-    paper = yaml.safe_load(PAPER.read_text())
-    assert found["encoder"] == paper["encoder"] == "stnas"
-    layers = SearchSpace.from_conf(paper["encoder_conf"]).layers
-    imported = SearchSpace.from_conf(found["encoder_conf"])
+    output = str(tmp_path / "space.yaml")
+    stnas(["import-reference", path, "--output", output])
+    assert "idim is 120 = 40 x 3; if these are features with" in capsys.readouterr().out
+    layers = SearchSpace.from_conf(PAPER_CONF).layers
+    imported = read_space(output)
     assert imported.layers == layers[1:]
     assert (imported.width, imported.dropout_rate, imported.residual) == (
         640,
         0.5,
         False,
     )
+    # ESPnet's 40 features, of which a layer makes 120.
+    stnas(["import-reference", path, "--output", output, "--deltas"])
+    said = capsys.readouterr().out
+    assert "note" not in said and "for frames of 40 dimensions" in said
+    assert read_space(output) == SearchSpace.from_conf(PAPER_CONF)
+
+
+def read_space(path) -> SearchSpace:
+    found = yaml.safe_load(Path(path).read_text())
+    assert found["encoder"] == "stnas"
+    return SearchSpace.from_conf(found["encoder_conf"])
+
+
+def test_derivatives_of_other_sizes(tmp_path, capsys):
+    path = write(tmp_path / "a", "UniNodeNet", TDNN, idim=7)
+    options = ["import-reference", path, "--output", str(tmp_path / "b")]
+    stnas(options)
+    assert "note" not in capsys.readouterr().out
+    with pytest.raises(SystemExit, match="idim is 7; accepted with --deltas is a mul"):
+        stnas([*options, "--deltas"])
 
 
 def test_blocks(tmp_path):
@@ -137,7 +157,7 @@ def test_what_is_wrong_is_one_sentence(tmp_path, net, candidate, changes, messag
     with pytest.raises(ConfigError, match=f"reference config .*config.json.*{message}"):
         import_config(path)
     with pytest.raises(SystemExit, match="error: reference config"):
-        import_reference.main(["--config", path, "--output", str(tmp_path / "out")])
+        stnas(["import-reference", path, "--output", str(tmp_path / "out")])
     assert not (tmp_path / "out").exists()
 
 

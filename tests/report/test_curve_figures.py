@@ -150,7 +150,7 @@ def test_long_searches_make_small_figures():
 
 
 def test_figures_of_one_page_do_not_use_shapes_of_each_other():
-    svgs = [figure_svg(curves.loss_figure(points(loss=x))) for x in (2.0, 3.0)]
+    svgs = [figure_svg(curves.loss_figure(points(loss=x)), str(x)) for x in (2.0, 3.0)]
     used = [set(re.findall(r'(?:href="|url\()#([^")]+)', svg)) for svg in svgs]
     # Letters of a font are the same in all figures.
     shapes = [{i for i in ids if not i.startswith("DejaVu")} for ids in used]

@@ -8,11 +8,12 @@ from html.parser import HTMLParser
 import pytest
 import yaml
 
-from espnet_stnas.cli import report
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.report.costs import points_of
 from espnet_stnas.report.page import figures_of, report_page, tradeoff_figures
 from espnet_stnas.report.summary import summarise
-from espnet_stnas.report.trainings import open_training, short_names
+from espnet_stnas.report.trainings import Sizes, open_training, short_names
 from espnet_stnas.results.curves import note_run
 from tests.report.spaces import experiment, history
 
@@ -48,7 +49,7 @@ class Page(HTMLParser):
 
 
 def run(*options: object, capsys) -> list[str]:
-    report.main([str(option) for option in options])
+    stnas(["report", *map(str, options)])
     return capsys.readouterr().out.splitlines()
 
 
@@ -97,7 +98,7 @@ def test_searches_and_trainings_side_by_side(tmp_path, capsys):
     (training / "config.yaml").write_text("encoder: conformer\n")
     (training / "decode" / "test" / "score.yaml").write_text("wer: 12.3\ncer: 4.0\n")
     out = tmp_path / "out"
-    files = run(one, two, training, "--output_dir", out, "--format=svg", capsys=capsys)
+    files = run(one, two, training, "--output", out, "--format=svg", capsys=capsys)
     assert f"{out}/search1/losses.svg" in files
     assert f"{out}/search2/losses.svg" not in files  # it has no curves
     page = Page((out / "report.html").read_text())
@@ -125,20 +126,22 @@ def test_errors_against_parameters(tmp_path, capsys):
         score = trainings[-1] / "decode" / "test" / "score.yaml"
         score.write_text(yaml.safe_dump({"cer": 1.0} if wer is None else {"wer": wer}))
     names = short_names(trainings)
-    sizes = (1000, 2000, 3000)
     opened = [
-        open_training(t, p, n) for t, p, n in zip(trainings, sizes, names, strict=True)
+        open_training(t, Sizes(size, 2 * size, 40), name)
+        for t, size, name in zip(trainings, (1000, 2000, 3000), names, strict=True)
     ]
     summary = summarise(search)
-    ((test, figure),) = tradeoff_figures([summary], opened).items()
-    assert test == "decode/test"
+    points = points_of([summary], opened)
+    assert set(points) == {("decode/test", "params"), ("decode/test", "macs")}
+    figure = tradeoff_figures(points)["decode/test", "params"]
     assert labels(figure) == ["searched", "1  a/derived", "2  b/derived"]
     conformer = replace(opened[0], space=None, encoder="conformer")
-    (figure,) = tradeoff_figures([summary], [conformer, opened[1]]).values()
+    (figure,) = tradeoff_figures(points_of([summary], [conformer, opened[1]])).values()
     assert labels(figure)[:2] == ["searched", "others"]
-    assert tradeoff_figures([summary], opened[1:]) == {}
-    page = Page(report_page([(summary, figures_of(summary))], opened, {test: figure}))
-    assert "Errors on decode/test" in page.text
+    assert points_of([summary], opened[1:]) == {}
+    figures = {("decode/test", "params"): figure}
+    page = Page(report_page([(summary, figures_of(summary))], opened, figures))
+    assert "Errors on decode/test against parameters of the encoder" in page.text
     # The configurations have no more than an encoder: sizes are not known.
     files = run(search, *trainings, capsys=capsys)
     assert not any("/errors_" in file for file in files)
@@ -152,12 +155,30 @@ def test_the_figure_of_errors_is_a_file_too(tmp_path, capsys, monkeypatch):
         (training / "decode" / "test").mkdir(parents=True)
         (training / "config.yaml").write_text("encoder: conformer\n")
         (training / "decode" / "test" / "score.yaml").write_text(f"wer: {number}\n")
-    monkeypatch.setattr("espnet_stnas.report.table.count_parameters", lambda path: 1000)
-    files = run(search, tmp_path / "train1", tmp_path / "train2", capsys=capsys)
-    assert files[1] == f"{search}/report/errors_decode_test.png"
+    monkeypatch.setattr(
+        "espnet_stnas.report.speed.model_sizes", lambda path: Sizes(1000, 1500, 40)
+    )
+    lines = run(search, tmp_path / "train1", tmp_path / "train2", capsys=capsys)
+    assert f"{search}/report/errors_decode_test_params.png" in lines
     text = (search / "report" / "report.html").read_text()
     assert text.count("<svg") == 5
-    Page(text)
+    words = " ".join(Page(text).text.split())
+    assert "train1 conformer 1,000 1,500 decode/test 1.00" in words
+
+
+def test_figures_of_equal_data_are_equal_bytes(tmp_path, capsys):
+    """In every format, and inside of the page."""
+    exp = experiment(tmp_path / "exp")
+    for suffix in ("png", "svg", "pdf"):
+        found = []
+        for number in (1, 2):
+            out = tmp_path / f"{suffix}{number}"
+            run(exp, "--output", out, "--format", suffix, capsys=capsys)
+            files = sorted(out.glob(f"*.{suffix}"))
+            assert len(files) == 4
+            svgs = re.findall("<svg.*?</svg>", (out / "report.html").read_text(), re.S)
+            found.append(([file.read_bytes() for file in files], svgs))
+        assert found[0] == found[1]
 
 
 def test_names_tell_directories_apart():
@@ -207,10 +228,11 @@ def test_names_cannot_break_out_of_the_page(tmp_path, capsys):
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [
-        (["{training}"], "none of .* is a search; accepted is at least one"),
-        (["{one}", "{two}"], "output_dir is missing; it is needed for several"),
+        (["{training}", "--arch=a"], "arch is given for 0 searches; accepted is one"),
+        (["{one}", "--data=a"], "data is given, and no training, whose speed"),
+        (["{one}", "{two}"], "output is missing; it is needed for several"),
         (
-            ["{one}", "{two}", "--output_dir={out}", "--arch=a"],
+            ["{one}", "{two}", "--output={out}", "--arch=a"],
             "arch is given for 2 searches; accepted is one search",
         ),
         (["{one}/config.yaml"], "is no directory; accepted is the output_dir"),
@@ -230,7 +252,7 @@ def test_bad_input(tmp_path, capsys, options, sentence):
     conf = {**made.space.to_conf(), "layers": ["tdnn"]}
     places["other"].write_text(yaml.safe_dump({**data, "encoder_conf": conf}))
     with pytest.raises(SystemExit, match=f"^error: .*{sentence}"):
-        report.main([option.format(**places) for option in options])
+        stnas(["report", *(option.format(**places) for option in options)])
     assert not places["out"].exists()
 
 
@@ -247,7 +269,7 @@ def test_scores_of_asr_sh(tmp_path):
     (place / "score_wer" / "result.txt").write_text(SCLITE)
     (place / "score_cer" / "result.txt").write_text("not finished")
     (tmp_path / "config.yaml").write_text("encoder: stnas\n")
-    (score,) = open_training(tmp_path, parameters=5).scores
+    (score,) = open_training(tmp_path).scores
     assert (score.test, score.wer, score.cer) == ("decode_x/test_eval92", 9.2, None)
 
 

@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from espnet_stnas.cli import baselines
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.baselines import at_random, by_hand
@@ -57,11 +57,11 @@ def test_command(tmp_path, capsys):
     (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
     (tmp_path / "train.yaml").write_text(yaml.safe_dump({"optim": "adam"}))
     options = [
-        *("--search_config", str(tmp_path / "search.yaml")),
+        str(tmp_path / "search.yaml"),
         *("--train_config", str(tmp_path / "train.yaml")),
-        *("--output_dir", str(tmp_path / "out"), "--random", "2"),
+        *("--output", str(tmp_path / "out"), "--random", "2"),
     ]
-    baselines.main([*options, "--by_hand", "small=tdnn-C1D1"])
+    stnas(["baselines", *options, "--by_hand", "small=tdnn-C1D1"])
     names = capsys.readouterr().out.split()
     assert names == ["small", "random1", "random2"]
     for name in names:
@@ -69,4 +69,4 @@ def test_command(tmp_path, capsys):
         assert config["optim"] == "adam"
         SPACE.index(SearchSpace.from_conf(config["encoder_conf"]))
     with pytest.raises(SystemExit, match="by_hand is 'small'; accepted is NAME=OPERAT"):
-        baselines.main([*options, "--by_hand", "small"])
+        stnas(["baselines", *options, "--by_hand", "small"])

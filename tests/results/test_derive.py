@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from espnet_stnas.cli import derive
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture, search_provenance
 
@@ -40,7 +40,7 @@ def experiment(tmp_path):
 
 
 def run(experiment, *options: str) -> None:
-    derive.main(["--search_exp", str(experiment), *options])
+    stnas(["derive", str(experiment), *options])
 
 
 def test_architecture_and_training_yaml(experiment, tmp_path, capsys):
@@ -123,9 +123,10 @@ def test_chosen_epoch(experiment, tmp_path):
 
 def test_from_an_architecture_file(experiment, tmp_path):
     arch = experiment / "architectures" / "1epoch.yaml"
-    derive.main(
+    stnas(
         [
-            *("--arch", str(arch), "--train_config", str(tmp_path / "template.yaml")),
+            "derive",
+            *(str(arch), "--train_config", str(tmp_path / "template.yaml")),
             *("--train_output", str(tmp_path / "train.yaml")),
         ]
     )

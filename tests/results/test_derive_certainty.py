@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from espnet_stnas.cli import derive, report
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture, search_provenance
 from espnet_stnas.results.derive import describe
@@ -58,14 +58,14 @@ def derived(tmp_path, capsys):
 
     def run(*options: object) -> list[str]:
         output = str(tmp_path / "arch.yaml")
-        derive.main([*map(str, options), "--output", output])
+        stnas(["derive", *map(str, options), "--output", output])
         return capsys.readouterr().out.splitlines()[1:]
 
     return run
 
 
 def test_margin_and_stability_in_columns(make, derived):
-    assert derived("--search_exp", make(*FLIPS)) == [
+    assert derived(make(*FLIPS)) == [
         "     operation   probability  next best         margin  same for the last",
         "  1  tdnn-C12D2        0.500  tdnn-C1D1  0.300   0.200  "
         "2 of 4 epochs, 3 of the last 4 in all",
@@ -75,13 +75,13 @@ def test_margin_and_stability_in_columns(make, derived):
 
 
 def test_only_epochs_up_to_the_chosen_one_count(make, derived):
-    first = derived("--search_exp", make(*FLIPS), "--epoch", 2)[1]
+    first = derived(make(*FLIPS), "--epoch", 2)[1]
     assert first.endswith("0.700  tdnn-C1D1  0.200   0.500  1 of 1 epochs")
 
 
 def test_an_architecture_file_tells_margins_only(make, derived):
     file = make(*FLIPS) / "architectures" / "5epoch.yaml"
-    lines = derived("--arch", file)
+    lines = derived(file)
     assert lines == [
         "     operation   probability  next best         margin",
         "  1  tdnn-C12D2        0.500  tdnn-C1D1  0.300   0.200",
@@ -89,7 +89,7 @@ def test_an_architecture_file_tells_margins_only(make, derived):
         "  3  zero              0.600  tdnn-C1D1  0.400   0.200",
     ]
     # What derive writes has all that is needed to say it again.
-    assert derived("--arch", file.parents[2] / "arch.yaml") == lines
+    assert derived(file.parents[2] / "arch.yaml") == lines
 
 
 def test_architectures_made_by_hand_have_no_figures():
@@ -108,7 +108,7 @@ def test_damaged_file_of_an_earlier_epoch(make, derived):
     """It costs stability, not the architecture."""
     exp = make(*FLIPS)
     (exp / "architectures" / "3epoch.yaml").write_text("[")
-    lines = derived("--search_exp", exp)
+    lines = derived(exp)
     assert lines[1].endswith("0.200")
     assert lines[4].startswith("note: no word on stability: architecture file ")
     assert len(lines) == 5
@@ -116,7 +116,7 @@ def test_damaged_file_of_an_earlier_epoch(make, derived):
 
 def test_warnings_stand_at_the_end(make, derived):
     still = (GONE[0], [0.45, 0.55])
-    lines = derived("--search_exp", make(*[still] * 6))
+    lines = derived(make(*[still] * 6))
     assert [line[:44] for line in lines[4:]] == [
         "warning: layer 1 collapsed early: after epoc",
         "warning: layer 3 has not moved from uniform:",
@@ -126,19 +126,19 @@ def test_warnings_stand_at_the_end(make, derived):
 def test_how_long_the_search_was_meant_to_be_counts(make, derived):
     """The collapse is in epoch 3 of 4: late. Of 9, it is early."""
     exp = make(*FLIPS[:2], GONE, GONE)
-    assert len(derived("--search_exp", exp)) == 4
+    assert len(derived(exp)) == 4
     config = yaml.safe_load((exp / "config.yaml").read_text())
     (exp / "config.yaml").write_text(yaml.safe_dump({**config, "max_epoch": 10}))
-    (warning,) = derived("--search_exp", exp)[4:]
+    (warning,) = derived(exp)[4:]
     assert "after epoch 3 of 9 of the search" in warning
     # Older configurations may lack it.
     del config["max_epoch"], config["estimator"]
     (exp / "config.yaml").write_text(yaml.safe_dump(config))
-    assert len(derived("--search_exp", exp)) == 4
+    assert len(derived(exp)) == 4
 
 
 def test_figures_of_a_search(make, tmp_path, capsys):
-    report.main([str(make(*FLIPS)), "--output_dir", str(tmp_path)])
+    stnas(["report", str(make(*FLIPS)), "--output", str(tmp_path)])
     names = [line.rsplit("/", 1)[1] for line in capsys.readouterr().out.splitlines()]
     assert names == [
         *("report.html", "probabilities.png", "certainty.png", "architecture.png")

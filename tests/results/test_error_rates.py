@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 import yaml
 
-from espnet_stnas.cli import score as score_bin
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.results.error_rates import error_rates, interval
 
@@ -26,7 +26,7 @@ def test_rates_by_hand(tmp_path, capsys):
     assert error_rates(ref, hyp).wer == pytest.approx(80.0)
     assert error_rates(ref, hyp).deletions == 3
     assert error_rates(ref, hyp).insertions == 1
-    score_bin.main(["--ref", str(ref), "--hyp", str(hyp), "--output", str(ref) + ".y"])
+    stnas(["score", str(ref), str(hyp), "--output", str(ref) + ".y"])
     assert "WER 80.00 % (S 0, D 3, I 1; 5 words)" in capsys.readouterr().out
     assert yaml.safe_load((tmp_path / "ref.y").read_text())["wer"] == 80.0
 

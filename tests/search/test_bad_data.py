@@ -9,8 +9,8 @@ import pytest
 import soundfile
 import torch
 
-from espnet_stnas.cli import asr_search
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.search import program
 from tests.search.conftest import CHOICE, command, search_config
 
 RATE = 8000
@@ -64,7 +64,7 @@ def shorten(data, samples: int, *, every: int) -> None:
 def search(data, **changes) -> dict:
     """Run a search; returns what it reports of the training in epoch 2."""
     config = search_config(**{"max_epoch": 2, **changes})
-    asr_search.main(command(data, data / "exp", config))
+    program.main(command(data, data / "exp", config))
     assert SearchExperiment.open(data / "exp").epochs == (1, 2)
     checkpoint = torch.load(data / "exp" / "checkpoint.pth", weights_only=True)
     return checkpoint["reporter"]["stats"][2]["train"]

@@ -11,10 +11,10 @@ from espnet2.tasks.asr import ASRTask
 from hypothesis import given
 from hypothesis import strategies as st
 
-from espnet_stnas.cli import asr_search
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.results.search_options import SEARCH_OPTIONS
+from espnet_stnas.search import program
 from espnet_stnas.search.checks import check_config
 from espnet_stnas.search.task import SearchASRTask
 from tests.fuzz.inputs import damaged_bytes, fuzz, refused
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 def dry_run(corpus, tmp_path, **changes) -> None:
     config = search_config(**changes)
-    asr_search.main(command(corpus, tmp_path / "exp", config, "--dry_run", "true"))
+    program.main(command(corpus, tmp_path / "exp", config, "--dry_run", "true"))
 
 
 @pytest.mark.parametrize(
@@ -82,7 +82,7 @@ def test_right_options(corpus, tmp_path):
 
 
 def test_all_defaults_can_be_given_in_a_yaml(tmp_path):
-    parser = asr_search.get_parser()
+    parser = SearchASRTask.get_parser()
     defaults = {
         a.dest: a.default for a in parser._actions if a.dest not in ("help", "config")
     }
@@ -157,7 +157,7 @@ def test_search_on_extracted_features(corpus, tmp_path, kind):
     options = command(corpus, exp, config)
     data = [n for n, o in enumerate(options) if o.endswith(("_and_type", "_file"))]
     kept = [o for n, o in enumerate(options) if not {n, n - 1} & set(data)]
-    asr_search.main([*kept, *raw_features(corpus, tmp_path, kind)])
+    program.main([*kept, *raw_features(corpus, tmp_path, kind)])
     found = SearchExperiment.open(exp).architecture(2)
     assert found.provenance["input_size"] == 8
 
@@ -165,7 +165,7 @@ def test_search_on_extracted_features(corpus, tmp_path, kind):
 @pytest.mark.parametrize("path", sorted(ROOT.glob("egs2/*/*/conf/**/*.yaml")), ids=str)
 def test_configs_of_recipes(path):
     if "warmup_epochs" in path.read_text():
-        check_config(asr_search.get_parser(), path)
+        check_config(SearchASRTask.get_parser(), path)
 
 
 def test_the_config_is_read_safely(corpus, tmp_path, monkeypatch):
@@ -173,13 +173,13 @@ def test_the_config_is_read_safely(corpus, tmp_path, monkeypatch):
     options = command(corpus, tmp_path / "exp", search_config())
     (tmp_path / "exp.yaml").write_text("a: !!python/object/apply:os.system [touch x]")
     with pytest.raises(SystemExit, match="error: search config .*exp.yaml is no"):
-        asr_search.main(options)
+        program.main(options)
     assert not (tmp_path / "x").exists()
 
 
 def test_no_config_at_all(tmp_path):
     with pytest.raises(ConfigError, match="search config .*no.yaml does not exist"):
-        check_config(asr_search.get_parser(), tmp_path / "no.yaml")
+        check_config(SearchASRTask.get_parser(), tmp_path / "no.yaml")
 
 
 @fuzz(40)
@@ -190,4 +190,4 @@ def test_any_yaml(corpus, tmp_path_factory, capsys, draws):
     options = command(corpus, root / "exp", search_config(), "--dry_run", "true")
     content = draws.draw(damaged_bytes(search_config()))
     (root / "exp.yaml").write_bytes(content)
-    refused(asr_search.main, options, capsys)
+    refused(program.main, options, capsys)

@@ -8,7 +8,7 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.cli import measure_latency
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.cost.counts import parameter_table
 from espnet_stnas.cost.goal import CostTerm
 from espnet_stnas.notation.space import SearchSpace
@@ -240,9 +240,10 @@ def test_a_weight_of_zero_reports_and_changes_nothing(corpus, tmp_path):
 def test_a_search_with_measured_latencies(corpus, tmp_path):
     config, table = search_config(), tmp_path / "latency.yaml"
     (tmp_path / "space.yaml").write_text(yaml.safe_dump(config))
-    measure_latency.main(
+    stnas(
         [
-            *("--space", str(tmp_path / "space.yaml"), "--output", str(table)),
+            "measure-latency",
+            *(str(tmp_path / "space.yaml"), "--output", str(table)),
             *("--input_size", "8", "--frames", "50", "--repeat", "1"),
         ]
     )

@@ -57,7 +57,7 @@ def train_rank(
         torch.save(model.state_dict(), model_file)
 
     SearchTrainer.run = classmethod(spy)
-    run_main("espnet_stnas.cli.asr_search", options)
+    run_main("espnet_stnas.search.program", options)
 
 
 def lose_last_batch(model: torch.nn.Module) -> None:

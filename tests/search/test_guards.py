@@ -10,10 +10,11 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.cli import asr_search, derive
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture, search_provenance
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.search import program
 from espnet_stnas.search.guards import Guard
 from tests.search.conftest import command, search_config
 
@@ -25,7 +26,7 @@ def run(corpus, output_dir, caplog, **changes):
     """The warnings of a search: layer and kind, and of which epoch."""
     caplog.clear()
     with caplog.at_level(logging.INFO):
-        asr_search.main(command(corpus, output_dir, search_config(**changes)))
+        program.main(command(corpus, output_dir, search_config(**changes)))
     return logged(caplog)
 
 
@@ -46,7 +47,7 @@ def test_search_that_does_not_move(corpus, tmp_path, caplog, capsys):
     assert found == [(4, 2, "has not moved"), (4, 3, "has not moved")]
     assert "at all in 3 epochs of search: its logits got no update" in caplog.text
     arch = str(tmp_path / "arch.yaml")
-    derive.main(["--search_exp", str(tmp_path / "exp"), "--output", arch])
+    stnas(["derive", str(tmp_path / "exp"), "--output", arch])
     out = capsys.readouterr().out
     assert "0.333   0.000  0 of 4 epochs" in out
     warnings = [line for line in out.splitlines() if line.startswith("warning: ")]
@@ -70,7 +71,7 @@ def test_search_that_decides_at_once(corpus, tmp_path, caplog, capsys):
         assert margin == pytest.approx(first - second, abs=2e-6)
     assert valid["margin"] == pytest.approx((valid["margin02"] + valid["margin03"]) / 2)
     arch = str(tmp_path / "arch.yaml")
-    derive.main(["--search_exp", str(tmp_path / "exp"), "--output", arch])
+    stnas(["derive", str(tmp_path / "exp"), "--output", arch])
     assert capsys.readouterr().out.count("\nwarning: layer ") == 2
 
 
@@ -89,7 +90,7 @@ def test_baseline_and_short_searches_are_quiet(corpus, tmp_path, caplog, capsys)
     assert run(corpus, tmp_path / "b", caplog, **{**STILL, "max_epoch": 3}) == []
     assert run(corpus, tmp_path / "c", caplog, **{**HASTY, "max_epoch": 3}) == []
     arch = str(tmp_path / "arch.yaml")
-    derive.main(["--search_exp", str(tmp_path / "a"), "--output", arch])
+    stnas(["derive", str(tmp_path / "a"), "--output", arch])
     out = capsys.readouterr().out
     assert "\nnote: estimator 'uniform' does not train the logits: all cand" in out
     assert "warning" not in out

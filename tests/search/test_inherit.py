@@ -6,12 +6,13 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.cli import asr_search, derive
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Gate
 from espnet_stnas.network.loading import digest_key
 from espnet_stnas.network.weights import inherited
 from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.search import program
 from espnet_stnas.search.task import SearchASRTask
 from espnet_stnas.supernet.supernet import find_supernet
 from tests.conftest import double_network, tiny_space
@@ -75,9 +76,9 @@ def test_retraining_starts_as_the_supernet_ended(corpus, tmp_path, capsys):
     from espnet2.torch_utils.load_pretrained_model import load_pretrained_model
 
     exp, init = tmp_path / "exp", tmp_path / "init.pth"
-    asr_search.main(command(corpus, exp, search_config(max_epoch=2)))
-    derived = ["--search_exp", str(exp), "--init_output", str(init)]
-    derive.main([*derived, "--output", str(tmp_path / "a.yaml")])
+    program.main(command(corpus, exp, search_config(max_epoch=2)))
+    derived = [str(exp), "--init_output", str(init)]
+    stnas(["derive", *derived, "--output", str(tmp_path / "a.yaml")])
     architecture = Architecture.read(tmp_path / "a.yaml").space
 
     config = yaml.safe_load((exp / "config.yaml").read_text())
@@ -105,7 +106,6 @@ def test_retraining_starts_as_the_supernet_ended(corpus, tmp_path, capsys):
     (exp / "2epoch.pth").unlink()
     (exp / "checkpoint.pth").unlink()
     with pytest.raises(SystemExit, match="^error: .* has no weights of epoch 2: neith"):
-        derive.main(derived)
-    with pytest.raises(SystemExit):
-        derive.main(["--arch", str(tmp_path / "a.yaml"), "--init_output", str(init)])
-    assert "--init_output needs --search_exp" in capsys.readouterr().err
+        stnas(["derive", *derived])
+    with pytest.raises(SystemExit, match="--init_output needs a search, and .* is a f"):
+        stnas(["derive", str(tmp_path / "a.yaml"), "--init_output", str(init)])

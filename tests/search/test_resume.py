@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from espnet_stnas.cli import asr_search
+from espnet_stnas.search import program
 from tests.search.conftest import CHOICE, TOKENS, command, search_config
 
 
@@ -17,7 +17,7 @@ def finished(corpus, tmp_path_factory) -> Path:
     exp = tmp_path_factory.mktemp("finished") / "exp"
     config = search_config(max_epoch=2, scheduler2="exponentiallr")
     config["scheduler2_conf"] = {"gamma": 0.9}
-    asr_search.main(command(corpus, exp, config))
+    program.main(command(corpus, exp, config))
     return exp
 
 
@@ -84,7 +84,7 @@ def test_refused_starts_change_nothing(
     before = {p: p.read_bytes() for p in exp.rglob("*") if p.is_file()}
     config = search_config(**{"max_epoch": 3, **SCHEDULER2, **changes})
     with pytest.raises(SystemExit, match=f"^error: .*{message}") as caught:
-        asr_search.main(command(corpus, exp, config, *options))
+        program.main(command(corpus, exp, config, *options))
     assert "\n" not in str(caught.value)
     assert {p: p.read_bytes() for p in exp.rglob("*") if p.is_file()} == before
 
@@ -95,20 +95,20 @@ def test_damaged_checkpoint_is_one_sentence(corpus, tmp_path, finished):
     (exp / "checkpoint.pth").write_bytes(b"PK")
     config = (exp / "config.yaml").read_bytes()
     with pytest.raises(SystemExit, match="checkpoint.pth is damaged or no checkpoint"):
-        asr_search.main(command(corpus, exp, search_config(**SCHEDULER2)))
+        program.main(command(corpus, exp, search_config(**SCHEDULER2)))
     assert (exp / "config.yaml").read_bytes() == config
 
 
 def test_all_wrong_options_are_named_at_once(corpus, tmp_path):
     config = search_config(warmup_epochs=-1, max_skipped_steps=0, sharded_ddp=True)
     with pytest.raises(SystemExit, match="^error: 3 options cannot .*: .1. max_sk"):
-        asr_search.main(command(corpus, tmp_path / "exp", config))
+        program.main(command(corpus, tmp_path / "exp", config))
 
 
 def test_no_features_at_all(corpus, tmp_path):
     config = search_config(frontend=None)
     with pytest.raises(SystemExit, match="frontend is null and so is input_size; acc"):
-        asr_search.main(command(corpus, tmp_path / "exp", config))
+        program.main(command(corpus, tmp_path / "exp", config))
 
 
 def statistics(path: Path, size: int) -> dict:
@@ -125,10 +125,10 @@ def test_statistics_of_other_features_are_refused(corpus, tmp_path):
         "dimensions, but the features of this training have 8; .*--asr_stats_dir DIR"
     )
     with pytest.raises(SystemExit, match=message):
-        asr_search.main(command(corpus, tmp_path / "exp", config))
+        program.main(command(corpus, tmp_path / "exp", config))
     assert not (tmp_path / "exp").exists()
     config = search_config(**statistics(tmp_path / "feats_stats.npz", 8), max_epoch=1)
-    asr_search.main(command(corpus, tmp_path / "exp", config))
+    program.main(command(corpus, tmp_path / "exp", config))
 
 
 def test_statistics_of_a_front_end_of_its_own_kind(corpus, tmp_path):
@@ -138,4 +138,4 @@ def test_statistics_of_a_front_end_of_its_own_kind(corpus, tmp_path):
     config["frontend_conf"] = {"fs": 8000, "win_length": 64, "channels": 1}
     config["encoder_conf"] = {"width": 6, "layers": ["tdnn-C1S3D1", CHOICE]}
     with pytest.raises(SystemExit, match="of 9 dimensions, but the .* have 64"):
-        asr_search.main(command(corpus, tmp_path / "exp", config))
+        program.main(command(corpus, tmp_path / "exp", config))

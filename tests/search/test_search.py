@@ -14,9 +14,10 @@ import yaml
 from espnet2.tasks.asr import ASRTask
 from espnet2.train.trainer import Trainer
 
-from espnet_stnas.cli import asr_search, derive
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.estimators import Gate, build_estimator
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.search import program
 from espnet_stnas.search.joint import JointGradients
 from espnet_stnas.search.task import SearchASRTask
 from espnet_stnas.search.trainer import SearchTrainer
@@ -28,7 +29,7 @@ from tests.search.conftest import CHOICE, command, search_config
 
 def search(corpus, output_dir, *options, **changes):
     """Run a search and return its checkpoint."""
-    asr_search.main(command(corpus, output_dir, search_config(**changes), *options))
+    program.main(command(corpus, output_dir, search_config(**changes), *options))
     return load(output_dir)
 
 
@@ -274,8 +275,8 @@ def test_killed_search_goes_on_to_the_same_end(corpus, tmp_path):
         "    print('architecture step', flush=True)\n"
         "    time.sleep(1)\n"
         "Epoch.architecture_step = slow\n"
-        "from espnet_stnas.cli import asr_search\n"
-        "asr_search.main(sys.argv[1:])\n"
+        "from espnet_stnas.search import program\n"
+        "program.main(sys.argv[1:])\n"
     )
     process = subprocess.Popen(
         [sys.executable, "-c", code, *arguments],
@@ -290,7 +291,7 @@ def test_killed_search_goes_on_to_the_same_end(corpus, tmp_path):
     process.kill()
     assert process.wait() == -9
     assert SearchExperiment.open(tmp_path / "killed").epochs == (1,)
-    asr_search.main(arguments)
+    program.main(arguments)
     assert_same(whole["model"], load(tmp_path / "killed")["model"])
     for one, other in zip(
         (tmp_path / "whole" / "architectures").iterdir(),
@@ -458,10 +459,10 @@ def test_collect_stats_and_dry_run(corpus, tmp_path):
     for name in ("train", "valid"):
         index = arguments.index(f"--{name}_shape_file") + 1
         arguments[index] = arguments[index].replace("shape", "wav.scp")
-    asr_search.main(arguments)
+    program.main(arguments)
     shapes = (tmp_path / "stats" / "train" / "speech_shape").read_text().splitlines()
     assert len(shapes) == 24
-    asr_search.main(command(corpus, tmp_path / "dry", config, "--dry_run", "true"))
+    program.main(command(corpus, tmp_path / "dry", config, "--dry_run", "true"))
     saved = yaml.safe_load((tmp_path / "dry" / "config.yaml").read_text())
     assert saved["encoder_conf"]["layers"] == ["tdnn-C1S3D1", CHOICE, CHOICE[:2]]
 
@@ -531,7 +532,7 @@ def with_layers(*layers, **conf):
 def test_bad_searches_stop_before_training(corpus, tmp_path, changes, message):
     arguments = command(corpus, tmp_path / "exp", search_config(**changes))
     with pytest.raises(SystemExit, match="^error: ") as caught:
-        asr_search.main(arguments)
+        program.main(arguments)
     assert re.search(message, str(caught.value))
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "exp" / "checkpoint.pth").exists()
@@ -543,7 +544,7 @@ def test_damaged_yaml_is_one_sentence(corpus, tmp_path):
     with pytest.raises(
         SystemExit, match="error: search config .*exp.yaml is not valid YAML: "
     ):
-        asr_search.main(arguments)
+        program.main(arguments)
 
 
 def test_a_search_of_another_space_is_not_continued(corpus, tmp_path, finished):
@@ -560,7 +561,7 @@ def test_plain_training_of_a_space_says_what_to_do(corpus, tmp_path):
     config = search_config()
     for key in ("warmup_epochs", "arch_fraction", "optim2", "optim2_conf"):
         del config[key]
-    with pytest.raises(RuntimeError, match="search space with 2 choices.*asr_search"):
+    with pytest.raises(RuntimeError, match="search space with 2 choices.*stnas search"):
         ASRTask.main(cmd=command(corpus, tmp_path / "exp", config))
 
 
@@ -573,9 +574,10 @@ def test_derive_retrain_decode(corpus, tmp_path, finished):
     for key in ("warmup_epochs", "arch_fraction", "optim2", "optim2_conf"):
         del config[key]
     (tmp_path / "template.yaml").write_text(yaml.safe_dump(config))
-    derive.main(
+    stnas(
         [
-            *("--search_exp", str(finished), "--output", str(tmp_path / "arch.yaml")),
+            "derive",
+            *(str(finished), "--output", str(tmp_path / "arch.yaml")),
             *("--train_config", str(tmp_path / "template.yaml")),
             *("--train_output", str(tmp_path / "train.yaml")),
         ]

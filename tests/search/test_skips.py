@@ -10,8 +10,8 @@ import torch
 from espnet2.asr.espnet_model import ESPnetASRModel
 from espnet2.train import trainer
 
-from espnet_stnas.cli import asr_search
 from espnet_stnas.errors import TrainingError
+from espnet_stnas.search import program
 from espnet_stnas.search.epoch import Epoch, poison
 from tests.search.conftest import command, search_config
 from tests.search.test_architecture_step import make, reporter
@@ -20,7 +20,7 @@ SPOILT = "train03"
 
 
 def search(corpus, exp, **changes) -> dict:
-    asr_search.main(command(corpus, exp, search_config(**changes)))
+    program.main(command(corpus, exp, search_config(**changes)))
     return torch.load(exp / "checkpoint.pth", weights_only=True)
 
 

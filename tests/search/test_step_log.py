@@ -13,9 +13,9 @@ import torch
 from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import Reporter
 
-from espnet_stnas.cli import asr_search
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.curves import read_curves, read_runs
+from espnet_stnas.search import program
 from espnet_stnas.search.state import SearchRun
 from espnet_stnas.search.step_log import StepLog, compact, describe_signs
 from espnet_stnas.supernet.supernet import build_supernet
@@ -54,7 +54,7 @@ def searched(corpus, tmp_path_factory):
     level = log.level
     log.setLevel(logging.INFO)
     try:
-        asr_search.main(command(corpus, exp, config))
+        program.main(command(corpus, exp, config))
     finally:
         log.removeHandler(handler)
         log.setLevel(level)
@@ -183,10 +183,10 @@ def test_resumed_searches_have_the_curves_of_uninterrupted_ones(
         cost_conf={"kind": "params", "weight": 0.1},
         log_interval=3,
     )
-    asr_search.main(command(corpus, exp, config, "--max_epoch", "2"))
+    program.main(command(corpus, exp, config, "--max_epoch", "2"))
     # What a killed third epoch leaves.
     (exp / "curves" / "3epoch.jsonl").write_text('{"epoch": 3, "st')
-    asr_search.main(command(corpus, exp, config))
+    program.main(command(corpus, exp, config))
     assert len(read_runs(exp)) == 2
     # The log of each part says what the signs mean.
     assert caplog.text.count("Signs of the arg max") == 2

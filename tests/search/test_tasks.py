@@ -11,10 +11,11 @@ import pytest
 import torch
 
 from espnet_stnas import run
-from espnet_stnas.cli import asr_search, derive, search
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.search import program
 from espnet_stnas.search.names import TASKS
 from espnet_stnas.search.task import SearchASRTask, describe_sizes
 from espnet_stnas.search.tasks import search_task
@@ -104,7 +105,7 @@ def test_unknown_task_is_one_sentence():
     with pytest.raises(ConfigError, match="task is 'tts'; accepted are: asr, st, slu,"):
         search_task("tts")
     with pytest.raises(SystemExit, match="^error: task is 'tts'; accepted are"):
-        search.main(["--task", "tts"])
+        program.main(["--task", "tts"])
 
 
 def test_task_without_its_packages_is_one_sentence(monkeypatch):
@@ -113,15 +114,15 @@ def test_task_without_its_packages_is_one_sentence(monkeypatch):
         search_task("own")
 
 
+PROGRAM = "espnet_stnas.search.program"
+
+
 @pytest.mark.parametrize(
     ("given", "run_instead"),
     [
-        ("espnet2.bin.asr_train", ["espnet_stnas.cli.asr_search", "--x"]),
-        ("espnet2.bin.slu_train", ["espnet_stnas.cli.search", "--task", "slu", "--x"]),
-        (
-            "espnet2.bin.s2t_train_ctc",
-            ["espnet_stnas.cli.search", "--task", "s2t_ctc", "--x"],
-        ),
+        ("espnet2.bin.asr_train", [PROGRAM, "--task", "asr", "--x"]),
+        ("espnet2.bin.slu_train", [PROGRAM, "--task", "slu", "--x"]),
+        ("espnet2.bin.s2t_train_ctc", [PROGRAM, "--task", "s2t_ctc", "--x"]),
         ("espnet2.bin.lm_train", ["espnet2.bin.lm_train", "--x"]),
         ("espnet2.bin.asr_inference", ["espnet2.bin.asr_inference", "--x"]),
         ("st", ["st", "--x"]),
@@ -134,7 +135,7 @@ def test_run_searches_instead_of_training(given, run_instead):
 def test_asr_is_the_default():
     assert search_task("asr") is SearchASRTask
     with pytest.raises(SystemExit) as ended:
-        asr_search.main(["--help"])
+        program.main(["--help"])
     assert ended.value.code == 0
 
 
@@ -182,8 +183,8 @@ def test_search(name, corpus, tmp_path, capsys):
         }
     )
     exp = tmp_path / "exp"
-    search.main(["--task", name, *command(corpus, exp, config, *options)])
-    derive.main(["--search_exp", str(exp), "--output", str(tmp_path / "a.yaml")])
+    program.main(["--task", name, *command(corpus, exp, config, *options)])
+    stnas(["derive", str(exp), "--output", str(tmp_path / "a.yaml")])
     assert Architecture.read(tmp_path / "a.yaml").space.is_architecture
     log = (exp / "architectures" / "3epoch.yaml").read_text()
     (first, second) = map(float, re.findall(r"tdnn-C1D[12]: ([0-9.]+)", log))

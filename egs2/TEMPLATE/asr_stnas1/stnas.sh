@@ -34,16 +34,16 @@ Options (default):
                          and --arch)
   --criterion            ctc: as train_config says. ctc_crf: with CTC-CRF, by a label LM
                          that stage 12 estimates from the training text (ctc)
-  --label_lm_args        more options for the label LM, see python3 -m
-                         espnet_stnas.cli.label_lm --help ("")
+  --label_lm_args        more options for the label LM, see stnas label-lm
+                         --help ("")
   --units                phn: search and training are over the phones of --lexicon, and
                          words are decoded with it; other units: --token_type ("")
   --lexicon              of phn: words and their phones; several files are one ("")
   --unk_phn              of phn: phone for words of the training and validation text
                          that --lexicon lacks; "": they are an error ("")
   --word_lm              of phn: word n-gram LM, an ARPA file or KenLM's binary ("")
-  --decode_args          of phn: more options for decoding, see python3 -m
-                         espnet_stnas.cli.ctc_decode --help ("")
+  --decode_args          of phn: more options for decoding, see stnas decode --help
+                         ("")
   --ngpu, --num_nodes    GPUs a node, and nodes, of searches and trainings (1, 1)
   --expdir, --dumpdir    (exp, dump)
   --python               (python3 -m espnet_stnas.run)
@@ -221,9 +221,9 @@ module=$(grep -ohE "espnet2?(\.legacy|\.nets|\.utils)[a-z0-9_.]*cli_utils" \
         "need ${module} and kaldiio, which ${program[0]} has not ($("${program[0]}" -c \
         'from importlib.metadata import version; print("espnet", version("espnet"))'));" \
         "check out the ESPnet that is installed, and pip install kaldiio"
-compared=(--train_config "${train_config}")
-[ -n "${arch}" ] || ! in_stages 11 || compared+=(--search_config "${search_config}")
-features=$("${program[0]}" -m espnet_stnas.cli.check_features "${compared[@]}")
+compared=("${train_config}")
+[ -n "${arch}" ] || ! in_stages 11 || compared+=("${search_config}")
+features=$("${program[0]}" -m espnet_stnas check-features "${compared[@]}")
 
 # ESPnet's scripts, as they are. The corpus's own ones are linked, not copied.
 for name in asr.sh pyscripts scripts steps utils; do
@@ -369,8 +369,8 @@ make_phones() {
         to=${units_dump}/${name}
         mkdir -p "${to}" \
             && cp -r "${dump}/${name}/." "${to}/" \
-            && "${program[0]}" -m espnet_stnas.cli.apply_lexicon \
-                --lexicon "${lexicon[@]}" "${unknown[@]}" --text "${dump}/${name}/text" \
+            && "${program[0]}" -m espnet_stnas lexicon \
+                "${lexicon[@]}" "${unknown[@]}" --text "${dump}/${name}/text" \
                 --output "${to}/text" --token_list "${token_lists}/tokens.txt" \
             || return 1
         # Words in another case than the lexicon's would all be unknown.
@@ -394,7 +394,7 @@ make_label_lm() {
     [ "${passed[cleaner]:-none}" = none ] || options+=(--cleaner "${passed[cleaner]}")
     awk '{ name = $1; $1 = "" } NF > 1 && !known[$0]++ { print name $0 }' \
         "${units_dump}/${train_set}/text" > "${derived}/label_lm.txt" \
-        && "${program[0]}" -m espnet_stnas.cli.label_lm --text "${derived}/label_lm.txt" \
+        && "${program[0]}" -m espnet_stnas label-lm "${derived}/label_lm.txt" \
             --heldout "${units_dump}/${passed[valid_set]}/text" --map_unknown \
             --token_list "${token_lists}/tokens.txt" "${options[@]}" "${extra[@]}" \
             --output "${derived}/label_lm.arpa.gz" \
@@ -439,12 +439,11 @@ decode_words() {
         # Launchers may have options.
         # shellcheck disable=SC2086
         ${launcher} --gpu "${gpu}" JOB=1:"${jobs}" "${dir}/logdir/ctc_decode.JOB.log" \
-            "${program[0]}" -m espnet_stnas.cli.ctc_decode --ngpu "${gpu}" \
-            --asr_train_config "${asr_exp}/config.yaml" \
-            --asr_model_file "${asr_exp}/${passed[inference_asr_model]:-valid.acc.ave.pth}" \
+            "${program[0]}" -m espnet_stnas decode "${asr_exp}" --ngpu "${gpu}" \
+            --model_file "${passed[inference_asr_model]:-valid.acc.ave.pth}" \
             --data_path_and_name_and_type "${scp},speech,${type}" \
             --key_file "${dir}/logdir/keys.JOB.scp" --lexicon "${lexicon[@]}" \
-            --output_dir "${dir}/logdir/output.JOB" "${extra[@]}" \
+            --output "${dir}/logdir/output.JOB" "${extra[@]}" \
             || { cat "${dir}"/logdir/ctc_decode.*.log | grep -i error | sort -u >&2; return 1; }
         for file in text token token_int score; do
             for ((n = 1; n <= jobs; n++)); do
@@ -519,20 +518,20 @@ fi
 if in_stages 12; then
     log "Stage 12: derive, in ${derived}"
     mkdir -p "${derived}"
-    source=(--search_exp "${search_exp}" --epoch "${epoch}")
-    [ -z "${arch}" ] || source=(--arch "${arch}")
+    source=("${search_exp}" --epoch "${epoch}")
+    [ -z "${arch}" ] || source=("${arch}")
     target=train
     if [ "${criterion}" = ctc_crf ]; then
         target=train_ctc
         rm -f "${derived}/train.yaml"
     fi
-    "${program[0]}" -m espnet_stnas.cli.derive "${source[@]}" \
+    "${program[0]}" -m espnet_stnas derive "${source[@]}" \
         --output "${derived}/architecture.yaml" \
         --train_config "${train_config}" --train_output "${derived}/${target}.yaml" \
         || resume_hint 12
     [ "${criterion}" = ctc ] || make_label_lm || resume_hint 12
-    [ -n "${arch}" ] || "${program[0]}" -m espnet_stnas.cli.report "${search_exp}" \
-        --arch "${derived}/architecture.yaml" --output_dir "${derived}/report" \
+    [ -n "${arch}" ] || "${program[0]}" -m espnet_stnas report "${search_exp}" \
+        --arch "${derived}/architecture.yaml" --output "${derived}/report" \
         || resume_hint 12
 fi
 

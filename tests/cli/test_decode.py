@@ -14,7 +14,7 @@ import yaml
 from espnet2.fileio.read_text import read_2columns_text as read_text
 
 import espnet_stnas  # noqa: F401  (registers the encoder)
-from espnet_stnas.cli import ctc_decode, label_lm
+from espnet_stnas.cli.main import main as stnas
 from tests.ctc_crf.decoding.search import needs_flashlight
 from tests.search.conftest import TOKENS, command, corpus, search_config  # noqa: F401
 
@@ -49,12 +49,12 @@ def decode(exp: Path, data: Path, output: Path, lexicon: str, *options: str) -> 
     output.mkdir(exist_ok=True)
     (output / "lexicon.txt").write_text(lexicon)
     source = () if "--data_path_and_name_and_type" in options else ("--data_dir", data)
-    ctc_decode.main(
+    stnas(
         [
-            *("--asr_train_config", str(exp / "config.yaml")),
-            *("--asr_model_file", str(exp / "1epoch.pth")),
+            "decode",
+            *(str(exp), "--model_file", "1epoch.pth"),
             *("--lexicon", str(output / "lexicon.txt"), "--num_workers", "0"),
-            *("--output_dir", str(output), *map(str, (*source, *options))),
+            *("--output", str(output), *map(str, (*source, *options))),
         ]
     )
     return output / "1best_recog"
@@ -101,10 +101,11 @@ def test_with_a_word_lm_that_label_lm_has_made(corpus, exp, tmp_path, capsys):  
     lexicon = "".join(f"{word} {' '.join(word)}\n" for word in sorted(words))
     (tmp_path / "words.txt").write_text("\n".join(["<blank>", *sorted(words)]) + "\n")
     lm = str(tmp_path / "lm.arpa.gz")
-    label_lm.main(
+    stnas(
         [
+            "label-lm",
             *("--token_list", str(tmp_path / "words.txt"), "--token_type", "word"),
-            *("--text", str(corpus / "train" / "text"), "--order", "2"),
+            *(str(corpus / "train" / "text"), "--order", "2"),
             *("--output", lm),
         ]
     )
@@ -184,8 +185,8 @@ def test_what_the_model_cannot_take(corpus, exp, tmp_path):  # noqa: F811
         (SINGLE, ("--key_file", "{corpus}/dev/text"), "6 utterances that are not in"),
         (SINGLE, ("--nbest", "0"), "nbest is 0"),
         (SINGLE, ("--num_workers", "-1"), "num_workers is -1"),
-        (SINGLE, ("--asr_model_file", "/nothing"), "/nothing does not exist; is the"),
-        (SINGLE, ("--asr_model_file", "{corpus}/tokens.txt"), "no ASR model can be"),
+        (SINGLE, ("--model_file", "/nothing"), "/nothing does not exist; is the"),
+        (SINGLE, ("--model_file", "{corpus}/tokens.txt"), "no ASR model can be"),
         (SINGLE, ("--data_path_and_name_and_type", "a,b"), "2"),
     ],
 )

@@ -1,12 +1,12 @@
-"""Search an architecture: a training of an ESPnet task with a supernet."""
+"""The program of a search: a training of an ESPnet task with a supernet."""
 
 from __future__ import annotations
 
 import argparse
 import sys
-from typing import Optional, Sequence
+from collections.abc import Sequence
+from typing import Optional
 
-import espnet_stnas  # noqa: F401  (registers the encoder, here and in spawned workers)
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.notation.plugins import load_plugins
 from espnet_stnas.search.checks import check_config
@@ -14,26 +14,24 @@ from espnet_stnas.search.names import TASKS
 from espnet_stnas.search.tasks import search_task
 
 
-def main(cmd: Optional[Sequence[str]] = None, task: Optional[str] = None) -> None:
+def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Train a supernet and its architecture logits.
 
     Args:
-        cmd: Command line, by default that of the process.
-        task: The task, instead of the option ``--task``.
+        cmd: Command line of ESPnet's training, and ``--task``; by default that of the
+            process.
 
     Example:
-        % python3 -m espnet_stnas.cli.search --task st --print_config > search.yaml
-        % python3 -m espnet_stnas.cli.search --task st --config search.yaml
+        % stnas search --task st --print_config > search.yaml
+        % stnas search --task st --config search.yaml
     """
     options = list(sys.argv[1:] if cmd is None else cmd)
     with plain_errors():
-        if task is None:
-            chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-            chooser.add_argument("--task", default="asr", help=", ".join(TASKS))
-            known, options = chooser.parse_known_args(options)
-            task = known.task
+        chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+        chooser.add_argument("--task", default="asr", help=", ".join(TASKS))
+        chosen, options = chooser.parse_known_args(options)
         load_plugins()  # their estimators are among the choices of --estimator
-        search = search_task(task)
+        search = search_task(chosen.task)
         given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         given.add_argument("--config")
         config = given.parse_known_args(options)[0].config

@@ -9,10 +9,8 @@ import argparse
 import logging
 import sys
 import time
-from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Optional
 
 from tqdm import tqdm
 
@@ -26,7 +24,7 @@ from espnet_stnas.ctc_crf.decoding.data import Source, Utterances, find_utteranc
 from espnet_stnas.ctc_crf.decoding.output import write_recognition
 from espnet_stnas.ctc_crf.decoding.word_lm import words_of_lm
 from espnet_stnas.ctc_crf.lexicon import Lexicon, read_lexicon
-from espnet_stnas.errors import ConfigError, plain_errors
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import read_kaldi_text
 from espnet_stnas.messages import one_line, quote
 from espnet_stnas.results.error_rates import error_rates
@@ -34,16 +32,17 @@ from espnet_stnas.results.error_rates import error_rates
 _DEFAULTS = BeamOptions()
 
 
-def get_parser() -> argparse.ArgumentParser:
-    """The parser of the command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
     parser.add_argument(
-        "--asr_train_config", required=True, help="config.yaml of the training"
+        "experiment", metavar="TRAIN_EXP", help="Directory of the training"
     )
     parser.add_argument(
-        "--asr_model_file", required=True, help="Weights of the training"
+        "--model_file",
+        help="Weights, a file in it (default: valid.acc.ave.pth, valid.loss.ave.pth or "
+        "the like)",
     )
-    parser.add_argument("--output_dir", required=True, help="Directory to write to")
+    parser.add_argument("--output", required=True, help="Directory to write to")
     parser.add_argument("--ngpu", type=int, default=0, choices=(0, 1), help="GPUs")
     group = parser.add_argument_group("What is decoded")
     source = group.add_mutually_exclusive_group(required=True)
@@ -113,42 +112,37 @@ def get_parser() -> argparse.ArgumentParser:
     group.add_argument(
         "--nbest", type=int, default=_DEFAULTS.nbest, help="Hypotheses to write"
     )
-    return parser
 
 
-def main(cmd: Optional[Sequence[str]] = None) -> None:
-    """Run the command."""
-    args = get_parser().parse_args(cmd)
+def run(args: argparse.Namespace) -> None:
+    """Decode, and score if there is a reference."""
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)
-    with plain_errors():
-        options = BeamOptions(
-            beam_size=args.beam_size,
-            beam_threshold=args.beam_threshold,
-            beam_size_token=args.beam_size_token,
-            lm_weight=args.lm_weight,
-            word_score=args.word_score,
-            nbest=args.nbest,
+    options = BeamOptions(
+        beam_size=args.beam_size,
+        beam_threshold=args.beam_threshold,
+        beam_size_token=args.beam_size_token,
+        lm_weight=args.lm_weight,
+        word_score=args.word_score,
+        nbest=args.nbest,
+    )
+    if args.num_workers < 0:
+        raise ConfigError(
+            f"num_workers is {args.num_workers}; accepted is an integer from 0 on"
         )
-        if args.num_workers < 0:
-            raise ConfigError(
-                f"num_workers is {args.num_workers}; accepted is an integer from 0 on"
-            )
-        require_flashlight()
-        single = args.data_path_and_name_and_type
-        utterances = find_utterances(
-            args.data_dir, [] if single is None else [single], args.key_file
-        )
-        if args.ref is not None:
-            _check_reference(args.ref, utterances)
-        lexicon = read_lexicon(args.lexicon, args.strip_stress)
-        if args.word_lm is not None:
-            lexicon = words_of_lm(lexicon, args.word_lm)
-        _decode(args, utterances, lexicon, options)
-        if args.ref is not None:
-            result = error_rates(
-                args.ref, Path(args.output_dir) / "1best_recog" / "text"
-            )
-            print(result)
+    require_flashlight()
+    single = args.data_path_and_name_and_type
+    utterances = find_utterances(
+        args.data_dir, [] if single is None else [single], args.key_file
+    )
+    if args.ref is not None:
+        _check_reference(args.ref, utterances)
+    lexicon = read_lexicon(args.lexicon, args.strip_stress)
+    if args.word_lm is not None:
+        lexicon = words_of_lm(lexicon, args.word_lm)
+    _decode(args, utterances, lexicon, options)
+    if args.ref is not None:
+        result = error_rates(args.ref, Path(args.output) / "1best_recog" / "text")
+        print(result)
 
 
 def _decode(
@@ -159,13 +153,15 @@ def _decode(
 ) -> None:
     # torch and ESPnet take seconds to import; mistakes in files are found before.
     from espnet_stnas.ctc_crf.decoding.experiment import Experiment
+    from espnet_stnas.host.trained import weights_file
 
+    config = Path(args.experiment) / "config.yaml"
     experiment = Experiment(
-        args.asr_train_config, args.asr_model_file, "cuda" if args.ngpu else "cpu"
+        config,
+        weights_file(args.experiment, args.model_file),
+        "cuda" if args.ngpu else "cpu",
     )
-    lexicon.require_units(
-        experiment.tokens, f"the training ({one_line(args.asr_train_config)})"
-    )
+    lexicon.require_units(experiment.tokens, f"the training ({one_line(config)})")
     search = BeamSearch(
         lexicon,
         experiment.tokens,
@@ -190,7 +186,7 @@ def _decode(
                     f"utterance {name}: no word ends where the speech does, and the "
                     "last one is missing; try a larger beam_size"
                 )
-    write_recognition(args.output_dir, found, experiment.tokens)
+    write_recognition(args.output, found, experiment.tokens)
     seconds = time.perf_counter() - start
     logging.info(f"decoded {len(found)} utterances in {seconds:.1f} s")
 
@@ -215,9 +211,5 @@ def _check_reference(path: str, utterances: Utterances) -> None:
         what = f"lacks {quote(missing[0])}" if missing else f"has {more} more"
         raise ConfigError(
             f"ref {path} has other utterances than those to decode (it {what}); decode "
-            "all of them, or score the parts together with espnet_stnas.cli.score"
+            "all of them, or score the parts together with stnas score"
         )
-
-
-if __name__ == "__main__":
-    main()

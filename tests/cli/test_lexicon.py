@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from espnet_stnas.cli.apply_lexicon import main
+from espnet_stnas.cli.main import main
 
 LEXICON = "HE  HH IY1\nHE(1)  HH IY0\nSAW  S AO1\n"
 
@@ -15,7 +15,7 @@ def run(tmp_path, text: str, *options: str) -> tuple[str, list[str]]:
     output, tokens = tmp_path / "out" / "text", tmp_path / "out" / "tokens.txt"
     main(
         [
-            *("--lexicon", str(tmp_path / "lexicon"), "--token_list", str(tokens)),
+            *("lexicon", str(tmp_path / "lexicon"), "--token_list", str(tokens)),
             *("--text", str(tmp_path / "text"), "--output", str(output), *options),
         ]
     )
@@ -70,5 +70,5 @@ def test_what_is_refused(tmp_path, text, options, problem):
 def test_something_must_be_written(tmp_path, capsys):
     for options in ((), ("--text", "t"), ("--output", "o")):
         with pytest.raises(SystemExit, match="2"):
-            main(["--lexicon", str(tmp_path / "lexicon"), *options])
+            main(["lexicon", str(tmp_path / "lexicon"), *options])
     assert "go together" in capsys.readouterr().err

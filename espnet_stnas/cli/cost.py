@@ -1,0 +1,51 @@
+"""Count parameters and multiply-accumulates of an encoder, and look up its latency.
+
+Of a search space: from the cheapest architecture to the most expensive one.
+"""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from espnet_stnas.cli.parser import add_json, show
+from espnet_stnas.cli.spaces import add_space_options, costs_of, size_of
+from espnet_stnas.errors import ConfigError
+from espnet_stnas.results.show import CostRange, read_space_file
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options."""
+    parser.add_argument(
+        "file",
+        metavar="FILE",
+        help="Architecture file, YAML with an encoder_conf, or directory of a search "
+        "or training",
+    )
+    add_space_options(parser)
+    parser.add_argument("--latency_table", help="File that stnas measure-latency wrote")
+    add_json(parser)
+
+
+def run(args: argparse.Namespace) -> None:
+    """Print the costs."""
+    file = read_space_file(args.file)
+    size = size_of(file, args)
+    if size is None:
+        raise ConfigError(
+            f"{args.file} does not say the dimensions of an input frame; give "
+            "--input_size"
+        )
+    costs = costs_of(file, args)
+    if args.latency_table is not None:
+        from espnet_stnas.cost.latency import LatencyTable
+
+        measured = LatencyTable.read(args.latency_table)
+        found = measured.costs(file.space, size, args.latency_table)
+        name = f"microseconds for {measured.frames} frames on {measured.device}"
+        costs.append(CostRange(name, found.minimum, found.maximum))
+    show(args, "\n".join(f"{c.name}: {c}" for c in costs), {"costs": _data(costs)})
+
+
+def _data(costs: list[CostRange]) -> list[dict[str, Any]]:
+    return [{"name": c.name, "least": c.least, "most": c.most} for c in costs]
