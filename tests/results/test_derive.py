@@ -105,7 +105,7 @@ def test_other_features_than_those_of_the_search(tmp_path, capsys, template, war
     Architecture(space, {"input_size": 80}).write(arch)
     (tmp_path / "template.yaml").write_text(yaml.safe_dump({**template, "optim": "a"}))
     options = ["--train_config", str(tmp_path / "template.yaml")]
-    derive.main(["--arch", str(arch), *options, "--train_output", str(output)])
+    stnas(["derive", str(arch), *options, "--train_output", str(output)])
     assert "# Found on input frames of 80 dimensions.\n" in output.read_text()
     warnings = [x for x in capsys.readouterr().out.splitlines() if "warning:" in x]
     if warned is None:

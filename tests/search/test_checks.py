@@ -101,7 +101,7 @@ def test_search_options_are_what_a_training_lacks():
 
 def test_null_for_what_espnet_can_leave_out(tmp_path):
     """Whatever type of ESPnet's reads "none" as None takes null in a YAML, too."""
-    parser = asr_search.get_parser()
+    parser = SearchASRTask.get_parser()
     nulls = {}
     for action in parser._actions:
         try:
