@@ -6,7 +6,7 @@ import io
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from espnet_stnas.files import PathLike, write_bytes
 
@@ -98,8 +98,7 @@ def figure_svg(figure: Figure, name: str) -> str:
         name: Tells it from the other figures of the page.
     """
     # Names of shapes must not be those of other figures on the page.
-    options = {"svg.hashsalt": name, "svg.fonttype": "path"}
-    text = _drawn(figure, "svg", options).decode()
+    text = _drawn(figure, "svg", name, "path").decode()
     return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=16)
 
 
@@ -109,11 +108,13 @@ def save_figure(figure: Figure, path: PathLike) -> None:
     Equal figures are equal bytes.
     """
     suffix = Path(path).suffix.removeprefix(".")
-    write_bytes(path, _drawn(figure, suffix, {"svg.hashsalt": "figure"}))
+    write_bytes(path, _drawn(figure, suffix, "figure"))
 
 
-def _drawn(figure: Figure, suffix: str, options: Mapping[str, str]) -> bytes:
-    from matplotlib import rc_context
+def _drawn(
+    figure: Figure, suffix: str, salt: str, letters: Optional[str] = None
+) -> bytes:
+    from matplotlib import rc_context, rcParams
 
     dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
     # Neither dates nor random names.
@@ -122,6 +123,7 @@ def _drawn(figure: Figure, suffix: str, options: Mapping[str, str]) -> bytes:
         "pdf": {"CreationDate": None},
     }.get(suffix, {})
     data = io.BytesIO()
-    with rc_context(dict(options)):
+    letters = letters or rcParams["svg.fonttype"]
+    with rc_context({"svg.hashsalt": salt, "svg.fonttype": letters}):
         figure.savefig(data, format=suffix, dpi=dpi, metadata=metadata)
     return data.getvalue()

@@ -96,10 +96,15 @@ def test_unknown_keys_of_a_yaml_are_one_sentence(texts, tmp_path):
 
 
 @pytest.mark.parametrize("words", [["--debug", "score"], ["score", "--debug"]])
-def test_debug_is_for_whoever_prints_errors(words, texts, monkeypatch):
+def test_debug_shows_the_traceback_behind_a_sentence(words, texts, monkeypatch, capsys):
     monkeypatch.setenv("STNAS_DEBUG", "")
-    main([*words, texts, texts])
-    assert os.environ["STNAS_DEBUG"] == "1"
+    sentence = "^error: text file /nothing "
+    with pytest.raises(SystemExit, match=sentence):
+        main(["score", texts, "/nothing"])
+    assert "Traceback" not in capsys.readouterr().err
+    with pytest.raises(SystemExit, match=sentence):
+        main([*words, texts, "/nothing"])
+    assert "Traceback" in capsys.readouterr().err
 
 
 def python(code: str, *options: str) -> str:
