@@ -133,7 +133,8 @@ def place(path: Path) -> str:
 
 def is_light(path: Path) -> bool:
     room = place(path).split("/")[0].removesuffix(".py")
-    promises = PROMISE.search(path.read_text(encoding="utf-8").split('"""')[1])
+    source = ast.parse(path.read_text(encoding="utf-8"))
+    promises = PROMISE.search(ast.get_docstring(source) or "")
     return place(path) not in HEAVY and (room in LIGHT or bool(promises))
 
 
