@@ -53,7 +53,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Run the command."""
     args = get_parser().parse_args(cmd)
     # torch takes seconds to import; --help does not need it.
-    from espnet_stnas.cost.table import COST_UNITS
+    from espnet_stnas.results.provenance import COST_UNITS
 
     with plain_errors():
         names = short_names([text.rpartition("=")[2] for text in args.experiments])
@@ -70,7 +70,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
 
 
 def _point(args: argparse.Namespace, text: str, name: str) -> Point:
-    from espnet_stnas.cost.budget import costs_of, search_cost
+    from espnet_stnas.cost.budget import costs_of
 
     search, _, path = text.rpartition("=")
     training = Path(path)
@@ -78,11 +78,11 @@ def _point(args: argparse.Namespace, text: str, name: str) -> Point:
     weight = target = None
     if search:
         architecture = _searched(SearchExperiment.open(search), architecture, path)
-        found = search_cost(architecture)
-        weight, target = found.get("weight", 0.0), found.get("target")
-        if found.get("kind", args.kind) != args.kind:
-            # A target in other units says nothing here.
-            target = None
+        found = architecture.provenance.cost
+        weight = 0.0 if found is None else found.weight or 0.0
+        # A target in other units says nothing here.
+        same = found is not None and found.kind == args.kind
+        target = found.target if found is not None and same else None
     costs = costs_of(
         architecture,
         input_size=args.input_size,

@@ -143,7 +143,7 @@ def _search(summary: Summary, figures: Mapping[str, Figure]) -> dict[str, Any]:
     svg = {name: Markup(figure_svg(figure)) for name, figure in figures.items()}
     known = {c.layer: c for c in summary.certainties}
     conf = {"encoder": "stnas", "encoder_conf": summary.architecture.space.to_conf()}
-    versions = summary.architecture.provenance.get("versions")
+    versions = summary.architecture.provenance.versions
     return {
         "name": summary.name,
         "status": summary.status,
@@ -159,7 +159,7 @@ def _search(summary: Summary, figures: Mapping[str, Figure]) -> dict[str, Any]:
         "schedules": svg.get("schedules"),
         "yaml": dump_yaml(conf),
         "commands": [_run(run) for run in summary.runs],
-        "versions": sorted(versions.items()) if isinstance(versions, dict) else [],
+        "versions": sorted(versions.items()),
         "settings": [(name, str(value)) for name, value in summary.settings.items()],
     }
 

@@ -7,12 +7,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
 
-from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import PathLike, read_yaml_mapping
+from espnet_stnas.files import PathLike
 from espnet_stnas.messages import one_line
 from espnet_stnas.notation.reach import FRAME_SHIFT, describe_view, view_of
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.architecture import Architecture, read_space
 from espnet_stnas.results.layer_table import LayerRow
 
 # Longer lists of candidates stand below the table.
@@ -60,29 +59,18 @@ class CostRange:
 
 
 def read_space_file(path: PathLike) -> SpaceFile:
-    """Read an architecture file, or any YAML with the ``encoder_conf`` of a stnas.
+    """Read an architecture or a search space, see :func:`read_space`.
 
     Raises:
         ConfigError: If it is neither.
     """
-    config = read_yaml_mapping(path, "architecture or search space")
-    if "format" in config:
-        architecture = Architecture.read(path)
-        size = architecture.provenance.get("input_size")
-        return SpaceFile(str(path), architecture, size if type(size) is int else None)
-    if config.get("encoder") != "stnas" or "encoder_conf" not in config:
-        raise ConfigError(
-            f"{path} has no encoder 'stnas' with an encoder_conf; accepted is an "
-            "architecture file, or the YAML of a search or of a training with it"
-        )
-    try:
-        space = SearchSpace.from_conf(config["encoder_conf"] or {})
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    space, provenance, config = read_space(path, "architecture or search space")
     frontend = config.get("frontend_conf")
-    mels = frontend.get("n_mels") if isinstance(frontend, dict) else None
-    known = type(mels) is int and config.get("frontend", "default") == "default"
-    return SpaceFile(str(path), Architecture(space), mels if known else None)
+    size = provenance.input_size
+    if isinstance(frontend, dict) and config.get("frontend", "default") == "default":
+        mels = frontend.get("n_mels")
+        size = mels if size is None and type(mels) is int else size
+    return SpaceFile(str(path), Architecture(space, provenance), size)
 
 
 def show_text(

@@ -8,9 +8,10 @@ from espnet2.train.reporter import SubReporter
 
 from espnet_stnas.cost.counts import layer_parameters
 from espnet_stnas.report.graph import architecture_figure
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.derive import describe
 from espnet_stnas.results.layer_table import architecture_rows
+from espnet_stnas.results.provenance import search_provenance
 from espnet_stnas.search.cost import input_size
 from espnet_stnas.search.options import SearchTrainerOptions
 from espnet_stnas.supernet.supernet import Supernet
@@ -39,9 +40,10 @@ def show_architecture(
         epoch=epoch,
         seed=options.seed,
         searching=epoch > options.warmup_epochs,
+        input_size=size,
     )
     space = supernet.architecture()
-    architecture = Architecture(space, {**provenance, "input_size": size})
+    architecture = Architecture(space, provenance)
     rows = architecture_rows(architecture, layer_parameters(space, size))
     text = describe(architecture, f"epoch {epoch}")
     figure = architecture_figure(space, rows)

@@ -14,10 +14,11 @@ from espnet2.train.reporter import SubReporter, aggregate
 from espnet_stnas.cost.goal import CostTerm
 from espnet_stnas.cost.latency import device_name
 from espnet_stnas.files import PathLike
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import margin
 from espnet_stnas.results.curves import CurvePoint, note_run, write_point
-from espnet_stnas.search.cost import cost_provenance, cost_report
+from espnet_stnas.results.provenance import search_provenance
+from espnet_stnas.search.cost import cost_report, found_cost, input_size
 from espnet_stnas.search.iterators import Batch
 from espnet_stnas.search.options import SearchTrainerOptions
 from espnet_stnas.supernet.supernet import Supernet
@@ -73,8 +74,9 @@ def write_epoch(
         epoch=epoch,
         seed=seed,
         searching=searching,
+        input_size=input_size(supernet),
+        cost=found_cost(supernet, cost),
     )
-    provenance.update(cost_provenance(supernet, cost))
     Architecture(supernet.architecture(), provenance).write(
         Path(output_dir) / "architectures" / f"{epoch}epoch.yaml"
     )

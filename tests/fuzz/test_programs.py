@@ -24,7 +24,8 @@ from espnet_stnas.bin import (
 )
 from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.provenance import search_provenance
 from tests.fuzz.inputs import JUNK, damaged_bytes, fuzz, litter, refused
 
 SPACE = SearchSpace.from_conf(

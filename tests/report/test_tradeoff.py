@@ -8,7 +8,8 @@ import yaml
 from espnet_stnas.bin import tradeoff
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.report.tradeoff import Point, pareto_front, tradeoff_table
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.provenance import FoundCost, search_provenance
 from tests.conftest import all_paths, tiny_space
 
 SPACE = tiny_space(["tdnn-C1D1", "tdnn-C2D1"], ["tdnn-C1D1", "identity"])
@@ -50,12 +51,17 @@ def experiments(tmp_path):
             yaml.safe_dump({**config, "warmup_epochs": 0})
         )
         provenance = search_provenance(
-            SPACE, [[0.5, 0.5]] * 2, epoch=1, seed=0, searching=True
+            SPACE,
+            [[0.5, 0.5]] * 2,
+            epoch=1,
+            seed=0,
+            searching=True,
+            input_size=4,
+            cost=FoundCost("params", TABLE.of(path), weight=weight),
         )
-        cost = {"kind": "params", "value": TABLE.of(path), "weight": weight}
-        Architecture(
-            SPACE.resolve(path), {**provenance, "input_size": 4, "cost": cost}
-        ).write(search / "architectures" / "1epoch.yaml")
+        Architecture(SPACE.resolve(path), provenance).write(
+            search / "architectures" / "1epoch.yaml"
+        )
         make_training(tmp_path / f"train{weight}", path, wer=10.0 * (1 + weight))
     make_training(tmp_path / "other", (1, 1), wer=30.0)
     return tmp_path

@@ -5,7 +5,8 @@ import yaml
 
 from espnet_stnas.bin import derive
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.provenance import search_provenance
 
 SPACE = SearchSpace.from_conf(
     {
@@ -52,7 +53,7 @@ def test_architecture_and_training_yaml(experiment, tmp_path, capsys):
     )
     architecture = Architecture.read(tmp_path / "arch.yaml")
     assert architecture.space == SPACE.resolve([1, 1])
-    assert architecture.provenance["epoch"] == 3
+    assert architecture.provenance.epoch == 3
     train = yaml.safe_load((tmp_path / "train.yaml").read_text())
     assert train == {
         **TEMPLATE,
