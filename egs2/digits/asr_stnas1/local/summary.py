@@ -143,7 +143,7 @@ def rows(
         return table
     derived, baselines = trained[0], trained[1:]
     table["errors"] = f"{derived}, CER {rate_of(derived.score, 'cer', derived.file)} %"
-    size = search.architecture.provenance.get("input_size")
+    size = search.architecture.provenance.input_size
     big = largest(search.space, size, baselines)
     fixed = [one for one in baselines if one.training.encoder == ESPNET]
     missing = "not trained; --baselines hand,espnet does"
