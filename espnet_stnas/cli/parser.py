@@ -6,8 +6,10 @@ import argparse
 import importlib
 import json
 import math
+import sys
 from collections import OrderedDict
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext, redirect_stdout
 from pathlib import Path
 from typing import Any, Optional, Union
 
@@ -34,8 +36,13 @@ def run(command: str, words: Sequence[str]) -> int:
     """
     parser = get_parser(command)
     args = parser.parse_args(list(words))
+    args.stdout = sys.stdout
+    # Where a result is printed (see `show`), nothing else is: ESPnet prints when it is
+    # imported.
+    quiet = redirect_stdout(sys.stderr) if "json" in args else nullcontext()
     try:
-        return _module(command).run(args) or 0
+        with quiet:
+            return _module(command).run(args) or 0
     except UsageError as error:
         parser.error(str(error))
 
@@ -75,7 +82,8 @@ def show(args: argparse.Namespace, text: str, data: Mapping[str, Any]) -> None:
         text: The result for people.
         data: The same for programs.
     """
-    print(json.dumps(_finite(data), indent=2) if args.json else text)
+    result = json.dumps(_finite(data), indent=2) if args.json else text
+    print(result, file=args.stdout)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

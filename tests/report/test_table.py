@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 from pathlib import Path
 
@@ -11,11 +12,12 @@ from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.report.speed import model_sizes, real_time_factors
 from espnet_stnas.report.table import markdown
-from espnet_stnas.report.trainings import Sizes, TestResult, Training, open_training
+from espnet_stnas.report.trainings import Sizes, Training, open_training
+from espnet_stnas.report.trainings import TestResult as Scores
 
 
 def training(name: str, wer: float) -> Training:
-    scores = (TestResult("decode_test", wer, wer / 2),)
+    scores = (Scores("decode_test", wer, wer / 2),)
     sizes = Sizes(encoder=1234567, model=2345678, input_size=80)
     return Training(Path(name), name, "stnas", scores, sizes, None, 61.4, 0.00125)
 
@@ -124,3 +126,18 @@ def test_trainings_alone_are_a_table(experiment, tmp_path, capsys):
     names = sorted(p.name for p in (tmp_path / "out").iterdir())
     assert names == ["report.html", "table.md"]
     assert (tmp_path / "out" / "table.md").read_text() == table
+
+
+def test_programs_get_nothing_but_json(experiment, monkeypatch, capsys):
+    """ESPnet prints lines of its own."""
+    exp, _ = experiment
+
+    def noisy(path):
+        print("Failed to import something")
+        return Sizes(3, 4, 8)
+
+    monkeypatch.setattr("espnet_stnas.report.speed.model_sizes", noisy)
+    stnas(["report", str(exp), "--json"])
+    (found,) = json.loads(capsys.readouterr().out)["trainings"]
+    assert (found["encoder_parameters"], found["model_parameters"]) == (3, 4)
+    assert found["scores"] == [{"test": "decode_test", "wer": 3.5, "cer": 1.5}]
