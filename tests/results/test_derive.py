@@ -6,7 +6,7 @@ import yaml
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
-from espnet_stnas.results.provenance import search_provenance
+from espnet_stnas.results.provenance import Provenance, search_provenance
 
 SPACE = SearchSpace.from_conf(
     {
