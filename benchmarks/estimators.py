@@ -33,17 +33,12 @@ CONF = {"width": 8, "dropout_rate": 0.0, "layers": [CHOICE, CHOICE, "tdnn-C0"]}
 PAIR: dict[str, Any] = {"subgraph_size": 2}
 ROWS: dict[str, tuple[str, dict[str, Any]]] = {
     "st": ("st", {}),
-    "st, N = 2, unbiased": ("st", PAIR),
-    "st, N = 2, unbiased, proposal probabilities": (
-        "st",
-        {**PAIR, "proposal": "probabilities"},
-    ),
-    "st, N = 2, renormalise": ("st", {**PAIR, "weighting": "renormalise"}),
-    "st, N = 3, unbiased": ("st", {"subgraph_size": 3}),
+    "st, N = 2": ("st", PAIR),
+    "st, N = 3": ("st", {"subgraph_size": 3}),
     "st, 1/4 of the utterances": ("st", {"score_share": 0.25}),
     "st, bfloat16 scores": ("st", {"score_dtype": "bfloat16"}),
     "reinmax": ("reinmax", {}),
-    "reinmax, N = 2, unbiased": ("reinmax", PAIR),
+    "reinmax, N = 2": ("reinmax", PAIR),
     "gumbel_st, temperature 1": ("gumbel_st", {"temperature": 1.0}),
     "gumbel_st, temperature 0.5": ("gumbel_st", {"temperature": 0.5}),
     "proxyless": ("proxyless", {}),

@@ -21,7 +21,7 @@ from espnet_stnas.supernet.choice import ChoiceBlock
 from espnet_stnas.supernet.supernet import Supernet, build_supernet, frozen_weights
 
 OUTPUTS = 72
-PAIR = {"subgraph_size": 2, "weighting": "unbiased"}
+PAIR = {"subgraph_size": 2}
 
 
 @dataclass(frozen=True)
@@ -47,9 +47,6 @@ STEPS = {
     "weight step": Step("weights"),
     "architecture step, st": Step("architecture"),
     "architecture step, st, N = 2": Step("architecture", conf=PAIR),
-    "architecture step, st, N = 2, by probability": Step(
-        "architecture", conf={**PAIR, "proposal": "probabilities"}
-    ),
     "architecture step, st, bfloat16 scores": Step(
         "architecture", conf={"score_dtype": "bfloat16"}
     ),

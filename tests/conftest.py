@@ -21,15 +21,19 @@ from espnet_stnas.supernet.supernet import build_supernet
 # What is the same for every ESPnet: rooms without it, text and shell. CI runs that
 # once, and all else with each of its pairs of Python and ESPnet.
 CORE = ("notation", "estimators", "supernet", "network", "cost", "results", "report")
-CORE += ("fuzz", "recipes", "test_docs_checks.py", "test_docstrings.py")
+CORE += ("fuzz", "recipes", "test_docstrings.py")
 CORE += ("test_layout.py", "test_package.py", "test_recipes.py")
 TESTS = Path(__file__).parent
+ROOT = TESTS.parent
+PACKAGE = ROOT / "espnet_stnas"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark what depends on ESPnet, also where a test of the core names or trains it."""
     for item in items:
-        room = item.path.relative_to(TESTS).parts[0]
+        # Tests, examples in docstrings, and pages.
+        base = next((b for b in (TESTS, PACKAGE) if b in item.path.parents), ROOT)
+        room = item.path.relative_to(base).parts[0]
         names_it = "espnet2" in item.path.read_text(encoding="utf-8")
         if room not in CORE or names_it or "corpus" in item.fixturenames:
             item.add_marker(pytest.mark.espnet)

@@ -148,4 +148,4 @@ def test_derived_networks_are_the_supernet_at_its_best(tmp_path):
     architecture.write(tmp_path / "architecture.yaml")
     read = stnas.Architecture.read(tmp_path / "architecture.yaml")
     assert read.space == architecture.space == model.encoder.architecture()
-    assert read.provenance["epoch"] == 7 and read.provenance["input_size"] == 3
+    assert read.provenance.epoch == 7 and read.provenance.input_size == 3

@@ -138,7 +138,7 @@ def _options(name: str) -> list[str]:
 # Rows of the short table of docs/estimators.md, and of the long ones.
 GLANCE = {
     "`st`": ("st", "architecture step, st"),
-    "`st`, `subgraph_size: 2`": ("st, N = 2, unbiased", "architecture step, st, N = 2"),
+    "`st`, `subgraph_size: 2`": ("st, N = 2", "architecture step, st, N = 2"),
     "`reinmax`": ("reinmax", "architecture step, reinmax"),
     "`gumbel_st`, tau 1": ("gumbel_st, temperature 1", None),
     "`proxyless`": ("proxyless", "architecture step, proxyless"),

@@ -14,10 +14,12 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import ESTIMATORS, build_estimator, register_estimator
 from espnet_stnas.notation import plugins
 from espnet_stnas.notation.families import FAMILIES, register_operation
-from espnet_stnas.notation.family import OpFamily, Option
+from espnet_stnas.notation.family import RESERVED_NAMES, OpFamily, Option
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import parse_op
 from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.supernet.supernet import build_supernet
+from tests.conftest import tiny_space
 from tests.ops import test_contract
 from tests.ops.examples import all_examples
 
@@ -68,7 +70,7 @@ def example(tmp_path_factory) -> Path:
 def test_the_example_runs_where_it_is_installed(example):
     """Its own script; then the parser of searches, and an architecture file."""
     space = SearchSpace.from_conf({"layers": ["tdnn-C1S3D1"], "width": 16})
-    Architecture(space, {}).write(example / "architecture.yaml")
+    Architecture(space).write(example / "architecture.yaml")
     text = (example / "architecture.yaml").read_text()
     (example / "architecture.yaml").write_text(text.replace("tdnn-C1S3D1", "gated-C2"))
     (example / "more.py").write_text(
@@ -142,6 +144,21 @@ def test_names_are_registered_once(tables):
 def test_names_that_cannot_be_written_are_refused(name, tables):
     with pytest.raises(ConfigError, match=f"operation '{re.escape(name)}' cannot be r"):
         register_operation(OpFamily(name, "package.own:Own"))
+
+
+@pytest.mark.parametrize("name", ["half", "train", "forward", "logits"])
+def test_names_of_attributes_of_layers_are_refused(name, tables):
+    with pytest.raises(ConfigError, match=f"'{name}' cannot be registered, since torc"):
+        register_operation(OpFamily(name, "package.own:Own"))
+
+
+def test_all_attributes_of_layers_are_reserved():
+    """Those of every kind of layer, of the torch that is installed."""
+    network = build_supernet(tiny_space("tdnn", ["tdnn", "zero"]), 3)
+    for layer in network.layers:
+        candidates = [str(op) for op in layer.layer.candidates]
+        names = {n for n in dir(layer) if re.fullmatch("[a-z][a-z0-9_]*", n)}
+        assert names - set(candidates) <= RESERVED_NAMES
 
 
 @pytest.mark.parametrize("codes", ["c", "CC", ["CD"]])

@@ -20,7 +20,8 @@ from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import WriteError
 from espnet_stnas.files import write_text
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.provenance import search_provenance
 from espnet_stnas.search import program
 from tests.fuzz.inputs import litter, refused
 from tests.search.conftest import command, corpus, search_config

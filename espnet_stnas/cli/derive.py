@@ -147,16 +147,16 @@ def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
         epoch = int(args.epoch)
     architecture = SearchExperiment.open(args.source).searched(epoch)
     name = one_line(args.source)
-    return architecture, f"{name}, epoch {architecture.provenance['epoch']}"
+    return architecture, f"{name}, epoch {architecture.provenance.epoch}"
 
 
 def _costs(
     args: argparse.Namespace, architecture: Architecture
 ) -> tuple[list[str], list[str]]:
     """Lines about the cost of an architecture, and about budgets that it exceeds."""
-    known = architecture.provenance.keys() & {"input_size", "cost"}
+    known = architecture.provenance.input_size, architecture.provenance.cost
     asked = args.input_size, args.frames, args.latency_table, *args.max_cost
-    if not known and not any(value is not None for value in asked):
+    if all(value is None for value in (*known, *asked)):
         return [], []
     # Counting builds the operations; torch takes seconds to import.
     from espnet_stnas.cost import budget
@@ -188,7 +188,7 @@ def _history(
             "candidates are equal, and the first of every choice stands here"
         )
     try:
-        history = experiment.history(architecture.provenance["epoch"])
+        history = experiment.history(architecture.provenance.epoch)
     except ConfigError as error:
         # The epoch that is derived from is sound; this costs the table a column.
         return (), experiment.plan, [*notes, f"no word on stability: {error}"]

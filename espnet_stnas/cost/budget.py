@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Optional
+from typing import Optional
 
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.goal import parse_target
 from espnet_stnas.cost.latency import LatencyTable
-from espnet_stnas.cost.table import COST_UNITS, MAX_COST, with_unit
+from espnet_stnas.cost.table import with_unit
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
 from espnet_stnas.messages import one_line, quote
-from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.provenance import COST_UNITS
 
 
 @dataclass(frozen=True)
@@ -70,36 +70,12 @@ def parse_budget(text: str) -> Budget:
     return Budget(kind, target.value, "max_cost")
 
 
-def search_cost(architecture: Architecture) -> dict[str, Any]:
-    """What its search says about the cost of an architecture; empty if nothing.
-
-    Raises:
-        ConfigError: If that is damaged.
-    """
-    cost = architecture.provenance.get("cost")
-    if cost is None:
-        return {}
-    good = isinstance(cost, dict) and cost.get("kind") in list(COST_UNITS)
-    numbers = [cost.get("value"), cost.get("target", 1)] if good else []
-    frames = cost.get("frames", 1) if good else 0
-    if not good or not all(map(_is_cost, numbers)) or type(frames) is not int:
-        raise ConfigError(
-            f"provenance: cost is {quote(cost)}; accepted is a mapping with a kind "
-            f"({', '.join(COST_UNITS)}) and a value"
-        )
-    return cost
-
-
-def _is_cost(value: Any) -> bool:
-    return type(value) in (int, float) and 0 <= value < MAX_COST
-
-
 def target_of_search(architecture: Architecture) -> Optional[Budget]:
     """The target of the search that an architecture comes from, if it had one."""
-    cost = search_cost(architecture)
-    if "target" not in cost:
+    cost = architecture.provenance.cost
+    if cost is None or cost.target is None:
         return None
-    return Budget(cost["kind"], cost["target"], "the target of its search")
+    return Budget(cost.kind, cost.target, "the target of its search")
 
 
 def costs_of(
@@ -121,35 +97,29 @@ def costs_of(
     Raises:
         ConfigError: If one cannot be had.
     """
-    found = search_cost(architecture)
+    found = architecture.provenance.cost
     costs = []
     if input_size is None:
-        input_size = architecture.provenance.get("input_size")
+        input_size = architecture.provenance.input_size
     if input_size is not None:
-        if type(input_size) is not int:
-            raise ConfigError(
-                f"provenance: input_size is {quote(input_size)}; accepted is an integer"
-            )
         count = parameter_table(architecture.space, input_size).fixed
         costs.append(Cost("params", count, f"with input_size {input_size}"))
-        if frames is None and found.get("kind") == "macs":
-            frames = found.get("frames")
+        if frames is None and found is not None and found.kind == "macs":
+            frames = found.frames
         if frames is not None:
             count = macs_table(architecture.space, input_size, frames).fixed
             costs.append(Cost("macs", count, f"for {frames} frames"))
     if table is not None and input_size is not None:
         costs.append(_latency(architecture, input_size, table))
-    elif found.get("kind") == "latency":
-        of = f"for {found.get('frames')} frames, by the table of its search"
-        costs.append(Cost("latency", found["value"], of))
+    elif found is not None and found.kind == "latency":
+        of = f"for {found.frames} frames, by the table of its search"
+        costs.append(Cost("latency", found.value, of))
     return costs
 
 
 def _latency(architecture: Architecture, input_size: int, file: PathLike) -> Cost:
     measured = LatencyTable.read(file)
-    origin = dict(architecture.provenance.get("space", {}))
-    origin.pop("digest", None)
-    space = SearchSpace.from_conf(origin) if origin else architecture.space
+    space = architecture.provenance.search_space() or architecture.space
     value = measured.costs(space, input_size, file).of(space.index(architecture.space))
     of = f"for {measured.frames} frames on {one_line(measured.device)}"
     return Cost("latency", value, f"{of}, {measured.threads} CPU thread(s)")

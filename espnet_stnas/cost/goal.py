@@ -12,8 +12,6 @@ import torch
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.latency import LatencyTable
 from espnet_stnas.cost.table import (
-    COST_UNITS,
-    MAX_COST,
     CostTable,
     same_operation,
     with_unit,
@@ -23,6 +21,7 @@ from espnet_stnas.estimators.base import probabilities
 from espnet_stnas.messages import format_keys, quote
 from espnet_stnas.notation.family import MAX_SIZE
 from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.provenance import COST_UNITS, MAX_COST
 
 FRAMES = 1000
 _OWN_KEYS = {"params": (), "macs": ("frames",), "latency": ("table",)}

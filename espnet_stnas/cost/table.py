@@ -9,16 +9,7 @@ import torch
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.space import SearchSpace
-
-# No cost or target is larger; what is, is a slip of the pen.
-MAX_COST = 1e18
-
-# Kinds of cost and their units.
-COST_UNITS = {
-    "params": "parameters",
-    "macs": "multiply-accumulates",
-    "latency": "microseconds",
-}
+from espnet_stnas.results.provenance import COST_UNITS
 
 
 @dataclass(frozen=True)

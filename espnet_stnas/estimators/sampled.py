@@ -11,8 +11,6 @@ import torch
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators.base import Estimator, Gate, Scoring, probabilities, sample
 
-WEIGHTINGS = ("unbiased", "renormalise")
-PROPOSALS = ("uniform", "probabilities")
 SMALLEST_CHANCE = 1e-3
 SCORE_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
@@ -22,20 +20,16 @@ class SampledPath(Estimator):
 
     A subclass says by :meth:`relaxation` what the mixing coefficients c(alpha) of a
     sampled path are. By default every candidate is scored. With a sub-graph, N of the
-    K candidates are: the sampled one and N - 1 others.
+    K candidates are: the sampled one and N - 1 others, drawn without replacement with
+    chances in proportion to their probabilities (those below a thousandth of the
+    largest count as that). Scores of the others weigh by the inverse of their chance,
+    after subtraction of what was to be expected
+    (:func:`espnet_stnas.supernet.scores.estimated_scores`): the expectation over the
+    draws is that of scoring all.
 
     Args:
         subgraph_size: Candidates that are scored in a step, N, the sampled one among
             them. A choice with fewer candidates has all of its own scored. None: all.
-        weighting: ``unbiased`` (default) weighs the other candidates' scores by the
-            inverse of their chance to be drawn, after subtraction of what was to be
-            expected (:func:`espnet_stnas.supernet.scores.estimated_scores`): the
-            expectation over the draws is that of scoring all.
-            ``renormalise`` takes the sub-graph for the whole choice, as ProxylessNAS
-            does; biased.
-        proposal: How the others are drawn, without replacement: ``uniform`` (default),
-            or with chances in proportion to the ``probabilities`` (those below a
-            thousandth of the largest count as that).
         score_dtype: ``bfloat16`` or ``float16``: precision of the outputs that are
             made for scores alone; inexact. None: as the output.
         score_share: Share of the utterances that are scored; unbiased, more variance.
@@ -47,15 +41,11 @@ class SampledPath(Estimator):
     def __init__(
         self,
         subgraph_size: Optional[int] = None,
-        weighting: Optional[str] = None,
-        proposal: Optional[str] = None,
         score_dtype: Optional[str] = None,
         score_share: float = 1.0,
     ) -> None:
-        _check_subgraph(subgraph_size, weighting, proposal)
+        _check_subgraph(subgraph_size)
         self.subgraph_size = subgraph_size
-        self.weighting = weighting or WEIGHTINGS[0]
-        self.proposal = proposal or PROPOSALS[0]
         self.scoring = build_scoring(score_dtype, score_share)
 
     @abstractmethod
@@ -120,22 +110,18 @@ class SampledPath(Estimator):
             generator: Draws the utterances that are scored.
 
         Raises:
-            ValueError: If an unbiased sub-graph comes without chances.
+            ValueError: If a sub-graph comes without chances.
         """
         everyone = tuple(k for k in range(len(logits)) if k != path)
         scored = everyone if others is None else tuple(sorted(others))
         weights = None
-        if others is None or self.weighting == "unbiased":
-            coefficients = self.relaxation(logits, path)
-        else:
-            coefficients = _renormalised(self, logits, path, others)
-        if others is not None and self.weighting == "unbiased":
+        if others is not None:
             if chances is None:
-                raise ValueError("an unbiased sub-graph needs chances")
+                raise ValueError("a sub-graph needs chances")
             weights = tuple(1.0 / float(chances[k]) for k in scored)
         return Gate(
             active=(path,),
-            coefficients=coefficients,
+            coefficients=self.relaxation(logits, path),
             scored=scored,
             inverse_chances=weights,
             scoring=seeded(self.scoring, generator),
@@ -153,12 +139,9 @@ class SampledPath(Estimator):
         """
         if self.subgraph_size is None:
             raise ValueError("chances are those of a sub-graph")
-        weights = torch.ones_like(pi)
-        if self.proposal == "probabilities":
-            # A candidate without a chance would never be scored, and its inverse
-            # chance is a weight.
-            weights = pi.clamp(min=SMALLEST_CHANCE * float(pi.max()))
-        weights = weights.double()
+        # A candidate without a chance would never be scored, and its inverse chance is
+        # a weight.
+        weights = pi.clamp(min=SMALLEST_CHANCE * float(pi.max())).double()
         weights[path] = 0.0
         return inclusion_chances(weights, self.subgraph_size - 1)
 
@@ -255,30 +238,8 @@ def systematic(
     return tuple(drawn)
 
 
-def _renormalised(
-    estimator: SampledPath,
-    logits: torch.Tensor,
-    path: int,
-    others: Sequence[int],
-) -> torch.Tensor:
-    """Coefficients of the sub-graph as if there were no other candidates."""
-    subset = sorted({path, *others})
-    index = torch.tensor(subset)
-    coefficients = estimator.relaxation(logits[index], subset.index(path))
-    zeros = torch.zeros(len(logits), dtype=coefficients.dtype)
-    return zeros.index_add(0, index, coefficients)
-
-
-def _check_subgraph(
-    size: Optional[int], weighting: Optional[str], proposal: Optional[str]
-) -> None:
+def _check_subgraph(size: Optional[int]) -> None:
     if size is None:
-        for name, value in (("weighting", weighting), ("proposal", proposal)):
-            if value is not None:
-                raise ConfigError(
-                    f"estimator_conf: {name} is '{value}', but there is no sub-graph "
-                    "to use it for; give subgraph_size, too"
-                )
         return
     if type(size) is not int or size < 2:
         raise ConfigError(
@@ -286,12 +247,3 @@ def _check_subgraph(
             "to the number of candidates (with the sampled candidate alone, no logit "
             "would get a gradient)"
         )
-    for name, value, accepted in (
-        ("weighting", weighting, WEIGHTINGS),
-        ("proposal", proposal, PROPOSALS),
-    ):
-        if value is not None and value not in accepted:
-            raise ConfigError(
-                f"estimator_conf: {name} is {value!r}; accepted are: "
-                f"{', '.join(accepted)}"
-            )

@@ -36,9 +36,10 @@ class NetworkLayer(torch.nn.Module):
         super().__init__()
         self.layer = layer
         self.skip = shape.skip
-        for spec in layer.candidates:
+        self._names = [str(spec) for spec in layer.candidates]
+        for name, spec in zip(self._names, layer.candidates, strict=True):
             self.add_module(
-                str(spec),
+                name,
                 build_operation(
                     spec, shape.input_width, shape.width, space.dropout_rate
                 ),
@@ -47,10 +48,7 @@ class NetworkLayer(torch.nn.Module):
     @property
     def operations(self) -> tuple[Operation, ...]:
         """The modules of the candidate operations, in order."""
-        return tuple(
-            self.get_submodule(str(spec))  # type: ignore[misc]
-            for spec in self.layer.candidates
-        )
+        return tuple(self._modules[name] for name in self._names)  # type: ignore[misc]
 
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor

@@ -8,6 +8,7 @@ from typing import Any
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.family import (
+    RESERVED_NAMES,
     OpFamily,
     Option,
     Options,
@@ -220,13 +221,19 @@ def register_operation(family: OpFamily) -> None:
 
     Raises:
         ConfigError: If the name or the codes of its options cannot be written in the
-            short form, or if another family has the name.
+            short form, or if another family, or an attribute of layers, has the name.
     """
     codes = [option.code for option in family.options]
     if not re.fullmatch("[a-z][a-z0-9_]*", family.name):
         raise ConfigError(
             f"operation '{family.name}' cannot be registered; accepted is a name of "
             "small letters, digits and _"
+        )
+    if family.name in RESERVED_NAMES:
+        raise ConfigError(
+            f"operation '{family.name}' cannot be registered, since torch.nn.Module "
+            "or a layer has an attribute of that name; accepted is another name, such "
+            f"as '{family.name}_op'"
         )
     if len(set(codes)) < len(codes) or not all(re.fullmatch("[A-Z]", c) for c in codes):
         raise ConfigError(

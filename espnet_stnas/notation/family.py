@@ -14,6 +14,24 @@ Options = dict[str, OptionValue]
 # No integer option, width or finite reach is larger; what is, is a slip of the pen.
 MAX_SIZE = 100_000
 
+# Attributes of the modules that hold operations under their names: those of
+# torch.nn.Module, which is not imported here, and those of our layers.
+RESERVED_NAMES = frozenset(
+    """
+    add_module apply bfloat16 buffers call_super_init children compile cpu cuda double
+    dump_patches espnet_initialization_fn eval extra_repr float forward get_buffer
+    get_extra_state get_parameter get_submodule half ipu layer load_state_dict logits
+    modules mtia named_buffers named_children named_modules named_parameters operations
+    parameters register_backward_hook register_buffer register_forward_hook
+    register_forward_pre_hook register_full_backward_hook
+    register_full_backward_pre_hook register_load_state_dict_post_hook
+    register_load_state_dict_pre_hook register_module register_parameter
+    register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
+    score_offset set_extra_state set_submodule share_memory skip state_dict to to_empty
+    train training type xpu zero_grad
+    """.split()
+)
+
 
 @dataclass(frozen=True)
 class Option:

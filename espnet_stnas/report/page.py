@@ -132,7 +132,7 @@ def _search(
     }
     known = {c.layer: c for c in summary.certainties}
     conf = {"encoder": "stnas", "encoder_conf": summary.architecture.space.to_conf()}
-    versions = summary.architecture.provenance.get("versions")
+    versions = summary.architecture.provenance.versions
     return {
         "name": summary.name,
         "status": summary.status,
@@ -148,7 +148,7 @@ def _search(
         "schedules": svg.get("schedules"),
         "yaml": dump_yaml(conf),
         "commands": [_run(run) for run in summary.runs],
-        "versions": sorted(versions.items()) if isinstance(versions, dict) else [],
+        "versions": sorted(versions.items()),
         "settings": [(name, str(value)) for name, value in summary.settings.items()],
     }
 

@@ -24,6 +24,7 @@ from espnet_stnas.results.certainty import (
 from espnet_stnas.results.curves import CurvePoint, points_of, read_curves, read_runs
 from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.results.layer_table import LayerRow, architecture_rows
+from espnet_stnas.results.provenance import FoundCost
 
 # What somebody who wants to know how a search was made asks for first.
 SETTINGS = (
@@ -88,8 +89,8 @@ class Summary:
     def status(self) -> str:
         """How far it has come, in words."""
         of = "" if self.longest is None else f" of {self.longest}"
-        phase = self.architecture.provenance.get("phase")
-        note = ", still in the warm-up" if phase == "warm-up" else ""
+        warmup = self.architecture.provenance.in_warmup
+        note = ", still in the warm-up" if warmup else ""
         if self.finished:
             return f"finished after {self.epochs} epochs{note}"
         return f"{self.epochs}{of} epochs done{note}"
@@ -123,24 +124,21 @@ class Summary:
     @property
     def cost_target(self) -> Optional[float]:
         """The target of the cost, in units of its kind, if the search has one."""
-        target = self._cost.get("target")
-        return float(target) if isinstance(target, (int, float)) else None
+        return None if self._cost is None else self._cost.target
 
     @property
     def cost_kind(self) -> str:
         """The kind of cost that the search knows, or nothing."""
-        return str(self._cost.get("kind", ""))
+        return "" if self._cost is None else self._cost.kind
 
     @property
     def cost_weight(self) -> float:
         """The weight of the cost in the search."""
-        weight = self._cost.get("weight")
-        return float(weight) if isinstance(weight, (int, float)) else 0.0
+        return 0.0 if self._cost is None else self._cost.weight or 0.0
 
     @property
-    def _cost(self) -> Mapping[str, Any]:
-        cost = self.architecture.provenance.get("cost")
-        return cost if isinstance(cost, dict) else {}
+    def _cost(self) -> Optional[FoundCost]:
+        return self.architecture.provenance.cost
 
 
 def summarise(
@@ -169,9 +167,9 @@ def summarise(
             experiment.space.index(architecture.space)
         except ConfigError as error:
             raise ConfigError(f"{arch} is not of the search {path}: {error}") from None
-    size = architecture.provenance.get("input_size")
+    size = architecture.provenance.input_size
     counts = None
-    if parameters is not None and type(size) is int:
+    if parameters is not None and size is not None:
         counts = parameters(architecture.space, size)
     points = tuple(read_curves(path))
     fitting = tuple(len(c.candidates) for c in experiment.space.choices)

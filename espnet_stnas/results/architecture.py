@@ -1,23 +1,22 @@
-"""Architecture files: what a search found, and where it comes from. No torch."""
+"""Architecture files: what a search found, or a person wrote. No torch."""
 
 from __future__ import annotations
 
-import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any, Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
 from espnet_stnas.messages import format_keys, quote
 from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.provenance import Provenance
 from espnet_stnas.version import __version__
 
 FORMAT = 1
-_MOST_EPOCHS = 10**9
-_KEYS = ("format", "encoder", "encoder_conf", "provenance")
+# What an error names of a space, at most.
+_MOST_CHOICES, _MOST_CANDIDATES = 3, 4
 _HEADER = """\
 # An architecture for the ESPnet encoder 'stnas' (espnet_stnas). The keys 'encoder'
 # and 'encoder_conf' can be put into any ESPnet training YAML as they are.
@@ -30,14 +29,13 @@ class Architecture:
 
     Args:
         space: The layers; every one is fixed.
-        provenance: Plain containers: search space, epoch, seed, probabilities,
-            versions.
+        provenance: Search space, epoch, seed, probabilities, versions.
     """
 
     space: SearchSpace
-    provenance: Mapping[str, Any] = field(default_factory=dict)
+    provenance: Provenance = field(default_factory=Provenance)
 
-    def decisions(self) -> list[Optional[dict[str, float]]]:
+    def decisions(self) -> list[Optional[Mapping[str, float]]]:
         """For each layer, the probabilities of what the search could choose from.
 
         None for layers that were not searched, empty if the file does not tell.
@@ -45,19 +43,18 @@ class Architecture:
         return self._decisions
 
     @cached_property
-    def _decisions(self) -> list[Optional[dict[str, float]]]:
+    def _decisions(self) -> list[Optional[Mapping[str, float]]]:
         # Reading the space takes milliseconds, and a search asks after each epoch.
-        origin = self.provenance.get("space")
-        layers = origin.get("layers") if isinstance(origin, Mapping) else None
         try:
-            numbers = SearchSpace.from_conf({"layers": layers}).choice_numbers
+            space = self.provenance.search_space()
         except ConfigError:
-            numbers = ()
-        if len(numbers) != len(self.space.layers):
+            space = None
+        if space is None or len(space.layers) != len(self.space.layers):
             return [None] * len(self.space.layers)
-        found = self.provenance.get("probabilities", ())
+        found = self.provenance.probabilities
         return [
-            None if n is None else (found[n] if n < len(found) else {}) for n in numbers
+            None if n is None else (found[n] if n < len(found) else {})
+            for n in space.choice_numbers
         ]
 
     def write(self, path: PathLike) -> None:
@@ -66,122 +63,88 @@ class Architecture:
             "format": FORMAT,
             "encoder": "stnas",
             "encoder_conf": self.space.to_conf(),
-            "provenance": dict(self.provenance),
+            "provenance": self.provenance.to_mapping(),
         }
         write_text(path, _HEADER + dump_yaml(data))
 
     @classmethod
     def read(cls, path: PathLike) -> Architecture:
-        """Read an architecture file.
+        """Read an architecture file; see :func:`read_space` for what it may be.
 
         Raises:
             ConfigError: If it is missing, damaged, of another format, or a search
                 space.
         """
-        data = read_yaml_mapping(path, "architecture file")
-        missing = [key for key in _KEYS if key not in data]
-        if missing:
-            raise ConfigError(
-                f"architecture file {path} lacks the key '{missing[0]}'; "
-                f"found {format_keys(data)}"
-            )
-        # True and 1.0 equal 1, but are not it.
-        known = type(data["format"]) is int and data["format"] == FORMAT
-        if not known or data["encoder"] != "stnas":
-            raise ConfigError(
-                f"architecture file {path} has format {quote(data['format'])} and "
-                f"encoder {quote(data['encoder'])}; this version ({__version__}) "
-                f"accepts format {FORMAT} and encoder 'stnas'"
-            )
-        for key in ("encoder_conf", "provenance"):
-            if not isinstance(data[key], dict):
-                raise ConfigError(
-                    f"architecture file {path}: '{key}' is {quote(data[key])}; "
-                    "accepted is a mapping"
-                )
-        try:
-            _check_provenance(data["provenance"])
-            space = SearchSpace.from_conf(data["encoder_conf"])
-        except ConfigError as error:
-            raise ConfigError(f"architecture file {path}: {error}") from None
+        space, provenance, _ = read_space(path, "architecture file")
         if not space.is_architecture:
             raise ConfigError(
-                f"architecture file {path} has {len(space.choices)} choices left; "
+                f"architecture file {path} is a search space: {_open_choices(space)}; "
                 "accepted is one operation in every layer"
             )
-        return cls(space, data["provenance"])
+        return cls(space, provenance)
 
 
-def _check_provenance(provenance: Mapping[str, Any]) -> None:
-    """Check the form of what is printed and drawn; what is not there is fine."""
-    origin = provenance.get("space", {})
-    layers = origin.get("layers", []) if isinstance(origin, dict) else None
-    if not isinstance(layers, list):
-        raise ConfigError(
-            f"provenance: space is {quote(origin)}; accepted is a mapping with a list "
-            "of layers"
-        )
-    epoch = provenance.get("epoch", 1)
-    if type(epoch) is not int or not 0 <= epoch <= _MOST_EPOCHS:
-        raise ConfigError(
-            f"provenance: epoch is {quote(epoch)}; accepted is an integer from 0 to "
-            f"{_MOST_EPOCHS}"
-        )
-    choices = provenance.get("probabilities", [])
-    if not isinstance(choices, list) or not all(map(_are_probabilities, choices)):
-        raise ConfigError(
-            f"provenance: probabilities is {quote(choices)}; accepted is a list with a "
-            "mapping from operations to numbers from 0 to 1 for each choice"
-        )
+def read_space(
+    path: PathLike, what: str
+) -> tuple[SearchSpace, Provenance, dict[str, Any]]:
+    """Read an architecture or a search space.
 
-
-def _are_probabilities(choice: Any) -> bool:
-    return isinstance(choice, dict) and all(
-        isinstance(op, str) and type(p) in (int, float) and 0 <= p <= 1
-        for op, p in choice.items()
-    )
-
-
-def search_provenance(
-    space: SearchSpace,
-    probabilities: Sequence[Sequence[float]],
-    *,
-    epoch: int,
-    seed: int,
-    searching: bool,
-) -> dict[str, Any]:
-    """What an architecture file says about the search it comes from.
+    It may be a file that a search wrote, any ESPnet YAML with ``encoder: stnas`` and
+    its ``encoder_conf``, or an ``encoder_conf`` by itself, with the key ``layers``. The
+    keys ``format`` and ``provenance`` may be left out.
 
     Args:
-        space: The search space.
-        probabilities: pi of every choice, in order.
-        epoch: Finished epochs.
-        seed: Seed of the search.
-        searching: Whether the logits were trained in this epoch (not in warm-up).
+        path: The file.
+        what: What it should be, for error messages.
+
+    Returns:
+        The layers, where they come from, and all keys of the file.
+
+    Raises:
+        ConfigError: If it is missing, damaged, of another format, or something else.
     """
-    return {
-        "epoch": epoch,
-        "phase": "search" if searching else "warm-up",
-        "seed": seed,
-        "probabilities": [
-            {
-                str(op): round(float(p), 6)
-                for op, p in zip(layer.candidates, pi, strict=True)
-            }
-            for layer, pi in zip(space.choices, probabilities, strict=True)
-        ],
-        "space": {"digest": space.digest, **space.to_conf()},
-        "versions": {
-            "espnet_stnas": __version__,
-            "espnet": _installed("espnet"),
-            "torch": _installed("torch"),
-            "python": platform.python_version(),
-        },
-    }
-
-
-def _installed(package: str) -> str:
+    data = read_yaml_mapping(path, what)
+    # True and 1.0 equal 1, but are not it.
+    if "format" in data and (
+        type(data["format"]) is not int or data["format"] != FORMAT
+    ):
+        raise ConfigError(
+            f"{what} {path} has format {quote(data['format'])}; this version "
+            f"({__version__}) accepts format {FORMAT}"
+        )
+    provenance = data.get("provenance")
+    if "encoder" not in data and "layers" in data:
+        conf: Any = {k: v for k, v in data.items() if k not in ("format", "provenance")}
+    elif data.get("encoder") == "stnas" and "encoder_conf" in data:
+        conf = data["encoder_conf"]
+    else:
+        found = f"found {format_keys(data)}"
+        if "encoder" in data and data["encoder"] != "stnas":
+            found = f"its encoder is {quote(data['encoder'])}"
+        raise ConfigError(
+            f"{what} {path} holds no layers ({found}); accepted is a YAML with the key "
+            "'layers', or with encoder 'stnas' and its encoder_conf"
+        )
+    if provenance is not None and not isinstance(provenance, dict):
+        raise ConfigError(
+            f"{what} {path}: 'provenance' is {quote(provenance)}; accepted is a mapping"
+        )
     try:
-        return version(package)
-    except PackageNotFoundError:
-        return "unknown"
+        space = SearchSpace.from_conf(conf)
+        return space, Provenance.from_mapping(provenance or {}), data
+    except ConfigError as error:
+        raise ConfigError(f"{what} {path}: {error}") from None
+
+
+def _open_choices(space: SearchSpace) -> str:
+    """Which choices of a space are open, in words; not all of many."""
+    texts = []
+    for index in space.first_layers[:_MOST_CHOICES]:
+        names = [str(op) for op in space.layers[index].candidates]
+        more = [] if len(names) <= _MOST_CANDIDATES else ["..."]
+        shown = " | ".join(names[:_MOST_CANDIDATES] + more)
+        texts.append(f"{space.layer_name(index)} ({shown})")
+    if len(space.choices) > _MOST_CHOICES:
+        texts.append(f"and {len(space.choices) - _MOST_CHOICES} more")
+    count = len(space.choices)
+    return f"{count} choice{'s are' if count > 1 else ' is'} open, {', '.join(texts)}"

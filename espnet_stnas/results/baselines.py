@@ -10,6 +10,7 @@ from espnet_stnas.messages import quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import parse_op
 from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.provenance import Provenance
 
 
 def by_hand(space: SearchSpace, operations: Sequence[str]) -> Architecture:
@@ -41,7 +42,7 @@ def by_hand(space: SearchSpace, operations: Sequence[str]) -> Architecture:
                 f"{', '.join(map(str, layer.candidates))}"
             )
         indices.append(layer.candidates.index(op))
-    return Architecture(space.resolve(indices), {"chosen": "by hand"})
+    return Architecture(space.resolve(indices), Provenance(chosen="by hand"))
 
 
 def at_random(space: SearchSpace, number: int, seed: int) -> list[Architecture]:
@@ -65,5 +66,5 @@ def at_random(space: SearchSpace, number: int, seed: int) -> list[Architecture]:
     while len(drawn) < number:
         path = tuple(generator.randrange(len(la.candidates)) for la in space.choices)
         drawn.setdefault(path)
-    provenance = {"chosen": "at random", "seed": seed}
+    provenance = Provenance(chosen="at random", seed=seed)
     return [Architecture(space.resolve(path), provenance) for path in drawn]

@@ -186,7 +186,7 @@ def doubts(
 
 def searching(history: Sequence[Architecture]) -> list[Architecture]:
     """The epochs in which the logits learned."""
-    return [a for a in history if a.provenance.get("phase") != "warm-up"]
+    return [a for a in history if not a.provenance.in_warmup]
 
 
 def _choices(

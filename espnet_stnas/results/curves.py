@@ -131,12 +131,12 @@ def points_of(history: Sequence[Architecture]) -> list[CurvePoint]:
     """
     return [
         CurvePoint(
-            epoch=a.provenance["epoch"],
+            epoch=a.provenance.epoch or 0,
             step=1,
             steps=1,
-            warmup=a.provenance.get("phase") == "warm-up",
+            warmup=a.provenance.in_warmup,
             probabilities=tuple(
-                tuple(pi.values()) for pi in a.provenance["probabilities"]
+                tuple(pi.values()) for pi in a.provenance.probabilities
             ),
         )
         for a in history

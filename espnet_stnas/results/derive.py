@@ -7,7 +7,7 @@ from typing import Any, Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
-from espnet_stnas.messages import one_line, quote
+from espnet_stnas.messages import one_line
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import Certainty, certainties, runner_up
 from espnet_stnas.results.search_options import SEARCH_OPTIONS
@@ -59,16 +59,16 @@ def write_training_config(
     }
     # Names of files may hold line breaks, or bytes that are no text.
     header = f"# {one_line(template)} with the architecture of {one_line(source)}.\n"
-    found_with = architecture.provenance.get("input_size")
+    found_with = architecture.provenance.input_size
     if found_with is not None:
-        header += f"# Found on input frames of {quote(found_with)} dimensions.\n"
+        header += f"# Found on input frames of {found_with} dimensions.\n"
     header += training_comment(task)
     write_text(path, header + dump_yaml(config))
     given = _input_size(config)
     if None in (given, found_with) or given == found_with:
         return []
     return [
-        f"the architecture was found on input frames of {quote(found_with)} "
+        f"the architecture was found on input frames of {found_with} "
         f"dimensions, and {one_line(template)} trains on frames of {given}: its cost "
         "and its ranking may be others; search with these features, or train with "
         "those of the search"

@@ -14,6 +14,7 @@ from espnet_stnas.messages import quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import SearchPlan
+from espnet_stnas.results.provenance import Provenance
 
 
 @dataclass(frozen=True)
@@ -111,9 +112,9 @@ class SearchExperiment:
             ConfigError: Also if the epoch belongs to the warm-up.
         """
         architecture = self.architecture(epoch)
-        if architecture.provenance["phase"] == "warm-up":
+        if architecture.provenance.in_warmup:
             raise ConfigError(
-                f"epoch {architecture.provenance['epoch']} of {self.path} belongs to "
+                f"epoch {architecture.provenance.epoch} of {self.path} belongs to "
                 "the warm-up, in which the architecture logits do not learn; accepted "
                 "are later epochs"
             )
@@ -137,23 +138,17 @@ def _plan(config: Mapping[str, Any]) -> SearchPlan:
     )
 
 
-def _check_provenance(space: SearchSpace, provenance: Mapping[str, Any]) -> None:
+def _check_provenance(space: SearchSpace, provenance: Provenance) -> None:
     """Check that a provenance says what a search of this space writes."""
-    origin = provenance.get("space")
-    origin = origin if isinstance(origin, dict) else {}
-    digest = origin.get("digest")
+    digest = provenance.space.get("digest")
     if digest != space.digest:
         named = quote(digest).strip("'")
         raise ConfigError(f"it comes from the space {named}, not {space.digest}")
-    if origin.get("layers") != space.to_conf()["layers"]:
+    if provenance.space.get("layers") != space.to_conf()["layers"]:
         raise ConfigError("the layers of the space in its provenance are others")
     expected = [{str(op) for op in layer.candidates} for layer in space.choices]
-    found = provenance.get("probabilities")
-    try:
-        complete = [set(pi) for pi in found] == expected  # type: ignore[union-attr]
-    except TypeError:
-        complete = False
-    if not complete or not {"epoch", "phase"} <= set(provenance):
+    complete = [set(pi) for pi in provenance.probabilities] == expected
+    if not complete or provenance.epoch is None or provenance.phase is None:
         raise ConfigError(
             "its provenance lacks the epoch, the phase, or the probability of every "
             "candidate"

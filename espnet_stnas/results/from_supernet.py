@@ -5,7 +5,8 @@ from __future__ import annotations
 import torch
 
 from espnet_stnas.network.network import Network, NetworkLayer, build_network
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.provenance import search_provenance
 from espnet_stnas.supernet.supernet import find_supernet
 
 
@@ -34,8 +35,8 @@ def derive(
         epoch=epoch,
         seed=seed,
         searching=True,
+        input_size=input_size,
     )
-    provenance["input_size"] = input_size
     network = build_network(space, input_size)
     for new, layer in zip(network.layers, supernet.layers, strict=True):
         assert isinstance(new, NetworkLayer) and isinstance(layer, NetworkLayer)

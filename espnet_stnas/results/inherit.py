@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Optional
 
 import torch
 
@@ -30,7 +31,7 @@ def write_inherited(
         ConfigError: If the search has no weights of that epoch, or they are those of
             another search.
     """
-    epoch = architecture.provenance["epoch"]
+    epoch = architecture.provenance.epoch
     source, weights = _weights_of(experiment, epoch)
     chosen = inherited(weights, experiment.space, architecture.space, source)
     path = Path(path)
@@ -41,7 +42,9 @@ def write_inherited(
         temporary.replace(path)
 
 
-def _weights_of(experiment: SearchExperiment, epoch: int) -> tuple[Path, Weights]:
+def _weights_of(
+    experiment: SearchExperiment, epoch: Optional[int]
+) -> tuple[Path, Weights]:
     own = experiment.path / f"{epoch}epoch.pth"
     if own.exists():
         return own, read_weights(own)

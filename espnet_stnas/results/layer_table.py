@@ -112,11 +112,10 @@ def architecture_rows(
         architecture: The architecture.
         parameters: For each layer, those of its operation, if they are known.
     """
-    size = architecture.provenance.get("input_size")
     return layer_rows(
         architecture.space,
         pis=architecture.decisions(),
-        input_size=size if type(size) is int else None,
+        input_size=architecture.provenance.input_size,
         parameters=parameters,
     )
 

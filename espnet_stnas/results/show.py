@@ -8,12 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
 
-from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import PathLike, read_yaml_mapping
+from espnet_stnas.files import PathLike
 from espnet_stnas.messages import one_line
 from espnet_stnas.notation.reach import FRAME_SHIFT, describe_view, view_of
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.architecture import Architecture, read_space
 from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.results.layer_table import LayerRow
 
@@ -62,7 +61,7 @@ class CostRange:
 
 
 def read_space_file(path: PathLike, *, whole_space: bool = False) -> SpaceFile:
-    """Read an architecture file, or any YAML with the ``encoder_conf`` of a stnas.
+    """Read an architecture or a search space, see :func:`read_space`.
 
     Args:
         path: The file; or the directory of a training, or of a search, whose last
@@ -75,30 +74,16 @@ def read_space_file(path: PathLike, *, whole_space: bool = False) -> SpaceFile:
     if Path(path).is_dir():
         if not whole_space and (Path(path) / "architectures").is_dir():
             architecture = SearchExperiment.open(path).architecture()
-            return SpaceFile(str(path), architecture, _input_size(architecture))
+            size = architecture.provenance.input_size
+            return SpaceFile(str(path), architecture, size)
         path = Path(path) / "config.yaml"
-    config = read_yaml_mapping(path, "architecture or search space")
-    if "format" in config:
-        architecture = Architecture.read(path)
-        return SpaceFile(str(path), architecture, _input_size(architecture))
-    if config.get("encoder") != "stnas" or "encoder_conf" not in config:
-        raise ConfigError(
-            f"{path} has no encoder 'stnas' with an encoder_conf; accepted is an "
-            "architecture file, or the YAML of a search or of a training with it"
-        )
-    try:
-        space = SearchSpace.from_conf(config["encoder_conf"] or {})
-    except ConfigError as error:
-        raise ConfigError(f"{path}: {error}") from None
+    space, provenance, config = read_space(path, "architecture or search space")
     frontend = config.get("frontend_conf")
-    mels = frontend.get("n_mels") if isinstance(frontend, dict) else None
-    known = type(mels) is int and config.get("frontend", "default") == "default"
-    return SpaceFile(str(path), Architecture(space), mels if known else None)
-
-
-def _input_size(architecture: Architecture) -> Optional[int]:
-    size = architecture.provenance.get("input_size")
-    return size if type(size) is int else None
+    size = provenance.input_size
+    if isinstance(frontend, dict) and config.get("frontend", "default") == "default":
+        mels = frontend.get("n_mels")
+        size = mels if size is None and type(mels) is int else size
+    return SpaceFile(str(path), Architecture(space, provenance), size)
 
 
 def show_text(

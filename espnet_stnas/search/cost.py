@@ -6,9 +6,10 @@ import logging
 from typing import Any, Optional
 
 from espnet_stnas.cost.goal import CostOptions, CostTerm, build_term
-from espnet_stnas.cost.table import COST_UNITS, with_unit
+from espnet_stnas.cost.table import with_unit
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Estimator
+from espnet_stnas.results.provenance import COST_UNITS, FoundCost
 from espnet_stnas.supernet.supernet import Supernet
 
 
@@ -92,25 +93,21 @@ def cost_report(supernet: Supernet, term: Optional[CostTerm]) -> dict[str, float
     }
 
 
-def cost_provenance(supernet: Supernet, term: Optional[CostTerm]) -> dict[str, Any]:
+def found_cost(supernet: Supernet, term: Optional[CostTerm]) -> Optional[FoundCost]:
     """What an architecture file says about cost.
 
     Args:
         supernet: The supernet.
         term: The cost term, or None.
     """
-    size = {"input_size": input_size(supernet)}
     if term is None:
-        return size
+        return None
     report = cost_report(supernet, term)
-    cost: dict[str, Any] = {
-        "kind": term.table.kind,
-        "value": report["cost_argmax"],
-        "expected": round(report["cost"], 3),
-        "weight": term.weight,
-    }
-    if term.target is not None:
-        cost["target"] = term.target
-    if term.frames is not None:
-        cost["frames"] = term.frames
-    return {**size, "cost": cost}
+    return FoundCost(
+        kind=term.table.kind,
+        value=report["cost_argmax"],
+        expected=round(report["cost"], 3),
+        weight=term.weight,
+        target=term.target,
+        frames=term.frames,
+    )

@@ -30,7 +30,12 @@ from espnet_stnas.search.ranks import (
 from espnet_stnas.search.state import SearchRun
 from espnet_stnas.search.step_log import StepLog
 from espnet_stnas.search.traffic import path_traffic
-from espnet_stnas.supernet.steps import LogitLearner, StepLosses, path_generator
+from espnet_stnas.supernet.steps import (
+    LogitLearner,
+    Source,
+    StepLosses,
+    path_generator,
+)
 from espnet_stnas.supernet.supernet import Gates
 
 # As many skipped steps in a row are too many. A loss scaler that starts at 2^16 may
@@ -154,7 +159,7 @@ class Epoch:
         loss = BatchLoss(self, batch)
         losses = StepLosses(
             self.learner,
-            partial(self._generator, step, "architecture"),
+            self._source(step, "architecture"),
             loss,
             BatchLoss(self, weight_batch),
             float(self.run.optimizers[0].param_groups[0]["lr"]),
@@ -214,12 +219,12 @@ class Epoch:
     def _weight_gates(self, step: int) -> Gates:
         if self.joint is None:
             return self.run.supernet.weight_gates(
-                self.estimator, self._generator(step, "weights")
+                self.estimator, self._source(step, "weights")()
             )
         if (step - 1) % self.run.options.accum_grad == 0:
             # ESPnet's loop may change the scale between backward and update.
             self.joint.begin(self._loss_scale())
-        return self.joint.gates(self._generator(step, "architecture"))
+        return self.joint.gates(self._source(step, "architecture")())
 
     def _after_weights(self, *_: Any) -> None:
         self._weight_updates += 1
@@ -258,10 +263,10 @@ class Epoch:
     def _loss_scale(self) -> float:
         return 1.0 if self.scaler is None else float(self.scaler.get_scale())
 
-    def _generator(self, step: int, role: str) -> torch.Generator:
+    def _source(self, step: int, role: str) -> Source:
         run = self.run
         rank = run.rank if run.own_draws else 0
-        return path_generator(run.options.seed, self.number, step, role, rank)
+        return partial(path_generator, run.options.seed, self.number, step, role, rank)
 
 
 class BatchLoss:

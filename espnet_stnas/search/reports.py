@@ -12,10 +12,11 @@ import torch
 from espnet2.train.reporter import SubReporter, aggregate
 
 from espnet_stnas.cost.latency import device_name
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import margin
 from espnet_stnas.results.curves import CurvePoint, note_run, write_point
-from espnet_stnas.search.cost import cost_provenance, cost_report
+from espnet_stnas.results.provenance import search_provenance
+from espnet_stnas.search.cost import cost_report, found_cost, input_size
 from espnet_stnas.search.iterators import Batch
 from espnet_stnas.search.options import SearchTrainerOptions
 from espnet_stnas.search.state import SearchRun
@@ -55,8 +56,9 @@ def epoch_architecture(run: SearchRun, epoch: int) -> Architecture:
         epoch=epoch,
         seed=run.options.seed,
         searching=run.is_searching(epoch),
+        input_size=input_size(supernet),
+        cost=found_cost(supernet, run.cost),
     )
-    provenance.update(cost_provenance(supernet, run.cost))
     return Architecture(supernet.architecture(), provenance)
 
 

@@ -78,7 +78,7 @@ class LogitLearner:
         Returns:
             The gradients, and the loss () without a graph.
         """
-        with self.supernet.routed(gates), frozen_statistics(self.model):
+        with frozen_statistics(self.model), self.supernet.routed(gates):
             with frozen_weights(self.model, wrt):
                 value = loss()
             found = torch.autograd.grad(
@@ -132,6 +132,7 @@ class LogitLearner:
             ``arch_grad_norm`` before clipping, ``arch_skipped`` (1 or 0), and what the
             estimator reports.
         """
+        report = self.estimator.report()
         norm = torch.nn.utils.clip_grad_norm_(
             self.logits, max_norm=self.max_norm, norm_type=self.norm_type
         )
@@ -148,7 +149,7 @@ class LogitLearner:
         return {
             "arch_grad_norm": float(norm),
             "arch_skipped": 0.0 if finite else 1.0,
-            **self.estimator.report(),
+            **report,
         }
 
     def forget(self) -> None:

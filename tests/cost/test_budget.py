@@ -8,7 +8,8 @@ import yaml
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.latency import measure_latency
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.provenance import search_provenance
 from tests.conftest import tiny_space
 
 SPACE = tiny_space("tdnn-C0D1", ["tdnn-C1D1", "tdnn-C2D1"], ["tdnn-C1D1", "identity"])
@@ -26,7 +27,10 @@ def arch(tmp_path):
             SPACE, [[0.1, 0.9], [0.8, 0.2]], epoch=1, seed=0, searching=True
         )
         path = tmp_path / "arch.yaml"
-        Architecture(SPACE.resolve(PATH), {**provenance, **more}).write(path)
+        Architecture(SPACE.resolve(PATH), provenance).write(path)
+        data = yaml.safe_load(path.read_text())
+        data["provenance"] |= more
+        path.write_text(yaml.safe_dump(data))
         return str(path)
 
     return write

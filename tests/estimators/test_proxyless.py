@@ -14,24 +14,23 @@ from tests.estimators.toys import cpu_generator, logit_gradients, path_gates
 LOGITS = torch.tensor([0.5, -1.0, 0.0, 1.2], dtype=torch.double)
 
 
-def test_a_pair_is_a_renormalised_subgraph_of_two():
+def test_a_pair_is_straight_through_in_a_choice_of_two():
     """For every pair and either active path, with the same scores."""
     s = torch.randn(4, dtype=torch.double)
-    proxyless = build_estimator("proxyless")
-    st = build_estimator("st", {"subgraph_size": 2, "weighting": "renormalise"})
+    proxyless, st = build_estimator("proxyless"), build_estimator("st")
     for pair in itertools.combinations(range(4), 2):
         for active in (0, 1):
             logits = LOGITS.clone().requires_grad_()
-            gates = (
-                proxyless.gate(logits, torch.tensor(pair), active),
-                st.gate(logits, pair[active], (pair[1 - active],)),
-            )
-            assert gates[0].active == gates[1].active == (pair[active],)
-            assert gates[0].scored == gates[1].scored == (pair[1 - active],)
-            one, other = (
-                torch.autograd.grad(g.coefficients, logits, s)[0] for g in gates
-            )
-            torch.testing.assert_close(one, other)
+            gate = proxyless.gate(logits, torch.tensor(pair), active)
+            assert gate.active == (pair[active],)
+            assert gate.scored == (pair[1 - active],)
+            (gradient,) = torch.autograd.grad(gate.coefficients, logits, s)
+            small = LOGITS[list(pair)].requires_grad_()
+            c = st.gate(small, active).coefficients
+            (expected,) = torch.autograd.grad(c, small, s[list(pair)])
+            torch.testing.assert_close(gradient[list(pair)], expected)
+            others = set(range(4)) - set(pair)
+            assert not gradient[list(others)].any()
 
 
 def test_with_both_of_two_candidates_it_is_straight_through():

@@ -204,17 +204,14 @@ def test_bias_of_st_for_a_quadratic_loss_is_the_known_one():
     torch.testing.assert_close(expected[0] - exact[0], bias)
 
 
-@pytest.mark.parametrize("proposal", ["uniform", "probabilities"])
 @pytest.mark.parametrize("size", [2, 3])
 @pytest.mark.parametrize("space", ["chain", "residual", "strided"])
 @pytest.mark.parametrize("name", SAMPLED)
-def test_expected_unbiased_subgraph_gradient_is_that_of_all_candidates(
-    name, space, size, proposal
-):
+def test_expected_subgraph_gradient_is_that_of_all_candidates(name, space, size):
     """For every path by itself, with a loss that is far from affine."""
     supernet = double_network(SPACES[space]).train()
     inputs = batch((5, 3))
-    estimator = build_estimator(name, {"subgraph_size": size, "proposal": proposal})
+    estimator = build_estimator(name, {"subgraph_size": size})
     paths = all_paths(SPACES[space])
     for path in paths[:: max(1, len(paths) // 4)]:
         full = logit_gradients(
@@ -256,38 +253,6 @@ def _loss(supernet, gates, inputs):
         return loss_of(supernet(*inputs)[0])
 
 
-@pytest.mark.parametrize("name", SAMPLED)
-def test_renormalised_subgraph_is_the_estimator_of_a_smaller_choice(name):
-    conf = {"subgraph_size": 3, "weighting": "renormalise"}
-    estimator, plain = build_estimator(name, conf), build_estimator(name)
-    s = torch.randn(4, dtype=torch.double)
-    for path, others in ((0, (1, 3)), (2, (0, 3)), (3, (1, 2))):
-        logits = LOGITS.clone().requires_grad_()
-        gate = estimator.gate(logits, path, others)
-        assert set(gate.scored) == set(others)
-        (gradient,) = torch.autograd.grad(gate.coefficients, logits, s)
-        subset = sorted({path, *others})
-        small = LOGITS[subset].clone().requires_grad_()
-        c = plain.relaxation(small, subset.index(path))
-        (expected,) = torch.autograd.grad(c, small, s[subset])
-        torch.testing.assert_close(gradient[subset], expected)
-        assert gradient[list({0, 1, 2, 3} - set(subset))] == 0
-
-
-def test_renormalised_subgraph_is_biased():
-    """Else there would be no need for the unbiased one."""
-    s = torch.randn(4, dtype=torch.double)
-    conf = {"subgraph_size": 2, "weighting": "renormalise"}
-    estimator = build_estimator("st", conf)
-    expected = torch.zeros(4).double()
-    for other in (0, 1, 3):
-        logits = LOGITS.clone().requires_grad_()
-        c = estimator.gate(logits, 2, (other,)).coefficients
-        expected += torch.autograd.grad(c, logits, s)[0] / 3
-    full = closed_form("st", LOGITS, 2, s)
-    assert (expected - full).abs().max() > 0.1 * full.abs().max()
-
-
 @pytest.mark.parametrize("count", [1, 2, 3])
 @pytest.mark.parametrize(
     "weights", [[1, 1, 0, 1, 1], [0.7, 0.1, 0.0, 0.15, 0.05], [1, 1e-3, 0, 1e-9, 1]]
@@ -308,8 +273,7 @@ def test_every_candidate_is_drawn_with_its_chance(weights, count):
 @pytest.mark.parametrize("size", [2, 3, 4])
 @pytest.mark.parametrize("logits", [[900.0, 0, 1, -900, 3], [0.0, 700, 700, 0, 0]])
 def test_certain_choices_have_finite_chances(logits, size):
-    conf = {"subgraph_size": size, "proposal": "probabilities"}
-    estimator = build_estimator("st", conf)
+    estimator = build_estimator("st", {"subgraph_size": size})
     alphas = torch.tensor(logits, requires_grad=True)
     pi = torch.softmax(alphas.detach(), 0)
     for path in range(5):
@@ -322,7 +286,7 @@ def test_certain_choices_have_finite_chances(logits, size):
     assert torch.isfinite(gradient).all()
 
 
-def test_uniform_draws_are_without_preference_among_subsets():
+def test_even_draws_are_without_preference_among_subsets():
     draws = draws_of(inclusion_chances(torch.tensor([1.0, 1, 1, 0, 1]).double(), 2))
     assert len(draws) == 6
     assert all(p == pytest.approx(1 / 6) for p in draws.values())
@@ -346,7 +310,7 @@ def test_subgraphs_score_what_they_say(name):
         gate = estimator.architecture_gate(LOGITS.clone(), cpu_generator(seed))
         assert len(gate.scored) == 2
         assert not set(gate.scored) & set(gate.active)
-        seen |= {(gate.active, gate.scored)}
+        seen |= {(gate.active[0], k) for k in gate.scored}
         small = estimator.architecture_gate(LOGITS[:2], cpu_generator(seed))
         assert len(small.scored) == 1
     assert len(seen) == 4 * 3
@@ -431,16 +395,6 @@ def test_half_precision_scores_are_close():
         ({"subgraph_size": 1}, "subgraph_size is 1; accepted is an integer from 2"),
         ({"subgraph_size": 2.0}, "subgraph_size is 2.0; accepted is an integer"),
         ({"subgraph_size": True}, "subgraph_size is True; accepted"),
-        ({"weighting": "unbiased"}, "weighting is 'unbiased', but there is no sub-"),
-        ({"proposal": "uniform"}, "proposal is 'uniform', but there is no sub-graph"),
-        (
-            {"subgraph_size": 2, "weighting": "biased"},
-            "weighting is 'biased'; accepted are: unbiased, renormalise",
-        ),
-        (
-            {"subgraph_size": 2, "proposal": "pi"},
-            "proposal is 'pi'; accepted are: uniform, probabilities",
-        ),
         ({"score_dtype": "int8"}, "score_dtype is 'int8'; accepted are: bfloat16"),
         ({"score_share": 0}, "score_share is 0; accepted is a number above 0"),
         ({"score_share": 1.5}, "score_share is 1.5; accepted is a number above 0"),

@@ -20,8 +20,6 @@ MIXTURES = ["darts", "snas"]
 PATHS = [name for name in ESTIMATORS if name not in MIXTURES]
 SUBGRAPHS = [
     {"subgraph_size": 2},
-    {"subgraph_size": 2, "proposal": "probabilities"},
-    {"subgraph_size": 2, "weighting": "renormalise"},
     {"score_share": 0.5},
 ]
 VARIANTS = [(name, {}) for name in PATHS] + [
@@ -218,8 +216,6 @@ def test_option_names_include_inherited_ones():
     assert option_names(type(build_estimator("gumbel_st"))) == [
         "temperature",
         "subgraph_size",
-        "weighting",
-        "proposal",
         "score_dtype",
         "score_share",
     ]

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.provenance import search_provenance
 from tests.fuzz.inputs import damaged_bytes, fuzz, litter, refused
 
 SPACE = SearchSpace.from_conf(

@@ -6,7 +6,9 @@ import sys
 import pytest
 import torch
 
+from espnet_stnas.estimators import build_estimator
 from espnet_stnas.network.network import build_network
+from espnet_stnas.notation.spec import OpSpec
 from tests.conftest import all_paths, batch, double_network, tiny_space
 
 CANDIDATES = ["tdnn-C1D1", "tdnn-C2D2Nbn", "identity", "zero"]
@@ -50,6 +52,21 @@ def test_more_padding_changes_nothing(name):
         assert torch.equal(other_lens, olens)
         torch.testing.assert_close(other_ys, ys, rtol=0, atol=0)
     assert ys.size(1) == olens.max()
+
+
+def test_a_forward_formats_no_names(monkeypatch):
+    """They take longer than small layers, with their scores in every step."""
+    supernet = double_network(tiny_space("tdnn", CANDIDATES)).train()
+    gates = supernet.architecture_gates(
+        build_estimator("st"), torch.Generator().manual_seed(0)
+    )
+
+    def refuse(self):
+        raise AssertionError("the name of an operation was formatted")
+
+    monkeypatch.setattr(OpSpec, "__str__", refuse)
+    with supernet.routed(gates):
+        supernet(*batch())[0].sum().backward()
 
 
 def test_residual_adds_the_input():

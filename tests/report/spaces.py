@@ -7,8 +7,9 @@ from pathlib import Path
 import yaml
 
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.curves import CurvePoint, start_epoch, write_point
+from espnet_stnas.results.provenance import search_provenance
 
 SPACE = SearchSpace.from_conf(
     {
@@ -32,12 +33,14 @@ def history(epochs: int = 3) -> list[Architecture]:
     return [
         Architecture(
             SPACE.resolve([1, 0, 1, 2]),
-            {
-                **search_provenance(
-                    SPACE, probabilities(e), epoch=e, seed=0, searching=e > 1
-                ),
-                "input_size": 40,
-            },
+            search_provenance(
+                SPACE,
+                probabilities(e),
+                epoch=e,
+                seed=0,
+                searching=e > 1,
+                input_size=40,
+            ),
         )
         for e in range(1, epochs + 1)
     ]

@@ -236,7 +236,10 @@ def test_names_cannot_break_out_of_the_page(tmp_path, capsys):
             "arch is given for 2 searches; accepted is one search",
         ),
         (["{one}/config.yaml"], "is no directory; accepted is the output_dir"),
-        (["{one}", "--arch={one}/config.yaml"], "architecture file .* lacks the key"),
+        (
+            ["{one}", "--arch={one}/config.yaml"],
+            "architecture file .* is a search space: ",
+        ),
         (["{one}", "--arch={other}"], "is not of the search .*layers"),
     ],
 )

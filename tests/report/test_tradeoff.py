@@ -16,7 +16,8 @@ from espnet_stnas.report.costs import points_of
 from espnet_stnas.report.summary import summarise
 from espnet_stnas.report.tradeoff import Point, pareto_front, tradeoff_table
 from espnet_stnas.report.trainings import Sizes, open_training
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.provenance import FoundCost, search_provenance
 from tests.conftest import all_paths, tiny_space
 
 SPACE = tiny_space(["tdnn-C1D1", "tdnn-C2D1"], ["tdnn-C1D1", "identity"])
@@ -62,16 +63,21 @@ def experiments(tmp_path, monkeypatch):
         (search / "config.yaml").write_text(
             yaml.safe_dump({**config, "warmup_epochs": 1})
         )
-        cost = {"kind": "params", "value": TABLE.of(path), "weight": weight}
+        cost = FoundCost("params", TABLE.of(path), weight=weight, target=9.0)
         # In the warm-up, the arg-max is what stands first.
         for epoch, place in ((1, (1, 1)), (2, path)):
             provenance = search_provenance(
-                SPACE, [[0.5, 0.5]] * 2, epoch=epoch, seed=0, searching=epoch > 1
+                SPACE,
+                [[0.5, 0.5]] * 2,
+                epoch=epoch,
+                seed=0,
+                searching=epoch > 1,
+                input_size=4,
+                cost=cost,
             )
-            Architecture(
-                SPACE.resolve(place),
-                {**provenance, "input_size": 4, "cost": {**cost, "target": 9.0}},
-            ).write(search / "architectures" / f"{epoch}epoch.yaml")
+            Architecture(SPACE.resolve(place), provenance).write(
+                search / "architectures" / f"{epoch}epoch.yaml"
+            )
         make_training(tmp_path / f"train{weight}", path, wer=10.0 * (1 + weight))
     make_training(tmp_path / "other", (1, 1), wer=30.0)
     monkeypatch.setattr("espnet_stnas.report.speed.model_sizes", sizes)

@@ -12,8 +12,9 @@ import torch
 from espnet_stnas.estimators import ESTIMATORS, build_estimator
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results import certainty
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import SearchPlan, certainties, doubts
+from espnet_stnas.results.provenance import search_provenance
 
 # Choices of two and of four candidates: layers 2 and 3.
 SPACE = SearchSpace.from_conf(

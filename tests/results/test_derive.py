@@ -5,7 +5,8 @@ import yaml
 
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.provenance import Provenance, search_provenance
 
 SPACE = SearchSpace.from_conf(
     {
@@ -52,7 +53,7 @@ def test_architecture_and_training_yaml(experiment, tmp_path, capsys):
     )
     architecture = Architecture.read(tmp_path / "arch.yaml")
     assert architecture.space == SPACE.resolve([1, 1])
-    assert architecture.provenance["epoch"] == 3
+    assert architecture.provenance.epoch == 3
     train = yaml.safe_load((tmp_path / "train.yaml").read_text())
     assert train == {
         **TEMPLATE,
@@ -102,7 +103,7 @@ def test_header_names_the_training_of_the_task(experiment, tmp_path, task, comme
 def test_other_features_than_those_of_the_search(tmp_path, capsys, template, warned):
     space = SearchSpace.from_conf({"layers": ["tdnn"], "width": 8})
     arch, output = tmp_path / "arch.yaml", tmp_path / "train.yaml"
-    Architecture(space, {"input_size": 80}).write(arch)
+    Architecture(space, Provenance(input_size=80)).write(arch)
     (tmp_path / "template.yaml").write_text(yaml.safe_dump({**template, "optim": "a"}))
     options = ["--train_config", str(tmp_path / "template.yaml")]
     stnas(["derive", str(arch), *options, "--train_output", str(output)])

@@ -7,8 +7,9 @@ import yaml
 
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.derive import describe
+from espnet_stnas.results.provenance import search_provenance
 
 SPACE = SearchSpace.from_conf(
     {

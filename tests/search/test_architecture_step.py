@@ -64,7 +64,7 @@ def make(*, report=None, scaler=None, lr=0.1, as_dict=False, scheduler=None, **o
     run.rank = 1  # which writes no log
     batches = SearchBatches([], None, 1)
     epoch = Epoch(run, model, batches, report or reporter(), scaler)
-    epoch._generator = generator  # all steps draw alike
+    epoch._source = lambda *_: generator  # all steps draw alike
     return model, epoch
 
 
@@ -74,7 +74,7 @@ def data(seed: int):
     return ["a", "b"], {"x": x, "lengths": lengths}
 
 
-def generator(step: int = 1, role: str = "") -> torch.Generator:
+def generator() -> torch.Generator:
     return torch.Generator().manual_seed(0)
 
 
@@ -200,7 +200,7 @@ def test_proxyless_with_momentum_leaves_other_probabilities_alone():
     """Pairs of all batches of an accumulation count."""
     model, epoch = make(estimator="proxyless", accum_grad=2)
     epoch.learner.optimizer = torch.optim.Adam(model.supernet.logits, lr=0.1)
-    del epoch._generator
+    del epoch._source
     left_alone = 0
     for number in range(5):
         before = model.supernet.probabilities()

@@ -159,7 +159,7 @@ def test_search_on_extracted_features(corpus, tmp_path, kind):
     kept = [o for n, o in enumerate(options) if not {n, n - 1} & set(data)]
     program.main([*kept, *raw_features(corpus, tmp_path, kind)])
     found = SearchExperiment.open(exp).architecture(2)
-    assert found.provenance["input_size"] == 8
+    assert found.provenance.input_size == 8
 
 
 @pytest.mark.parametrize("path", sorted(ROOT.glob("egs2/*/*/conf/**/*.yaml")), ids=str)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import asdict
 
 import pytest
 import torch
@@ -168,11 +169,13 @@ def test_a_large_weight_ends_with_the_cheapest_architecture(finished):
     space = SearchExperiment.open(finished).space
     # Of three candidates, the third is dearer; the others have equal costs.
     assert TINY.of(space.index(found.space)) == TINY.minimum < TINY.maximum
-    pi = [list(p.values()) for p in found.provenance["probabilities"]]
-    assert found.provenance["input_size"] == 8
-    assert found.provenance["cost"] == {
+    pi = [list(p.values()) for p in found.provenance.probabilities]
+    assert found.provenance.input_size == 8
+    assert asdict(found.provenance.cost) == {
         "kind": "params",
         "value": TINY.minimum,
+        "target": None,
+        "frames": None,
         "expected": pytest.approx(
             float(TINY.expected_cost(torch.tensor(p) for p in pi)), 1
         ),
@@ -211,9 +214,9 @@ def test_a_target_is_where_the_search_stops(corpus, tmp_path, arch_data):
         max_epoch=4,
     )
     found = SearchExperiment.open(tmp_path / "exp").searched()
-    cost = found.provenance["cost"]
-    assert cost["target"] == target
-    assert abs(cost["expected"] - target) < 0.15 * (start - TINY.minimum)
+    cost = found.provenance.cost
+    assert cost.target == target
+    assert abs(cost.expected - target) < 0.15 * (start - TINY.minimum)
 
 
 def test_resumed_and_uninterrupted_searches_are_the_same(corpus, tmp_path):
@@ -249,8 +252,8 @@ def test_a_search_with_measured_latencies(corpus, tmp_path):
     )
     cost = {"kind": "latency", "weight": 1, "table": str(table), "target": "100%"}
     search(corpus, tmp_path / "exp", max_epoch=2, cost_conf=cost)
-    found = SearchExperiment.open(tmp_path / "exp").searched().provenance["cost"]
-    assert (found["kind"], found["frames"]) == ("latency", 50)
+    found = SearchExperiment.open(tmp_path / "exp").searched().provenance.cost
+    assert (found.kind, found.frames) == ("latency", 50)
 
 
 @pytest.mark.parametrize(
@@ -298,4 +301,4 @@ def test_two_processes_keep_the_same_logits(corpus, tmp_path, path_draws):
         corpus, tmp_path / "exp", 2, cost_conf=cost, path_draws=path_draws
     )
     assert_same(*ranks)
-    assert SearchExperiment.open(tmp_path / "exp").searched().provenance["cost"]
+    assert SearchExperiment.open(tmp_path / "exp").searched().provenance.cost

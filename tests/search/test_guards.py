@@ -12,8 +12,9 @@ import yaml
 
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.results.architecture import Architecture, search_provenance
+from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.results.provenance import search_provenance
 from espnet_stnas.search import program
 from espnet_stnas.search.guards import Guard
 from tests.search.conftest import command, search_config
@@ -65,7 +66,7 @@ def test_search_that_decides_at_once(corpus, tmp_path, caplog, capsys):
     valid = stats["reporter"]["stats"][5]["valid"]
     assert valid["margin02"] > 0.9
     last = SearchExperiment.open(tmp_path / "exp").architecture()
-    for number, pi in zip((2, 3), last.provenance["probabilities"], strict=True):
+    for number, pi in zip((2, 3), last.provenance.probabilities, strict=True):
         second, first = sorted(pi.values())[-2:]
         margin = valid[f"margin{number:02d}"]
         assert margin == pytest.approx(first - second, abs=2e-6)

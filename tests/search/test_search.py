@@ -63,9 +63,9 @@ def finished(corpus, tmp_path_factory):
 
 def test_warm_up_trains_weights_only_and_search_trains_both(finished):
     history = SearchExperiment.open(finished).history()
-    assert [a.provenance["phase"] for a in history] == ["warm-up", "search", "search"]
+    assert [a.provenance.phase for a in history] == ["warm-up", "search", "search"]
     probabilities = [
-        [list(pi.values()) for pi in a.provenance["probabilities"]] for a in history
+        [list(pi.values()) for pi in a.provenance.probabilities] for a in history
     ]
     assert probabilities[0] == [pytest.approx([1 / 3] * 3, abs=1e-6), [0.5, 0.5]]
     assert probabilities[1] != probabilities[0]
@@ -81,7 +81,7 @@ def test_reports(finished):
         assert train["loss"] > 0
         assert train["arch_skipped"] == 0
         history = SearchExperiment.open(finished).architecture(epoch).provenance
-        for number, pi in zip((2, 3), history["probabilities"], strict=True):
+        for number, pi in zip((2, 3), history.probabilities, strict=True):
             for name, p in pi.items():
                 assert valid[f"prob{number:02d}_{name}"] == pytest.approx(p, abs=1e-5)
             tensor = torch.tensor(list(pi.values()))
@@ -324,7 +324,7 @@ ALL = {
     "snas": {"temperature": 0.5},
     "darts": {},
     "darts, order 2": {"order": 2},
-    "st, subgraph": {"subgraph_size": 2, "proposal": "probabilities"},
+    "st, subgraph": {"subgraph_size": 2},
     "st, scoring": {"score_share": 0.5, "score_dtype": "bfloat16"},
 }
 
@@ -366,7 +366,7 @@ def test_subgraph_search_is_the_same_after_a_resume(corpus, tmp_path, arch_data)
     """Also with a scheduler of the logits, and with gradients that accumulate."""
     config = {
         "arch_data": arch_data,
-        "estimator_conf": {"subgraph_size": 2, "proposal": "probabilities"},
+        "estimator_conf": {"subgraph_size": 2},
         "accum_grad": 2,
         "scheduler2": "warmuplr",
         "scheduler2_conf": {"warmup_steps": 100},

@@ -105,9 +105,7 @@ def test_curves_of_the_search(searched):
     from espnet_stnas.results.experiment import SearchExperiment
 
     expected = SearchExperiment.open(exp).architecture().provenance
-    for pi, written in zip(
-        ends[-1].probabilities, expected["probabilities"], strict=True
-    ):
+    for pi, written in zip(ends[-1].probabilities, expected.probabilities, strict=True):
         assert list(pi) == pytest.approx(list(written.values()), abs=1e-6)
 
 

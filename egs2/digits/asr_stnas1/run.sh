@@ -257,10 +257,9 @@ decode() {
         cut -d " " -f 2- "${data}/train/text" | tr " " "\n" | LC_ALL=C sort -u \
             | awk '{word = $0; gsub(/./, " &"); print word $0; print word $0 " <space>"}' \
             > "${out}/lexicon.txt"
-        logged "${out}.log" "${python[@]}" -m espnet_stnas.bin.ctc_decode \
-            --asr_train_config "${dir}/config.yaml" \
-            --asr_model_file "${dir}/valid.loss.ave.pth" --data_dir "${data}/test" \
-            --lexicon "${out}/lexicon.txt" --output_dir "${out}/found"
+        logged "${out}.log" "${python[@]}" -m espnet_stnas decode "${dir}" \
+            --model_file valid.loss.ave.pth --data_dir "${data}/test" \
+            --lexicon "${out}/lexicon.txt" --output "${out}/found"
         cp "${out}/found/1best_recog/text" "${out}/text"
         touch "${out}/.done"
         return
@@ -281,14 +280,14 @@ decode() {
 }
 
 score() {
-    "${python[@]}" -m espnet_stnas.bin.score --ref "${data}/test/text" \
-        --hyp "$1/${decoded}/text" --output "$1/${decoded}/score.yaml"
+    "${python[@]}" -m espnet_stnas score "${data}/test/text" \
+        "$1/${decoded}/text" --output "$1/${decoded}/score.yaml"
 }
 
 # A page about the search, and about encoders that were trained.
 report() {
-    "${python[@]}" -m espnet_stnas.bin.report "$@" \
-        --arch "${exp}/architecture.yaml" --output_dir "${exp}/report"
+    "${python[@]}" -m espnet_stnas report "$@" \
+        --arch "${exp}/architecture.yaml" --output "${exp}/report"
 }
 
 wanted() {
@@ -328,7 +327,7 @@ if in_stages 2; then
             --field 2- --write_vocabulary true --cleaner none --g2p none \
             --add_symbol "<blank>:0" --add_symbol "<unk>:1" \
             --add_symbol "<sos/eos>:-1"
-        logged "${stats}/stats.log" "${python[@]}" -m espnet_stnas.bin.asr_search \
+        logged "${stats}/stats.log" "${python[@]}" -m espnet_stnas search \
             --config "${search_config}" "${data_opts[@]}" --collect_stats true \
             --train_shape_file "${data}/train/wav.scp" \
             --valid_shape_file "${data}/dev/wav.scp" --output_dir "${stats}"
@@ -340,13 +339,13 @@ if in_stages 3; then
     log "Stage 3: search, in ${exp}/search"
     [ -e "${stats}/.done" ] || die "${stats} is not complete; run stage 2 first"
     trained "${exp}/search" "${search_config}" \
-        "${python[@]}" -m espnet_stnas.bin.asr_search \
+        "${python[@]}" -m espnet_stnas search \
         "${data_opts[@]}" "${shape_opts[@]}" "${search_args[@]}"
 fi
 
 if in_stages 4; then
     log "Stage 4: derive the architecture, report on the search"
-    "${python[@]}" -m espnet_stnas.bin.derive --search_exp "${exp}/search" \
+    "${python[@]}" -m espnet_stnas derive "${exp}/search" \
         --output "${exp}/architecture.yaml" \
         --train_config "${train_config}" --train_output "${exp}/derived.yaml"
     report "${exp}/search"
@@ -356,7 +355,7 @@ if in_stages 5; then
     log "Stage 5: train the derived encoder, in ${derived}"
     [ -e "${exp}/derived.yaml" ] || die "${exp}/derived.yaml is missing; run stage 4"
     if [ "${criterion}" = ctc_crf ]; then
-        "${python[@]}" -m espnet_stnas.bin.label_lm --text "${data}/train/text" \
+        "${python[@]}" -m espnet_stnas label-lm "${data}/train/text" \
             --heldout "${data}/dev/text" --token_list "${tokens}" --token_type char \
             --output "${exp}/label_lm.arpa.gz" "${label_lm_args[@]}" \
             --train_config "${exp}/derived.yaml" --train_output "${derived}.yaml"
@@ -403,10 +402,10 @@ if in_stages 8 && [ "${#kinds[@]}" -gt 0 ]; then
     wanted random || num_random=0
     names=()
     if wanted hand || [ "${num_random}" -gt 0 ]; then
-        mapfile -t names < <("${python[@]}" -m espnet_stnas.bin.baselines \
-            --search_config "${search_config}" --train_config "${train_config}" \
+        mapfile -t names < <("${python[@]}" -m espnet_stnas baselines \
+            "${search_config}" --train_config "${train_config}" \
             "${by_hand[@]}" --random "${num_random}" --seed "${seed}" \
-            --output_dir "${exp}/baselines")
+            --output "${exp}/baselines")
         [ "${#names[@]}" -gt 0 ] || die "no baseline was made"
     fi
     if wanted espnet; then
@@ -422,23 +421,18 @@ if in_stages 8 && [ "${#kinds[@]}" -gt 0 ]; then
         decode "${exp}/baselines/${name}"
         score "${exp}/baselines/${name}"
     done
-    dirs=("${derived}")
-    for name in "${names[@]}"; do
-        dirs+=("${exp}/baselines/${name}")
-    done
-    logged "${exp}/results.log" "${python[@]}" -m espnet_stnas.bin.results "${dirs[@]}" \
-        --data "${data}/test" --output "${exp}/results.md" \
-        --score_file "${decoded}/score.yaml"
-    cat "${exp}/results.md"
 fi
 
 if [ "${stop_stage}" -ge 7 ]; then
     current="the last stage"
     log "Report with error rates, and summary"
     scored=()
+    measure=()
     for dir in "${derived}" "${exp}"/baselines/*; do
         [ ! -e "${dir}/${decoded}/score.yaml" ] || scored+=("${dir}")
     done
-    logged "${exp}/report.log" report "${exp}/search" "${scored[@]}"
+    # The table of encoders has their speed, which loads every model.
+    [ "${#scored[@]}" -lt 2 ] || measure=(--data "${data}/test")
+    report "${exp}/search" "${scored[@]}" "${measure[@]}"
     "${python[@]}" local/summary.py "${exp}" "${scored[@]}" --decoded "${decoded}"
 fi

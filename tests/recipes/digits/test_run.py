@@ -150,6 +150,8 @@ def interrupted(recipe: Path, stage: str, sign: Path, end: int) -> tuple[int, st
         stderr=subprocess.STDOUT,
         text=True,
         start_new_session=True,
+        # Where the tests run in the background, it would be ignored.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     deadline = time.monotonic() + 60
     while not (sign.exists() and sign.stat().st_size):

@@ -59,7 +59,7 @@ def test_what_a_person_wants(exp: Path, capsys: pytest.CaptureFixture[str]) -> N
     assert found["errors"] == "WER 5.25 % (95 % interval 4.25 to 7.25), CER 2.5 %"
     assert found["largest"] == "WER 6.00 % (95 % interval 5.00 to 8.00) (big)"
     assert found["ESPnet's"] == "WER 7.00 % (95 % interval 6.00 to 9.00) (conformer)"
-    assert found["all"] == f"{exp}/results.md"
+    assert found["all"] == f"{exp}/report/table.md"
     assert found["report"] == f"{exp}/report/report.html"
     assert (
         found["time"]

@@ -1,6 +1,6 @@
 """Sum up a run of the recipe: what was found, how surely, its errors, the time.
 
-The table of all encoders is in results.md, and all about the search in the report.
+The table of all encoders, and all about the search, is in the report.
 """
 
 from __future__ import annotations
@@ -143,14 +143,14 @@ def rows(
         return table
     derived, baselines = trained[0], trained[1:]
     table["errors"] = f"{derived}, CER {rate_of(derived.score, 'cer', derived.file)} %"
-    size = search.architecture.provenance.get("input_size")
+    size = search.architecture.provenance.input_size
     big = largest(search.space, size, baselines)
     fixed = [one for one in baselines if one.training.encoder == ESPNET]
     missing = "not trained; --baselines hand,espnet does"
     table["largest"] = f"{big} ({big.training.name})" if big else missing
     table["ESPnet's"] = f"{fixed[0]} (conformer)" if fixed else missing
     if baselines:
-        table["all"] = f"{exp / 'results.md'}"
+        table["all"] = f"{exp / 'report' / 'table.md'}"
     table["report"] = f"{exp / 'report' / 'report.html'}"
     table["time"] = times(exp, derived.file.parents[1], decoded)
     return table
