@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Iterable, Sequence
 
 import torch
@@ -9,12 +10,16 @@ import torch
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.shapes import LayerShape
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.notation.topology import Algebra, Layer, fold
+from espnet_stnas.notation.topology import Algebra, Layer, Node, fold
 from espnet_stnas.ops import Operation, build_operation
 from espnet_stnas.ops.lengths import reversed_frames, zero_padding
 
-# Frames (B, T, D) and lengths (B,), in and out.
-Run = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+Frames = tuple[torch.Tensor, torch.Tensor]
+"""Frames (B, T, D) and their valid lengths (B,)."""
+RunLayer = Callable[[int, torch.Tensor, torch.Tensor], Frames]
+"""Runs the layer of an index."""
+Run = Callable[[RunLayer, torch.Tensor, torch.Tensor], Frames]
+"""Runs layers and blocks, each layer by a `RunLayer`."""
 
 # 4 GB; the paper's supernet has 45 million.
 MOST_PARAMETERS = 1_000_000_000
@@ -36,19 +41,17 @@ class NetworkLayer(torch.nn.Module):
         super().__init__()
         self.layer = layer
         self.skip = shape.skip
-        self._names = [str(spec) for spec in layer.candidates]
-        for name, spec in zip(self._names, layer.candidates, strict=True):
-            self.add_module(
-                name,
+        operations: list[Operation] = []
+        for spec in layer.candidates:
+            operations.append(
                 build_operation(
                     spec, shape.input_width, shape.width, space.dropout_rate
-                ),
+                )
             )
-
-    @property
-    def operations(self) -> tuple[Operation, ...]:
+            self.add_module(str(spec), operations[-1])
+        # A tuple, which torch does not register a second time.
+        self.operations = tuple(operations)
         """The modules of the candidate operations, in order."""
-        return tuple(self._modules[name] for name in self._names)  # type: ignore[misc]
 
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
@@ -84,14 +87,19 @@ class Network(torch.nn.Module):
         Returns:
             Frames (B, T', D'), zero where padded, and valid lengths (B,).
         """
-        return self._run(self.layers.__getitem__, xs_pad, ilens)
+        return self._run(self._run_layer, xs_pad, ilens)
 
     def _run(
-        self, layer: Callable[[int], Run], xs_pad: torch.Tensor, ilens: torch.Tensor
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Pass (B, T, D) through the layers, which ``layer`` gives by their index."""
-        run = fold(self.space.nodes, _Wiring(layer))
-        return run(self.zero_input(xs_pad, ilens), ilens)
+        self, run_layer: RunLayer, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> Frames:
+        """Pass (B, T, D) through the layers as they are wired."""
+        run = _wired(self.space.nodes)
+        return run(run_layer, self.zero_input(xs_pad, ilens), ilens)
+
+    def _run_layer(
+        self, index: int, xs_pad: torch.Tensor, ilens: torch.Tensor
+    ) -> Frames:
+        return self.layers[index](xs_pad, ilens)
 
     @staticmethod
     def zero_input(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
@@ -99,40 +107,43 @@ class Network(torch.nn.Module):
         return zero_padding(xs_pad[:, : int(ilens.max())], ilens)
 
 
-class _Wiring(Algebra[Run]):
-    """Runs layers and blocks; ``layer`` gives what runs the layer of an index."""
+@functools.cache
+def _wired(nodes: tuple[Node, ...]) -> Run:
+    """Run nodes; layers are known by index only, so networks of one wiring share it."""
+    return fold(nodes, _Wiring())
 
-    def __init__(self, layer: Callable[[int], Run]) -> None:
-        self._layer = layer
+
+class _Wiring(Algebra[Run]):
+    """Runs layers and blocks."""
 
     def layer(self, index: int) -> Run:
-        return self._layer(index)
+        return lambda run_layer, xs_pad, ilens: run_layer(index, xs_pad, ilens)
 
     def chain(self, parts: Sequence[Run]) -> Run:
         def run(
-            xs_pad: torch.Tensor, ilens: torch.Tensor
-        ) -> tuple[torch.Tensor, torch.Tensor]:
+            run_layer: RunLayer, xs_pad: torch.Tensor, ilens: torch.Tensor
+        ) -> Frames:
             for part in parts:
-                xs_pad, ilens = part(xs_pad, ilens)
+                xs_pad, ilens = part(run_layer, xs_pad, ilens)
             return xs_pad, ilens
 
         return run
 
     def residual(self, body: Run, shortcut: Run) -> Run:
         def run(
-            xs_pad: torch.Tensor, ilens: torch.Tensor
-        ) -> tuple[torch.Tensor, torch.Tensor]:
-            ys, olens = body(xs_pad, ilens)
-            return ys + shortcut(xs_pad, ilens)[0], olens
+            run_layer: RunLayer, xs_pad: torch.Tensor, ilens: torch.Tensor
+        ) -> Frames:
+            ys, olens = body(run_layer, xs_pad, ilens)
+            return ys + shortcut(run_layer, xs_pad, ilens)[0], olens
 
         return run
 
     def bidirectional(self, ahead: Run, back: Run) -> Run:
         def run(
-            xs_pad: torch.Tensor, ilens: torch.Tensor
-        ) -> tuple[torch.Tensor, torch.Tensor]:
-            ys, olens = ahead(xs_pad, ilens)
-            backward, _ = back(reversed_frames(xs_pad, ilens), ilens)
+            run_layer: RunLayer, xs_pad: torch.Tensor, ilens: torch.Tensor
+        ) -> Frames:
+            ys, olens = ahead(run_layer, xs_pad, ilens)
+            backward, _ = back(run_layer, reversed_frames(xs_pad, ilens), ilens)
             return torch.cat([ys, reversed_frames(backward, olens)], dim=2), olens
 
         return run

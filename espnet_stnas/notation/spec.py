@@ -13,6 +13,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, TypeVar
 
 from espnet_stnas.errors import ConfigError
@@ -51,7 +52,7 @@ class OpSpec:
         """The family of this operation."""
         return FAMILIES[self.op]
 
-    @property
+    @cached_property
     def options(self) -> Options:
         """All options by their long names."""
         return {

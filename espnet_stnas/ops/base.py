@@ -43,6 +43,8 @@ class Operation(torch.nn.Module, ABC):
         self.input_width = input_width
         self.output_width = output_width
         self.dropout_rate = dropout_rate
+        self.reach = spec.reach
+        """Input frames seen to the left and to the right of a frame."""
 
     @abstractmethod
     def forward(

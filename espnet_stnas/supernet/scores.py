@@ -122,7 +122,7 @@ def _other_scores(
 ) -> torch.Tensor:
     """The scores (n,) of the candidates that were not sampled."""
     if gate.scored and all(operations[k].frame_local for k in gate.scored):
-        reach = int(max(r for k in gate.scored for r in operations[k].spec.reach))
+        reach = int(max(r for k in gate.scored for r in operations[k].reach))
         ilens, xs_pad, gradient = _without_padding(ilens, xs_pad, gradient, reach)
     device, wanted = xs_pad.device.type, gate.scoring.dtype
     enabled = wanted is not None or torch.is_autocast_enabled(device)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
 from typing import Optional
 
 import torch
@@ -13,9 +12,9 @@ import torch
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators.base import Estimator, Gate, probabilities
 from espnet_stnas.network.network import (
+    Frames,
     Network,
     NetworkLayer,
-    Run,
     check_size,
 )
 from espnet_stnas.notation.space import SearchSpace
@@ -132,12 +131,13 @@ class Supernet(Network):
         gates = self._gates_or_best()
         numbers = self.space.choice_numbers
 
-        def layer(index: int) -> Run:
+        def run_layer(index: int, xs_pad: torch.Tensor, ilens: torch.Tensor) -> Frames:
             number = numbers[index]
-            module = self.layers[index]
-            return module if number is None else partial(module, gate=gates[number])
+            if number is None:
+                return self.layers[index](xs_pad, ilens)
+            return self.layers[index](xs_pad, ilens, gates[number])
 
-        return self._run(layer, xs_pad, ilens)
+        return self._run(run_layer, xs_pad, ilens)
 
     def _gates_or_best(self) -> Gates:
         if self._gates is not None:
