@@ -41,17 +41,20 @@ class NetworkLayer(torch.nn.Module):
         super().__init__()
         self.layer = layer
         self.skip = shape.skip
-        operations: list[Operation] = []
-        for spec in layer.candidates:
-            operations.append(
+        self._names = [str(spec) for spec in layer.candidates]
+        for name, spec in zip(self._names, layer.candidates, strict=True):
+            self.add_module(
+                name,
                 build_operation(
                     spec, shape.input_width, shape.width, space.dropout_rate
-                )
+                ),
             )
-            self.add_module(str(spec), operations[-1])
-        # A tuple, which torch does not register a second time.
-        self.operations = tuple(operations)
+
+    @property
+    def operations(self) -> tuple[Operation, ...]:
         """The modules of the candidate operations, in order."""
+        # Looked up each time, since exports put other modules in their places.
+        return tuple(self._modules[name] for name in self._names)  # type: ignore[misc]
 
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
