@@ -72,7 +72,7 @@ def _end_with_usage(text: str) -> NoReturn:
 
 
 def _training(arguments: list[str]) -> str | None:
-    """The task of a training of ESPnet; None if something else is to be run."""
+    """Return the task of a training of ESPnet; None if something else is to be run."""
     name = arguments[0] if arguments else ""
     # One of them is named s2t_train_ctc.
     match = re.fullmatch(r"espnet2\.bin\.(\w+)_train(_ctc)?", name)
