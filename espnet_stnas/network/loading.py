@@ -18,7 +18,7 @@ def digest_key(space: SearchSpace) -> str:
     """Return the key that identifies the architecture in a state dict.
 
     The digest is part of the key, not a value: ESPnet averages and casts values, and
-    with ``ignore_init_mismatch`` it silently skips keys that differ. The digest ignores
+    with ``ignore_init_mismatch`` it skips keys that differ. The digest ignores
     dropout, which a training may change.
     """
     return f"architecture_{replace(space, dropout_rate=0.0).digest}"
