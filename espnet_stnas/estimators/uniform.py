@@ -18,7 +18,7 @@ class Uniform(Estimator):
     def architecture_gate(
         self, logits: torch.Tensor, generator: torch.Generator
     ) -> Gate:
-        """Draw a path without coefficients, hence without gradient."""
+        """Draw a path without a gradient; see :class:`Estimator`."""
         return self.weight_gate(logits, generator)
 
     def weight_gate(self, logits: torch.Tensor, generator: torch.Generator) -> Gate:

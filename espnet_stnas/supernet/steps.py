@@ -304,8 +304,8 @@ def path_generator(
         role: Purpose of the draws, e.g. ``weights`` or ``architecture``.
         rank: The rank, if each rank draws its own paths.
 
-    >>> draws = [torch.rand(2, generator=path_generator(0, 1, 7, "weights")) for _ in "ab"]
-    >>> torch.equal(*draws)
+    >>> one, other = (path_generator(0, 1, 7, "weights") for _ in range(2))
+    >>> torch.equal(torch.rand(2, generator=one), torch.rand(2, generator=other))
     True
     """
     text = "/".join(str(x) for x in (seed, epoch, step, role, *([rank] * (rank > 0))))
