@@ -19,7 +19,7 @@ import torch
 
 @dataclass(frozen=True)
 class Scoring:
-    """How to compute the scores of candidates that are not part of the output.
+    """Settings for the scores of candidates that are not part of the output.
 
     The defaults are exact; other values trade exactness for time.
 
@@ -38,7 +38,7 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Gate:
-    """How one choice block combines its K candidates in one forward pass.
+    """Selects and combines the K candidates of a choice block in one forward pass.
 
     Args:
         active: Candidates whose outputs form the block's output. One candidate is a

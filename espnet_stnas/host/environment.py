@@ -61,7 +61,7 @@ class Finding:
     Args:
         name: Name of the part.
         found: Its version, place or state; None: missing.
-        needed_for: What it is needed for.
+        needed_for: Its purpose.
         remedy: Command that installs it if it is missing.
         required: Whether everything needs it.
     """

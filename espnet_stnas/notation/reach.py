@@ -1,4 +1,4 @@
-"""How much of an utterance each output frame of an architecture sees. No torch."""
+"""Computes how much of an utterance an output frame depends on. No torch."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ FRAME_SHIFT = 10.0
 
 @dataclass(frozen=True)
 class View:
-    """Which input frames an output frame depends on.
+    """The input frames that an output frame depends on.
 
     Output frame n depends on the input frames from ``n * stride - left`` to
     ``n * stride + right``.

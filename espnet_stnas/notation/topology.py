@@ -1,4 +1,4 @@
-"""How layers are wired: chains, residual blocks, bidirectional blocks. No torch.
+"""The wiring of layers: chains, residual and bidirectional blocks. No torch.
 
 The layers of a search space are a flat list. Nodes say how data flow through the list:
 a node is the index of a layer, or a block of further nodes. So code that counts or

@@ -86,7 +86,7 @@ def building(what: str) -> Iterator[None]:
     The traceback is in the log at the level DEBUG.
 
     Args:
-        what: What is being built, and the options that it is built from.
+        what: Name of the object that is built, and its options.
 
     Raises:
         ConfigError: Instead of any other exception.
