@@ -46,7 +46,7 @@ _MODULES = {
 
 
 def __getattr__(name: str) -> object:
-    """Import what is used (PEP 562)."""
+    """Import a name on first use (PEP 562)."""
     if name not in _MODULES:
         raise AttributeError(f"module '{__name__}' has no attribute '{name}'")
     import importlib
@@ -57,7 +57,7 @@ def __getattr__(name: str) -> object:
 
 
 def __dir__() -> list[str]:
-    """All names, also those that were not imported yet."""
+    """Return all names, including those that are not imported yet."""
     return sorted({*globals(), *_MODULES})
 
 

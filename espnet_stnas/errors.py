@@ -1,4 +1,4 @@
-"""Errors for people: one sentence instead of a traceback."""
+"""Errors that a program reports in one sentence instead of a traceback."""
 
 from __future__ import annotations
 
@@ -16,22 +16,21 @@ from espnet_stnas.messages import one_line
 
 
 class ConfigError(ValueError):
-    """Something a user wrote (YAML key, option, file) that cannot be honoured."""
+    """Something that a user wrote (YAML key, option, file) cannot be honoured."""
 
 
 class WriteError(OSError):
-    """A file could not be written: one sentence with its name and the reason."""
+    """A file could not be written; the message names the file and the reason."""
 
     def __str__(self) -> str:
         return f"{self.filename} cannot be written: {self.strerror}"
 
 
 class TrainingError(RuntimeError):
-    """A training that cannot go on: steps that are not finite, ranks that disagree."""
+    """A training cannot go on: steps are not finite, or ranks disagree."""
 
 
-# What the disk or the owner of a file refuses, or what is not there, is no fault of a
-# program.
+# A missing file, a full disk or a missing permission is no fault of the program.
 _REFUSALS = (
     errno.ENOENT,
     errno.ENOTDIR,
@@ -46,19 +45,20 @@ _REFUSALS = (
 )
 
 
-# Set to 1, it shows the traceback behind a sentence. `stnas --debug` sets it.
+# If this is 1, errors show their traceback. `stnas --debug` sets it.
 DEBUG = "STNAS_DEBUG"
 
 
 @contextmanager
 def plain_errors() -> Iterator[None]:
-    """End the program with one sentence if what the user wrote is wrong.
+    """End the program with one sentence if something that the user wrote is wrong.
 
-    The same if a file cannot be used, by us or by ESPnet. The exit status is 1. With
-    the environment variable ``STNAS_DEBUG``, the traceback stands before the sentence.
+    The program ends in the same way if our code or ESPnet cannot use a file. The exit
+    status is 1. With the environment variable ``STNAS_DEBUG``, the traceback comes
+    first.
 
     Raises:
-        OSError: If the error is about something else than a file.
+        OSError: If the error is not about a file.
     """
     try:
         yield

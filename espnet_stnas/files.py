@@ -1,4 +1,4 @@
-"""Small files: written whole or not at all, read with safe loaders."""
+"""Reads small files with safe loaders; writes them completely or not at all."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from espnet_stnas.messages import one_line, quote
 
 PathLike = Union[str, Path]
 
-# A file that stands for more (by aliases) or nests deeper is damaged, or an attack.
+# A file that expands to more (by aliases) or nests deeper is damaged, or an attack.
 _MOST_VALUES = 1_000_000
 _DEEPEST = 100
-# Python does not write integers of more digits back.
+# Python does not convert longer integers to text.
 _MOST_DIGITS = 1000
-# Where PyYAML was built with libyaml, which is five times as fast.
+# If PyYAML was built with libyaml, this loader is five times as fast.
 _FAST_LOADER = getattr(yaml, "CSafeLoader", None)
-# What PyYAML raises at values that are not what their tags or forms promise, such as
-# the date 2024-13-01.
+# PyYAML raises these at values that do not fit their tag or form, such as the date
+# 2024-13-01.
 _BAD_VALUES = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 
 
 @contextmanager
 def writing(path: PathLike) -> Iterator[None]:
-    """Let errors of the disk name the file that is being written.
+    """Add the name of the file being written to errors of the disk.
 
     Raises:
         WriteError: Instead of any other OSError.
@@ -43,19 +43,19 @@ def writing(path: PathLike) -> Iterator[None]:
 
 
 def write_text(path: PathLike, text: str) -> None:
-    """Write a file by way of a temporary one, so that it is never half-written.
+    """Write a text file through a temporary file, so that it is never half-written.
 
     Raises:
-        WriteError: If it cannot be written; an older file is then left as it was.
+        WriteError: If it cannot be written; an older file then stays as it was.
     """
     write_bytes(path, text.encode())
 
 
 def write_bytes(path: PathLike, data: bytes) -> None:
-    """Write a file by way of a temporary one, so that it is never half-written.
+    """Write a binary file through a temporary file, so that it is never half-written.
 
     Raises:
-        WriteError: If it cannot be written; an older file is then left as it was.
+        WriteError: If it cannot be written; an older file then stays as it was.
     """
     with writing(path):
         _write_whole(Path(path), data)
@@ -67,7 +67,7 @@ def _write_whole(path: Path, data: bytes) -> None:
     try:
         with open(handle, "wb") as file:
             file.write(data)
-        # mkstemp makes private files; results are for everyone, as the umask says.
+        # mkstemp makes private files, but results get the usual rights (umask).
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
@@ -82,10 +82,10 @@ def read_text(path: PathLike, what: str) -> str:
 
     Args:
         path: The file, in UTF-8.
-        what: What it should be, for error messages.
+        what: The expected kind of file, for error messages.
 
     Raises:
-        ConfigError: If it is missing, or cannot be read.
+        ConfigError: If it is missing or cannot be read.
     """
     try:
         return Path(path).read_text(encoding="utf-8")
@@ -96,24 +96,24 @@ def read_text(path: PathLike, what: str) -> str:
 
 
 def read_kaldi_text(path: PathLike, what: str) -> dict[str, str]:
-    """Read a Kaldi text file: an utterance id and what belongs to it on each line.
+    """Read a Kaldi text file: an utterance id and its value on each line.
 
-    The values are those of ESPnet's ``read_2columns_text``, which takes a third of a
+    The values equal those of ESPnet's ``read_2columns_text``, which takes a third of a
     second to import and refuses empty lines.
 
     Args:
         path: The file, in UTF-8.
-        what: What it should be, for error messages.
+        what: The expected kind of file, for error messages.
 
     Returns:
-        What belongs to each utterance, in the order of the file; perhaps nothing.
+        The value of each utterance, in the order of the file; it may be empty.
 
     Raises:
-        ConfigError: If it is missing, cannot be read, holds no utterance, or holds one
-            twice.
+        ConfigError: If it is missing, cannot be read, contains no utterance, or
+            contains one twice.
     """
     found: dict[str, str] = {}
-    # Not splitlines, for which some characters of texts are line ends, too.
+    # splitlines would also split at other characters, which texts may contain.
     for number, line in enumerate(read_text(path, what).split("\n"), start=1):
         name, value = (*line.rstrip().split(maxsplit=1), "", "")[:2]
         if name in found:
@@ -129,14 +129,14 @@ def read_kaldi_text(path: PathLike, what: str) -> dict[str, str]:
 
 
 def read_bytes(path: PathLike, what: str) -> bytes:
-    """Read a file of bytes.
+    """Read a binary file.
 
     Args:
         path: The file.
-        what: What it should be, for error messages.
+        what: The expected kind of file, for error messages.
 
     Raises:
-        ConfigError: If it is missing, or cannot be read.
+        ConfigError: If it is missing or cannot be read.
     """
     try:
         return Path(path).read_bytes()
@@ -147,19 +147,19 @@ def read_bytes(path: PathLike, what: str) -> bytes:
 
 
 def dump_yaml(data: Any) -> str:
-    """YAML text in which only the innermost lists and mappings share a line."""
+    """Return YAML text in which only the innermost lists and mappings are inline."""
     return yaml.safe_dump(data, sort_keys=False, default_flow_style=None, width=88)
 
 
 def read_yaml_mapping(path: PathLike, what: str) -> dict[str, Any]:
-    """Read a YAML file that holds a mapping of plain values, of finite size.
+    """Read a YAML file that contains a mapping of plain values, of limited size.
 
     Args:
         path: The file.
-        what: What it should be, for error messages.
+        what: The expected kind of file, for error messages.
 
     Raises:
-        ConfigError: If it is missing, damaged, or holds something else; also if it
+        ConfigError: If it is missing, damaged, or contains something else; also if it
             refers to itself, has a key twice, or is enormous.
     """
     text = read_text(path, what)
@@ -185,12 +185,12 @@ def read_yaml_mapping(path: PathLike, what: str) -> dict[str, Any]:
 
 
 def _load_yaml(text: str) -> Any:
-    # The two differ at tabs and other characters that are not seen.
+    # The two loaders differ at tabs and other invisible characters.
     if _FAST_LOADER is not None and text.replace("\n", "").isprintable():
         try:
             return _load_with(_FAST_LOADER, text)
         except (yaml.YAMLError, RecursionError, *_BAD_VALUES):
-            # The other loader has the words for it, which are the same everywhere.
+            # The Python loader makes the message, which is then the same everywhere.
             pass
     return _load_with(yaml.SafeLoader, text)
 
@@ -201,7 +201,7 @@ def _load_with(loader_class: Any, text: str) -> Any:
         node = loader.get_single_node()
         if node is None:
             return None
-        # Before anything is made of it: merge keys (<<) can make too much.
+        # Check before the values are built: merge keys (<<) can expand to too much.
         _measure(node, {})
         return loader.construct_document(node)
     finally:
@@ -211,16 +211,16 @@ def _load_with(loader_class: Any, text: str) -> Any:
 def _measure(
     node: yaml.Node, known: dict[int, Optional[tuple[int, int]]]
 ) -> tuple[int, int]:
-    """Count the values and the levels of a node, with aliases written out.
+    """Count the values and the levels of a node, with aliases expanded.
 
     Args:
         node: The node.
-        known: Counts of nodes, or None where counting goes on.
+        known: Counts of finished nodes; None for nodes that are being counted.
 
     Raises:
         yaml.YAMLError: If it is too large or too deep, refers to itself, or has a key
             twice.
-    """  # noqa: DOC501 (what _refusal makes)
+    """  # noqa: DOC501 (raised by _refusal)
     if isinstance(node, yaml.ScalarNode):
         if node.tag.endswith(":int") and len(node.value) > _MOST_DIGITS:
             raise _refusal(f"found an integer of {len(node.value)} digits", node)

@@ -1,4 +1,4 @@
-"""What people wrote, as error messages show it: short, and on one line. No torch."""
+"""Quotes values in error messages: short, and on one line. No torch."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ _MOST_KEYS = 8
 
 
 class _Short(reprlib.Repr):
-    """A `repr` that takes little time and space, whatever it is given.
+    """A ``repr`` with limited time and length, whatever the value.
 
-    A YAML file of a few lines can stand for more than fits into memory, by aliases.
+    With aliases, a YAML file of a few lines can describe a value that does not fit into
+    memory.
     """
 
     def __init__(self) -> None:
@@ -32,12 +33,12 @@ _SHORT = _Short()
 
 
 def quote(value: Any) -> str:
-    """A value as Python writes it, cut where it is long."""
+    """Return a value as Python writes it, shortened if it is long."""
     return _SHORT.repr(value)
 
 
 def one_line(text: object) -> str:
-    """A text with its line breaks as spaces, and nothing that moves a cursor."""
+    """Return a text on one line, with control characters escaped."""
     line = " ".join(str(text).split())
     if line.isprintable():
         return line
@@ -45,7 +46,7 @@ def one_line(text: object) -> str:
 
 
 def format_keys(found: Iterable[Any]) -> str:
-    """Name the keys of a mapping."""
+    """Return the names of the keys of a mapping, for messages."""
     names = [quote(key) for key in itertools.islice(found, _MOST_KEYS + 1)]
     if len(names) > _MOST_KEYS:
         names[-1] = "..."

@@ -43,7 +43,7 @@ _USAGE = (
 
 
 def main(argv: list[str] | None = None) -> None:
-    """Run the module or script that the command line names."""
+    """Run the module or script of the command line."""
     arguments = sys.argv[1:] if argv is None else argv
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_USAGE)
@@ -72,7 +72,7 @@ def _end_with_usage(text: str) -> NoReturn:
 
 
 def _training(arguments: list[str]) -> str | None:
-    """The task of a training of ESPnet; None if something else is to be run."""
+    """Return the task of an ESPnet training; None for any other program."""
     name = arguments[0] if arguments else ""
     # One of them is named s2t_train_ctc.
     match = re.fullmatch(r"espnet2\.bin\.(\w+)_train(_ctc)?", name)
@@ -81,7 +81,7 @@ def _training(arguments: list[str]) -> str | None:
 
 def _search_instead(arguments: list[str]) -> list[str]:
     task = _training(arguments)
-    # Recipes train an LM with the same Python.
+    # Recipes train an LM with the same Python command.
     if task is None or task == "lm":
         return arguments
     if task == "lightning":
@@ -98,7 +98,7 @@ def _search_instead(arguments: list[str]) -> list[str]:
 
 
 def _refuse_search_options(arguments: list[str]) -> None:
-    """Refuse a training with options of a search, which ESPnet would not know.
+    """Refuse a training that has options of a search, which ESPnet does not know.
 
     Raises:
         ConfigError: If there are any, on the command line or in the YAML.
@@ -119,7 +119,7 @@ def _refuse_search_options(arguments: list[str]) -> None:
         try:
             found = [o for o in SEARCH_OPTIONS if o in read_yaml_mapping(config, "")]
         except ConfigError:
-            return  # ESPnet reads what we do not, such as a key given twice
+            return  # ESPnet also reads YAML that we refuse, such as a key given twice
     # Trainings of GANs have a second optimizer, too.
     if not found or (task not in TASKS and "2" in found[0]):
         return
@@ -153,7 +153,7 @@ def _run_module(arguments: list[str]) -> None:
     # The parser of lightning_train is that of the task which it reads first.
     checkable = _training(arguments) not in (None, "lightning")
     if checkable and hasattr(program, "get_parser"):
-        # It imports torch, as ESPnet has done by then.
+        # This imports torch, which ESPnet has imported by then.
         from espnet_stnas.host.start import check_training
 
         check_training(program.get_parser(), arguments[1:])
@@ -162,10 +162,10 @@ def _run_module(arguments: list[str]) -> None:
 
 
 def _saving(name: str) -> AbstractContextManager[None]:
-    """Protect the checkpoints of ESPnet's trainings from kills."""
+    """Protect the checkpoints of ESPnet's trainings against kills."""
     if not name.endswith("_train"):
         return nullcontext()
-    # torch is imported by then; other programs shall start without it.
+    # torch is imported by then; other programs must start without it.
     from espnet_stnas.host.checkpoints import whole_saves
 
     return whole_saves()
@@ -175,7 +175,7 @@ def _run_script(arguments: list[str]) -> None:
     if not Path(arguments[0]).is_file():
         sys.exit(f"error: there is no script '{arguments[0]}'")
     sys.argv = arguments
-    # As python itself does, so that the script finds the modules beside it.
+    # As Python does itself, so that the script finds the modules next to it.
     sys.path.insert(0, str(Path(arguments[0]).resolve().parent))
     runpy.run_path(arguments[0], run_name="__main__")
 
@@ -183,7 +183,7 @@ def _run_script(arguments: list[str]) -> None:
 if __name__ == "__main__":
     main()
 elif __name__ == "__mp_main__":
-    # A worker that ESPnet has spawned for one of several GPUs: it does not call main().
+    # A worker that ESPnet spawned for one of several GPUs does not call main().
     _worker = _saving(Path(sys.argv[0]).stem)
     _worker.__enter__()
     atexit.register(_worker.__exit__, None, None, None)

@@ -1,1 +1,1 @@
-"""The command `stnas`: one file for each sub-command, which parses and prints."""
+"""The command `stnas`: each file parses and prints for one sub-command."""

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Do it, and print the state."""
+    """Enable or disable autoload if requested, and print its state."""
     if args.action != "status":
         {"enable": enable, "disable": disable}[args.action]()
     state = "enabled" if enabled() else "disabled"

@@ -46,7 +46,7 @@ def run(args: argparse.Namespace) -> None:
 def _as_json(features: dict[str, Any], path: str) -> str:
     try:
         return json.dumps(features, sort_keys=True)
-    except TypeError as error:  # YAML has dates, and keys that are not text
+    except TypeError as error:  # YAML allows dates, and keys that are not text
         raise ConfigError(
             f"the features of {path} are {quote(features)}; accepted are what JSON can "
             f"hold ({error})"

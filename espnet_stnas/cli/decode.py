@@ -115,7 +115,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Decode, and score if there is a reference."""
+    """Decode, and compute error rates if there is a reference."""
     logging.basicConfig(level="INFO", format="%(message)s", stream=sys.stderr)
     options = BeamOptions(
         beam_size=args.beam_size,
@@ -151,7 +151,7 @@ def _decode(
     lexicon: Lexicon,
     options: BeamOptions,
 ) -> None:
-    # torch and ESPnet take seconds to import; mistakes in files are found before.
+    # torch and ESPnet take seconds to import, so errors in files are found first.
     from espnet_stnas.ctc_crf.decoding.experiment import Experiment
     from espnet_stnas.host.trained import weights_file
 
@@ -171,7 +171,7 @@ def _decode(
     )
     found: dict[str, list[Hypothesis]] = {}
     start = time.perf_counter()
-    # Also in the log of a job, where it is no bar that moves: then less often.
+    # The log of a job also shows progress, but less often than a terminal.
     with tqdm(
         experiment.outputs(utterances, args.num_workers),
         desc="decoding",

@@ -114,9 +114,9 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _is_file(args: argparse.Namespace) -> bool:
-    """Whether the architecture is that of a file."""
+    """Return whether the architecture comes from a file, not from a search."""
     path = Path(args.source)
-    # An averaged checkpoint is refused by the search, with the reason.
+    # SearchExperiment refuses an averaged checkpoint and gives the reason.
     return path.is_file() and path.suffix != ".pth"
 
 
@@ -139,7 +139,7 @@ def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
         return Architecture.read(args.source), one_line(args.source)
     epoch = None
     if args.epoch != "latest":
-        # No epoch has more digits, and Python reads only so many.
+        # No epoch has more digits, and Python refuses to read very long numbers.
         if not re.fullmatch("[0-9]{1,9}", args.epoch):
             raise ConfigError(
                 f"epoch is {quote(args.epoch)}; accepted is a number or 'latest'"
@@ -153,7 +153,7 @@ def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
 def _costs(
     args: argparse.Namespace, architecture: Architecture
 ) -> tuple[list[str], list[str]]:
-    """Lines about the cost of an architecture, and about budgets that it exceeds."""
+    """Return lines about the costs of an architecture and about exceeded budgets."""
     known = architecture.provenance.input_size, architecture.provenance.cost
     asked = args.input_size, args.frames, args.latency_table, *args.max_cost
     if all(value is None for value in (*known, *asked)):
@@ -177,7 +177,7 @@ def _costs(
 def _history(
     args: argparse.Namespace, architecture: Architecture
 ) -> tuple[Sequence[Architecture], SearchPlan, list[str]]:
-    """The epochs that led to an architecture, if they are known, and notes on them."""
+    """Return the epochs up to an architecture, the search's plan, and notes."""
     if _is_file(args):
         return (), SearchPlan(), []
     experiment = SearchExperiment.open(args.source)
@@ -190,6 +190,6 @@ def _history(
     try:
         history = experiment.history(architecture.provenance.epoch)
     except ConfigError as error:
-        # The epoch that is derived from is sound; this costs the table a column.
+        # The chosen epoch itself is fine; only a column of the table is missing.
         return (), experiment.plan, [*notes, f"no word on stability: {error}"]
     return history, experiment.plan, notes

@@ -33,7 +33,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the file, and print what it takes."""
+    """Write the file, and print its inputs."""
     suffix = Path(args.output).suffix
     if suffix not in (".onnx", ".pt2"):
         raise ConfigError(
@@ -45,7 +45,7 @@ def run(args: argparse.Namespace) -> None:
             f"output is {quote(args.output)}; accepted with --int8 is a name that ends "
             "in .onnx, since torch's programs are not quantised"
         )
-    # ESPnet takes seconds to import; mistakes in options are found before.
+    # ESPnet takes seconds to import, so errors in options are found first.
     from espnet_stnas.export.program import export_program, write_onnx, write_program
     from espnet_stnas.export.quantised import write_int8
     from espnet_stnas.host.trained import trained_encoder, weights_file

@@ -77,7 +77,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Make or read the model, write it, and print what it is."""
+    """Make or read the model, write it, and print its properties."""
     if (args.train_config is None) != (args.train_output is None):
         raise UsageError("--train_config and --train_output go together")
     if bool(args.text) == (args.arpa is not None):

@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Write the files, and print what they hold."""
+    """Write the files, and print a summary."""
     if (args.text is None) != (args.output is None):
         raise UsageError("--text and --output go together")
     if not (args.output or args.token_list):

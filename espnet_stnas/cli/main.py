@@ -1,4 +1,4 @@
-"""The command `stnas`. A sub-command is imported when it is asked for. No torch."""
+"""The command `stnas`; it imports only the sub-command in use. No torch."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Optional
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.version import __version__
 
-# In the order of work; the file of each has its name.
+# In the order of the work flow; each sub-command has a file of its name.
 COMMANDS = {
     "search": "search an architecture: ESPnet's training, of a supernet",
     "derive": "derive an architecture from a search, and a training YAML with it",
@@ -37,10 +37,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Run the command.
 
     Args:
-        cmd: Words of the command line, by default those of the process.
+        cmd: Arguments of the command line; default: those of the process.
 
     Raises:
-        SystemExit: With 1 after an error of one sentence, or a difference; with 2 after
+        SystemExit: With 1 after an error of one sentence or a difference; with 2 after
             wrong usage.
     """
     parser = _parser()
@@ -51,7 +51,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     if args.debug or "--debug" in args.words:
         os.environ["STNAS_DEBUG"] = "1"
     if args.command == "search":
-        # ESPnet's habits, and many options: its own parser knows them.
+        # `search` has the options of ESPnet's training, which its own parser reads.
         from espnet_stnas.search import program
 
         program.main([word for word in args.words if word != "--debug"])

@@ -1,4 +1,4 @@
-"""What all sub-commands share: their parser, and how they print. No torch."""
+"""Common parts of all sub-commands: their parser and their output. No torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from espnet_stnas.messages import quote
 
 
 class UsageError(ValueError):
-    """Options that do not go together: ends the command with the exit code 2."""
+    """Options do not go together; the command ends with the exit code 2."""
 
 
 def run(command: str, words: Sequence[str]) -> int:
@@ -29,7 +29,7 @@ def run(command: str, words: Sequence[str]) -> int:
 
     Args:
         command: Its name.
-        words: What stands behind it.
+        words: The arguments after its name.
 
     Returns:
         The exit code.
@@ -37,8 +37,8 @@ def run(command: str, words: Sequence[str]) -> int:
     parser = get_parser(command)
     args = parser.parse_args(list(words))
     args.stdout = sys.stdout
-    # Where a result is printed (see `show`), nothing else is: ESPnet prints when it is
-    # imported.
+    # With --json, standard output contains only the result, but ESPnet prints when it
+    # is imported.
     quiet = redirect_stdout(sys.stderr) if "json" in args else nullcontext()
     try:
         with quiet:
@@ -48,7 +48,7 @@ def run(command: str, words: Sequence[str]) -> int:
 
 
 def get_parser(command: str) -> argparse.ArgumentParser:
-    """The parser of a sub-command, whose options may come from a YAML."""
+    """Return the parser of a sub-command; it also reads options from a YAML."""
     module = _module(command)
     parser = configargparse.ArgumentParser(
         prog=f"stnas {command}",
@@ -70,24 +70,24 @@ def get_parser(command: str) -> argparse.ArgumentParser:
 
 
 def add_json(parser: argparse.ArgumentParser) -> None:
-    """Add the option that prints for programs."""
+    """Add the option --json for output that programs can read."""
     parser.add_argument("--json", action="store_true", help="Print JSON, for programs")
 
 
 def show(args: argparse.Namespace, text: str, data: Mapping[str, Any]) -> None:
-    """Print a result: as JSON if that was asked for.
+    """Print a result: as JSON if requested, otherwise as text.
 
     Args:
         args: The options.
         text: The result for people.
-        data: The same for programs.
+        data: The result for programs.
     """
     result = json.dumps(_finite(data), indent=2) if args.json else text
     print(result, file=args.stdout)
 
 
 def table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    """Columns as lines; those whose cells are all numbers stand to the right."""
+    """Format rows as aligned lines; columns of numbers are aligned to the right."""
     lines = [list(header), *map(list, rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     right = [
@@ -109,7 +109,7 @@ def _module(command: str) -> Any:
 
 
 def _finite(value: Any) -> Any:
-    """JSON has no infinity."""
+    """Replace infinity, which JSON does not have."""
     if isinstance(value, Mapping):
         return {str(key): _finite(v) for key, v in value.items()}
     if isinstance(value, (list, tuple)):
@@ -122,7 +122,7 @@ def _finite(value: Any) -> Any:
 class _Help(
     argparse.ArgumentDefaultsHelpFormatter, argparse.RawDescriptionHelpFormatter
 ):
-    """Shows defaults, where there are any."""
+    """Shows the defaults of options that have one."""
 
     def _get_help_string(self, action: argparse.Action) -> Optional[str]:
         nothing = action.default is None or action.default in (False, [])
@@ -132,7 +132,7 @@ class _Help(
 
 
 class _OptionsFile(configargparse.ConfigFileParser):
-    """Reads options from a YAML, with our checks of such files."""
+    """Reads options from a YAML, with our own checks of YAML files."""
 
     def __init__(self, parser: argparse.ArgumentParser) -> None:
         super().__init__()

@@ -149,7 +149,7 @@ def _trainings(paths: Sequence[str], args: argparse.Namespace) -> list[Training]
         open_training(path, name=name)
         for path, name in zip(paths, short_names(paths), strict=True)
     ]
-    # ESPnet takes seconds to import; damaged files are found before.
+    # ESPnet takes seconds to import, so damaged files are found first.
     from espnet_stnas.report.speed import model_sizes, read_wavs, real_time_factors
 
     factors: Sequence[Optional[float]] = [None] * len(paths)

@@ -18,7 +18,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Score, and print the rates."""
+    """Compute and print the error rates."""
     result = error_rates(args.ref, args.hyp)
     if args.output:
         write_text(args.output, dump_yaml(result.to_dict()))

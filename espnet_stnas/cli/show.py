@@ -30,7 +30,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> None:
-    """Print what each file holds."""
+    """Print the contents of each file."""
     found = [_read(path, args) for path in args.files]
     text = "\n\n".join(_text(file, rows, args) for file, rows in found)
     show(args, text, {"files": [_data(file, rows, args) for file, rows in found]})

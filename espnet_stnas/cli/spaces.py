@@ -1,4 +1,4 @@
-"""Options of the sub-commands that read architectures and search spaces. No torch."""
+"""Options of the sub-commands that read architectures or search spaces. No torch."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from espnet_stnas.results.show import CostRange, SpaceFile
 
 
 def add_space_options(parser: argparse.ArgumentParser) -> None:
-    """Add the options that say what sizes and costs are counted for."""
+    """Add the options for the sizes and costs of a space."""
     parser.add_argument(
         "--input_size",
         type=int,
@@ -31,12 +31,12 @@ def add_space_options(parser: argparse.ArgumentParser) -> None:
 
 
 def size_of(file: SpaceFile, args: argparse.Namespace) -> Optional[int]:
-    """Dimensions of an input frame, if they are known."""
+    """Return the dimensions of an input frame, if known."""
     return file.input_size if args.input_size is None else args.input_size
 
 
 def costs_of(file: SpaceFile, args: argparse.Namespace) -> list[CostRange]:
-    """Parameters and multiply-accumulates; none without the size of a frame."""
+    """Return parameters and multiply-accumulates; none if the size is unknown."""
     # torch takes seconds to import; --help does not need it.
     from espnet_stnas.cost.counts import macs_table, parameter_table
 

@@ -1,1 +1,1 @@
-"""What architectures cost: parameters, multiply-accumulates, latency."""
+"""Costs of architectures: parameters, multiply-accumulates, latency."""

@@ -1,4 +1,4 @@
-"""What a derived architecture costs, and whether that is too much."""
+"""The costs of a derived architecture, and budgets that it must not exceed."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class Cost:
 
     Args:
         kind: ``params``, ``macs`` or ``latency``.
-        value: In units of the kind.
-        of: What it is the cost of, in words.
+        value: The cost, in units of the kind.
+        of: Description of what the cost refers to.
     """
 
     kind: str
@@ -37,12 +37,12 @@ class Cost:
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that an architecture may cost.
+    """An upper limit for one cost of an architecture.
 
     Args:
         kind: ``params``, ``macs`` or ``latency``.
-        most: In units of the kind.
-        name: Whose budget it is.
+        most: The limit, in units of the kind.
+        name: Origin of the budget, for messages.
     """
 
     kind: str
@@ -54,7 +54,7 @@ def parse_budget(text: str) -> Budget:
     """Read a budget such as ``params=8M``.
 
     Raises:
-        ConfigError: If it is none.
+        ConfigError: If the text is not a budget.
     """
     kind, _, value = text.partition("=")
     if kind not in COST_UNITS:
@@ -71,7 +71,7 @@ def parse_budget(text: str) -> Budget:
 
 
 def target_of_search(architecture: Architecture) -> Optional[Budget]:
-    """The target of the search that an architecture comes from, if it had one."""
+    """Return the cost target of the search that found an architecture, if any."""
     cost = architecture.provenance.cost
     if cost is None or cost.target is None:
         return None
@@ -85,17 +85,17 @@ def costs_of(
     frames: Optional[int] = None,
     table: Optional[PathLike] = None,
 ) -> list[Cost]:
-    """The costs of an architecture, as far as they are known.
+    """Return all costs of an architecture that can be computed.
 
     Args:
         architecture: The architecture.
-        input_size: Dimensions of an input frame; None: as its search says.
-        frames: Length of the utterance whose multiply-accumulates count; None: that of
-            its search, if that counted them.
-        table: File of latencies; None: as its search says.
+        input_size: Dimensions of an input frame; None: the value of its search.
+        frames: Length of the utterance for multiply-accumulates; None: the value of its
+            search, if that search counted them.
+        table: File of latencies; None: the file of its search.
 
     Raises:
-        ConfigError: If one cannot be had.
+        ConfigError: If a cost cannot be computed.
     """
     found = architecture.provenance.cost
     costs = []
@@ -126,11 +126,11 @@ def _latency(architecture: Architecture, input_size: int, file: PathLike) -> Cos
 
 
 def excesses(costs: Sequence[Cost], budgets: Sequence[Budget]) -> list[str]:
-    """What exceeds a budget, in sentences.
+    """Describe each cost that exceeds a budget in a sentence.
 
     Args:
         costs: The costs of an architecture.
-        budgets: What they may be.
+        budgets: The upper limits.
 
     Raises:
         ConfigError: If a cost that has a budget is not known.

@@ -1,4 +1,4 @@
-"""Costs that are counted: parameters and multiply-accumulates."""
+"""Counted costs: parameters and multiply-accumulates."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.notation.topology import Algebra, fold
 from espnet_stnas.ops import build_operation
 
-# Some kernels of recurrent layers are not known to torch's counter.
+# torch's counter does not know some kernels of recurrent layers.
 _RECURRENT = (torch.nn.LSTM, torch.nn.GRU)
 
 
 @lru_cache(maxsize=16)
 def parameter_table(space: SearchSpace, input_size: int) -> CostTable:
-    """The parameters of all architectures of a space: of the encoder alone.
+    """Count the encoder's parameters for all architectures of a space.
 
     Args:
-        space: The search space, or an architecture.
+        space: A search space or an architecture.
         input_size: Dimensions of an input frame.
 
     Raises:
@@ -41,10 +41,10 @@ def parameter_table(space: SearchSpace, input_size: int) -> CostTable:
 def layer_parameters(
     space: SearchSpace, input_size: int
 ) -> tuple[tuple[int, ...], ...]:
-    """The parameters of every layer: a number for each of its candidates.
+    """Return, for each layer, the number of parameters of each candidate.
 
     Args:
-        space: The search space, or an architecture.
+        space: A search space or an architecture.
         input_size: Dimensions of an input frame.
 
     Raises:
@@ -65,16 +65,16 @@ def layer_parameters(
 
 @lru_cache(maxsize=16)
 def macs_table(space: SearchSpace, input_size: int, frames: int) -> CostTable:
-    """The multiply-accumulates of all architectures for one utterance.
+    """Count the multiply-accumulates for one utterance, for all architectures.
 
-    Every operation runs once, on an utterance of the length that reaches its layer.
-    Counted are the products of matrices and convolutions, as torch's FlopCounterMode
-    does, by two operations each. Norms, activations, sums and masks are not.
+    Every operation runs once on an utterance of the length at its layer. Only products
+    of matrices and convolutions count, as in torch's FlopCounterMode (which counts two
+    operations for each multiply-accumulate). Norms, activations, sums and masks do not.
 
     Args:
-        space: The search space, or an architecture.
+        space: A search space or an architecture.
         input_size: Dimensions of an input frame.
-        frames: Length of the utterance, in frames.
+        frames: Length of the utterance in frames.
 
     Raises:
         ConfigError: If sizes do not fit together, or the utterance is too short.
@@ -90,7 +90,7 @@ def macs_table(space: SearchSpace, input_size: int, frames: int) -> CostTable:
             known[key] = count_macs(built, shape.input_width, length)
         return known[key]
 
-    # A search draws the same random numbers whether its cost is counted or not.
+    # Counting costs must not change the random numbers of a search.
     with torch.random.fork_rng(devices=[]):
         costs = [
             [macs(op, shape, length) for op in layer.candidates]
@@ -103,14 +103,14 @@ def macs_table(space: SearchSpace, input_size: int, frames: int) -> CostTable:
 
 @torch.no_grad()
 def count_macs(module: torch.nn.Module, input_width: int, frames: int) -> int:
-    """The multiply-accumulates of an operation, or a network, for one utterance.
+    """Count the multiply-accumulates of an operation or a network for one utterance.
 
-    Recurrent layers count by formula: each of their weight matrices once per frame.
+    Recurrent layers count by formula: each weight matrix once per frame.
 
     Args:
         module: Takes frames (1, T, D) and lengths (1,).
-        input_width: D.
-        frames: T.
+        input_width: Dimensions D of an input frame.
+        frames: Number of input frames T.
     """
     counter = FlopCounterMode(display=False)
     before: list[int] = []
@@ -142,14 +142,14 @@ def count_macs(module: torch.nn.Module, input_width: int, frames: int) -> int:
 
 
 def layer_lengths(space: SearchSpace, frames: int) -> tuple[int, ...]:
-    """For each layer, the frames that go into it.
+    """Return the number of input frames of each layer.
 
     Args:
-        space: The search space, or an architecture.
-        frames: Length of an utterance, in frames.
+        space: A search space or an architecture.
+        frames: Length of an utterance in frames.
 
     Raises:
-        ConfigError: If it is out of range, or so short that nothing reaches a layer.
+        ConfigError: If it is out of range, or too short for one frame at every layer.
     """
     if type(frames) is not int or not 1 <= frames <= MAX_SIZE:
         raise ConfigError(
@@ -161,7 +161,7 @@ def layer_lengths(space: SearchSpace, frames: int) -> tuple[int, ...]:
 
 
 class _Lengths(Algebra[Callable[[int], int]]):
-    """Follows the number of frames through layers, and notes what reaches each."""
+    """Follows the number of frames through layers and stores each layer's input."""
 
     def __init__(self, space: SearchSpace) -> None:
         self.space = space
@@ -194,7 +194,7 @@ class _Lengths(Algebra[Callable[[int], int]]):
         self, ahead: Callable[[int], int], back: Callable[[int], int]
     ) -> Callable[[int], int]:
         def length(frames: int) -> int:
-            # Both sides give the same; what goes into the layers of both is wanted.
+            # Both give the same length; both run to store the lengths of all layers.
             back(frames)
             return ahead(frames)
 

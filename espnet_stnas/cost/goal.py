@@ -1,4 +1,4 @@
-"""What a search is asked to do about cost: a weight, and perhaps a target."""
+"""The cost term of a search: a weight, and optionally a target."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE][+]?[0-9]{1,2})?)"
 
 @dataclass(frozen=True)
 class CostOptions:
-    """The option ``cost_conf`` of a search, as far as it can be checked by itself.
+    """The option ``cost_conf`` of a search, after the checks that need no search space.
 
     Args:
         kind: ``params``, ``macs`` or ``latency``.
-        weight: Weight of the cost in the architecture loss; 0: it is only reported.
-        target: What the expected cost shall not exceed: a number in units of the kind,
-            ``8M``, ``60%`` of the most expensive architecture, or ``60% of tdnn-C2D2``,
-            the architecture that has this candidate in every choice. None: as little
-            as the weight makes worthwhile.
-        frames: Length of the utterance whose multiply-accumulates count, in frames.
+        weight: Weight of the cost in the architecture loss; 0: only report the cost.
+        target: Upper limit of the expected cost: a number in units of the kind, ``8M``,
+            ``60%`` of the most expensive architecture, or ``60% of tdnn-C2D2``, the
+            architecture that has this candidate in every choice. None: no limit; the
+            weight alone balances cost and loss.
+        frames: Length of the utterance for multiply-accumulates, in frames.
         table: File of the latencies.
     """
 
@@ -76,7 +76,7 @@ class CostOptions:
                 f"{format_keys(conf)}); with kind '{kind}', accepted are: "
                 f"{', '.join(accepted)}"
             )
-        # What is missing is refused as what is no number.
+        # A missing value gives the same message as a value that is no number.
         options = cls(**{"weight": None, **conf})
         options._check()
         return options
@@ -105,22 +105,22 @@ class CostOptions:
 
 @dataclass(frozen=True)
 class Target:
-    """A target as it is written.
+    """A cost target as the user wrote it.
 
     Args:
-        value: A cost, or a share of one.
-        of: Operation in every choice of the architecture whose share it is; empty: the
-            most expensive architecture; None: ``value`` is a cost.
+        value: A cost, or a share of the cost of an architecture.
+        of: The share refers to the architecture with this operation in every choice;
+            empty: to the most expensive architecture; None: ``value`` is a cost.
     """
 
     value: float
     of: Optional[str] = None
 
     def resolve(self, space: SearchSpace, table: CostTable) -> float:
-        """The target in units of the table.
+        """Convert the target to units of the table.
 
         Raises:
-            ConfigError: If an operation is no candidate.
+            ConfigError: If the operation is not a candidate of every choice.
         """
         if self.of is None:
             return self.value
@@ -132,7 +132,7 @@ def parse_target(value: Any, where: str = "cost_conf: target") -> Target:
     """Read a target: a number, ``8M``, ``60%`` or ``60% of tdnn-C2D2``.
 
     Raises:
-        ConfigError: If it is none of these, or not above 0.
+        ConfigError: If the value is not a target, or not above 0.
     """
     target = None
     if type(value) in (int, float) and 0 < value < MAX_COST:
@@ -153,16 +153,23 @@ def parse_target(value: Any, where: str = "cost_conf: target") -> Target:
 
 @dataclass(frozen=True)
 class CostTerm:
-    """The part of the architecture loss that is cost.
+    """The cost part of the architecture loss.
 
-    With a weight lambda and no target, lambda E[c] / c_max, where c_max is the cost of
-    the most expensive architecture. With a target T, lambda max(0, E[c] / T - 1).
+    With weight lambda and no target, the loss is lambda E[c] / c_max, where c_max is
+    the cost of the most expensive architecture. With a target T, it is lambda max(0,
+    E[c] / T - 1).
 
     Args:
         table: The costs.
-        weight: lambda.
-        target: T, in units of the table.
-        frames: Length of the utterance, in frames; None where cost has none.
+        weight: The weight lambda.
+        target: The target T, in units of the table.
+        frames: Length of the utterance in frames; None if the cost does not depend on
+            it.
+
+    >>> table = CostTable("params", 10.0, ((2.0, 6.0),))
+    >>> term = CostTerm(table, weight=1.0, target=10.0)
+    >>> round(term.loss([torch.tensor([0.5, 0.5])]).item(), 3)  # E[c] is 14
+    0.4
     """
 
     table: CostTable
@@ -171,23 +178,23 @@ class CostTerm:
     frames: Optional[int] = None
 
     def loss(self, pi: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The loss ().
+        """Return the loss ().
 
         Args:
             pi: The probabilities of all choices, in order: (K_1,), (K_2,), ...
         """
         expected = self.table.expected_cost(pi)
         if self.target is None:
-            # A network without any cost has nothing to save.
+            # If every architecture has cost 0, there is nothing to reduce.
             return self.weight * expected / max(self.table.maximum, 1e-9)
         return self.weight * (expected / self.target - 1).clamp(min=0)
 
     def gradients(
         self, logits: Sequence[torch.Tensor]
     ) -> tuple[float, list[torch.Tensor]]:
-        """The loss, and its gradients with respect to logits (K_1,), (K_2,), ...
+        """Return the loss, and its gradients by the logits (K_1,), (K_2,), ...
 
-        Computed on the CPU in float64: alike on all ranks, whose logits are.
+        The computation uses float64 on the CPU, so that all ranks get equal results.
         """
         copies = [a.detach().double().cpu().requires_grad_() for a in logits]
         with torch.enable_grad():
@@ -199,12 +206,12 @@ class CostTerm:
 
 
 def build_term(space: SearchSpace, input_size: int, options: CostOptions) -> CostTerm:
-    """The cost term of a search.
+    """Build the cost term of a search.
 
     Args:
         space: The search space.
         input_size: Dimensions of an input frame.
-        options: What the search was asked to do.
+        options: The cost options of the search.
 
     Raises:
         ConfigError: If there are no costs, or no architecture meets the target.
@@ -238,11 +245,11 @@ def refuse_unreachable(table: CostTable, target: float, where: str) -> None:
 
     Args:
         table: The costs of the space.
-        target: The largest cost that is accepted, in units of the table.
-        where: What asks for it, for the message.
+        target: Upper limit of the cost, in units of the table.
+        where: The option that sets the target, for the message.
 
     Raises:
-        ConfigError: If there is none.
+        ConfigError: If no architecture meets the target.
     """
     if table.minimum > target:
         raise ConfigError(

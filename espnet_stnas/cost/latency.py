@@ -1,4 +1,4 @@
-"""Latency: measured once on a device, kept in a file, and read back."""
+"""Measures latencies on a device, keeps them in a file, and reads them back."""
 
 from __future__ import annotations
 
@@ -36,17 +36,17 @@ _REMEDY = "measure it with stnas measure-latency"
 
 @dataclass(frozen=True)
 class LatencyTable:
-    """What was measured, on what.
+    """Latencies of a search space, with the conditions of the measurement.
 
     Args:
         space: Digest of the search space.
         input_size: Dimensions of an input frame.
-        frames: Length of the utterance, in frames.
+        frames: Length of the utterance in frames.
         device: Name of the device.
         threads: CPU threads of torch.
-        repeat: Measurements, of which the median is taken.
-        torch: Version.
-        layers: Of every layer, microseconds by candidate.
+        repeat: Number of measurements; their median is taken.
+        torch: Version of torch.
+        layers: For each layer, microseconds by candidate.
     """
 
     space: str
@@ -66,10 +66,10 @@ class LatencyTable:
 
     @classmethod
     def read(cls, path: PathLike) -> LatencyTable:
-        """Read a file.
+        """Read a file of latencies.
 
         Raises:
-            ConfigError: If it is missing or damaged.
+            ConfigError: If the file is missing or damaged.
         """
         data = read_yaml_mapping(path, "latency table")
         kinds: dict[str, type] = {
@@ -101,7 +101,7 @@ class LatencyTable:
         return cls(**fields, layers=tuple(data["layers"]))
 
     def costs(self, space: SearchSpace, input_size: int, name: PathLike) -> CostTable:
-        """The costs of a space, in microseconds.
+        """Return the costs of a space in microseconds.
 
         Args:
             space: The search space.
@@ -150,24 +150,25 @@ def measure_latency(
     threads: int = 1,
     repeat: int = 20,
 ) -> LatencyTable:
-    """Measure every candidate of every layer, on one utterance.
+    """Measure every candidate of every layer on one utterance.
 
-    A candidate is timed with the skip of its layer and the zeroing of padding. Equal
-    candidates of layers with equal sizes are measured once. All take their turns, in
-    another order in every round, so that a slow moment of the machine hits all alike.
-    With one thread on a CPU, time is CPU time, which other programs disturb less than
-    the wall clock; else it is that of the wall, until the device is done.
+    The time of a candidate includes the skip of its layer and the zeroing of padding.
+    Equal candidates of layers with equal sizes are measured once. Each round measures
+    all candidates in a new random order, so that a slow moment of the machine affects
+    all of them. With one thread on a CPU, the time is CPU time, which other programs
+    disturb less than wall time. Otherwise, it is the wall time until the device has
+    finished.
 
     Args:
         space: The search space.
         input_size: Dimensions of an input frame.
-        frames: Length of the utterance, in frames.
+        frames: Length of the utterance in frames.
         device: ``cpu`` or ``cuda``.
         threads: CPU threads of torch.
-        repeat: Rounds, after some that are not timed.
+        repeat: Number of timed rounds, after some rounds that are not timed.
 
     Raises:
-        ConfigError: If an argument cannot be honoured.
+        ConfigError: If an argument is out of range or the device is missing.
     """
     _check(device, threads, repeat)
     check_size(space, input_size)
@@ -185,7 +186,7 @@ def measure_latency(
                     module = NetworkLayer(Layer((key[0],)), shape, space)
                     tasks[key] = _Task(module, shape.input_width, length, on)
     times: dict[Any, list[float]] = {key: [] for key in tasks}
-    # disable=None: not where nobody sees it move.
+    # disable=None: show the bar on a terminal only.
     rounds = trange(_WARM_UP + repeat, desc="rounds", leave=False, disable=None)
     with _threads(threads), rounds:
         for number in rounds:
@@ -209,7 +210,7 @@ def measure_latency(
 
 
 class _Task:
-    """Runs a layer on one utterance of noise."""
+    """Runs a layer on one utterance of random numbers."""
 
     def __init__(
         self, layer: NetworkLayer, width: int, frames: int, device: torch.device
@@ -236,8 +237,8 @@ def _check(device: str, threads: int, repeat: int) -> None:
 
 def _seconds(task: Callable[[], object], device: torch.device, threads: int) -> float:
     if device.type == "cpu" and threads == 1:
-        # What one thread computes does not wait: on a machine with other load, this is
-        # the time that it would take alone.
+        # One thread on a CPU never waits for a device. So its CPU time is the time that
+        # it takes on a machine without other load.
         start = time.process_time()
         task()
         return time.process_time() - start
@@ -261,7 +262,7 @@ def _threads(number: int) -> Iterator[None]:
 
 
 def device_name(device: torch.device) -> str:
-    """The name of a GPU, or of this machine's processor."""
+    """Return the name of the GPU or of this machine's processor."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
     cpuinfo = Path("/proc/cpuinfo")

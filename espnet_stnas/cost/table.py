@@ -14,13 +14,22 @@ from espnet_stnas.results.provenance import COST_UNITS
 
 @dataclass(frozen=True)
 class CostTable:
-    """One kind of cost of all architectures of a space.
+    """One kind of cost for all architectures of a space.
+
+    The cost of an architecture is ``fixed`` plus one number for each choice.
 
     Args:
         kind: ``params``, ``macs`` or ``latency``.
         fixed: The cost of all fixed layers.
-        choices: Of every choice, the cost of each candidate, summed over the layers
+        choices: For each choice, the cost of each candidate, summed over the layers
             that share the choice: (c_11, ..., c_1K), (c_21, ...), ...
+
+    >>> table = CostTable("params", fixed=10.0, choices=((2.0, 6.0), (1.0, 3.0)))
+    >>> table.minimum, table.of([1, 0]), table.maximum
+    (13.0, 17.0, 19.0)
+    >>> pi = [torch.tensor([0.5, 0.5]), torch.tensor([1.0, 0.0])]
+    >>> table.expected_cost(pi).item()
+    15.0
     """
 
     kind: str
@@ -35,8 +44,8 @@ class CostTable:
 
         Args:
             kind: ``params``, ``macs`` or ``latency``.
-            space: The search space, or an architecture.
-            costs: Of every layer, the cost of each candidate.
+            space: A search space or an architecture.
+            costs: For each layer, the cost of each candidate.
         """
         fixed = 0.0
         sums = [[0.0] * len(choice.candidates) for choice in space.choices]
@@ -49,12 +58,12 @@ class CostTable:
         return cls(kind, fixed, tuple(map(tuple, sums)))
 
     def of(self, indices: Sequence[int]) -> float:
-        """The cost of the architecture with these candidates, one index per choice."""
+        """Return the cost of the architecture with these candidate indices."""
         chosen = zip(self.choices, indices, strict=True)
         return self.fixed + sum(costs[k] for costs, k in chosen)
 
     def expected_cost(self, pi: Sequence[torch.Tensor]) -> torch.Tensor:
-        """The expected cost (), fixed + sum_l sum_k pi_lk c_lk, in float64.
+        """Return the expected cost (), fixed + sum_l sum_k pi_lk c_lk, in float64.
 
         Args:
             pi: The probabilities of all choices, in order: (K_1,), (K_2,), ...
@@ -67,7 +76,7 @@ class CostTable:
 
     @property
     def cheapest(self) -> tuple[int, ...]:
-        """The candidates of a cheapest architecture, the first of equals."""
+        """The candidate indices of the cheapest architecture (the first of equals)."""
         return tuple(costs.index(min(costs)) for costs in self.choices)
 
     @property
@@ -82,20 +91,20 @@ class CostTable:
 
 
 def with_unit(kind: str, cost: float) -> str:
-    """A cost in words, such as ``8,000,000 parameters``."""
+    """Format a cost with its unit, such as ``8,000,000 parameters``."""
     digits = 1 if kind == "latency" else 0
     return f"{cost:,.{digits}f} {COST_UNITS[kind]}"
 
 
 def same_operation(space: SearchSpace, op: str) -> tuple[int, ...]:
-    """The indices of the architecture that has one operation in every choice.
+    """Return the indices of the architecture with one operation in every choice.
 
     Args:
         space: The search space.
-        op: Short form of the operation, as it stands in the space's canonical form.
+        op: The operation in its canonical short form.
 
     Raises:
-        ConfigError: If it is no candidate of one of the choices.
+        ConfigError: If a choice does not have this candidate.
     """
     indices = []
     for index, choice in zip(space.first_layers, space.choices, strict=True):

@@ -32,7 +32,7 @@ ESTIMATORS = {
 
 
 def build_estimator(name: str, conf: Optional[Mapping[str, Any]] = None) -> Estimator:
-    """Build an estimator by its name.
+    """Build the estimator with the given name.
 
     Args:
         name: A key of ``ESTIMATORS``.
@@ -40,6 +40,9 @@ def build_estimator(name: str, conf: Optional[Mapping[str, Any]] = None) -> Esti
 
     Raises:
         ConfigError: If the name or an option is not known, or a value is not accepted.
+
+    >>> build_estimator("gumbel_st", {"temperature": 0.5}).report()
+    {'temperature': 0.5}
     """
     if name not in ESTIMATORS:
         load_plugins()
@@ -60,15 +63,15 @@ def build_estimator(name: str, conf: Optional[Mapping[str, Any]] = None) -> Esti
 
 
 def register_estimator(name: str, place: str) -> None:
-    """Make an estimator known to searches.
+    """Add an estimator to those that a search can use.
 
-    Call it in a module that is imported in every process: one that an installed
-    package names in the entry point group ``espnet_stnas``. To do it again changes
-    nothing.
+    Call this in a module that every process imports: a module that an installed
+    package names in the entry point group ``espnet_stnas``. A second call with the
+    same class changes nothing.
 
     Args:
         name: Value of ``estimator`` in the YAML of a search.
-        place: ``package.module:Class``, imported when it is built.
+        place: ``package.module:Class``, imported when the estimator is built.
 
     Raises:
         ConfigError: If another estimator has the name.
@@ -78,7 +81,7 @@ def register_estimator(name: str, place: str) -> None:
 
 
 def option_names(estimator: type[Estimator]) -> list[str]:
-    """The options of an estimator: its constructor's arguments, and inherited ones."""
+    """Return the names of an estimator's options, including inherited ones."""
     names: list[str] = []
     for cls in estimator.__mro__:
         if cls is object or "__init__" not in vars(cls):

@@ -1,10 +1,10 @@
 """The interface between architecture logits and choice blocks.
 
-An estimator turns the logits of a choice into a :class:`Gate`. The gate says which
-candidates to run, and holds the mixing coefficients c(alpha), a differentiable
-function of the logits. A choice block hands back dLoss/dc_k; autograd takes it to the
-logits through the estimator's own definition of c. So an estimator knows no operation
-and no loss, and a choice block knows no estimator.
+An estimator turns the logits of a choice into a :class:`Gate`. The gate selects the
+candidates to run and holds the mixing coefficients c(alpha), a differentiable function
+of the logits. A choice block returns dLoss/dc_k; autograd propagates it to the logits
+through the estimator's definition of c. So an estimator knows no operation and no loss,
+and a choice block knows no estimator.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ import torch
 
 @dataclass(frozen=True)
 class Scoring:
-    """How the scores of candidates outside of the output are made.
+    """Settings for the scores of candidates that are not part of the output.
 
-    The defaults are exact; the rest trades exactness for time.
+    The defaults are exact; other values trade exactness for time.
 
     Args:
-        dtype: Precision of these candidates' outputs (``torch.bfloat16``), or None for
-            that of the output.
-        share: Share of the utterances that are scored, in (0, 1]; at least one is.
-            The scores are scaled up, so that their expectation does not change.
-        seed: Decides which utterances.
+        dtype: Precision of these candidates' outputs (``torch.bfloat16``); None: the
+            precision of the block's output.
+        share: Share of the utterances to score, in (0, 1]; at least one utterance.
+            Scores are scaled up, so that their expectation does not change.
+        seed: Seed that selects the utterances.
     """
 
     dtype: Optional[torch.dtype] = None
@@ -38,19 +38,25 @@ class Scoring:
 
 @dataclass(frozen=True)
 class Gate:
-    """How one choice block combines its candidates in one forward.
+    """Selects and combines the K candidates of a choice block in one forward pass.
 
     Args:
-        active: Candidates whose outputs make the block's output. One is a path: its
-            output is the output. Several are a mixture: sum of c_k o_k(x).
-        coefficients: Mixing coefficients c (K,), or None if the logits shall get no
-            gradient. Those of a path sum to one whatever the logits are.
+        active: Candidates whose outputs form the block's output. One candidate is a
+            path: its output is the output. Several are a mixture: sum of c_k o_k(x).
+        coefficients: Mixing coefficients c (K,), or None if the logits get no gradient.
+            The coefficients of a path sum to one whatever the logits are.
         scored: Further candidates that get a gradient dLoss/dc_k = <dLoss/dy, o_k(x)>
-            without being part of the output.
-        inverse_chances: If ``scored`` was drawn from all other candidates, the inverse
-            of the chance of each to be drawn. The gradients of all candidates are
-            then estimated from theirs without bias.
-        scoring: How they get it.
+            but are not part of the output.
+        inverse_chances: If ``scored`` is a random subset of the other candidates, one
+            divided by the chance (K,) of each candidate to be drawn. The gradients of
+            all candidates are then estimated without bias.
+        scoring: How to compute the scores.
+
+    >>> path = Gate(active=(2,))  # runs candidate 2; the logits get no gradient
+    >>> pi = torch.tensor([0.7, 0.3])
+    >>> mixture = Gate(active=(0, 1), coefficients=pi)
+    >>> sorted(mixture.touched)
+    [0, 1]
     """
 
     active: tuple[int, ...]
@@ -61,14 +67,14 @@ class Gate:
 
     @property
     def touched(self) -> frozenset[int]:
-        """The candidates whose logits this gate gives a gradient of their own."""
+        """The candidates whose logits get a gradient of their own from this gate."""
         if self.coefficients is None:
             return frozenset()
         return frozenset(self.active) | frozenset(self.scored)
 
 
 class Losses(Protocol):
-    """What an estimator may ask of an architecture step.
+    """The gradients that an estimator can request in an architecture step.
 
     Every call runs the supernet once more, with the gates of this step.
     """
@@ -79,26 +85,26 @@ class Losses(Protocol):
 
     @property
     def weights(self) -> Sequence[torch.nn.Parameter]:
-        """All other parameters that learn."""
+        """All other trainable parameters."""
 
     @property
     def learning_rate(self) -> float:
-        """That of the weights' optimizer, now."""
+        """The present learning rate of the weights' optimizer."""
 
     def architecture_gradients(
         self, wrt: Sequence[torch.nn.Parameter]
     ) -> list[torch.Tensor]:
-        """Gradients of the loss on the batch of the architecture step.
+        """Compute gradients of the loss on the batch of the architecture step.
 
         Args:
-            wrt: Parameters, logits or weights (any shape), whose gradients are wanted.
+            wrt: Parameters, logits or weights (any shape), to differentiate by.
         """
 
     def weight_gradients(self, wrt: Sequence[torch.nn.Parameter]) -> list[torch.Tensor]:
-        """Gradients of the loss on the batch of the weight step that comes next.
+        """Compute gradients of the loss on the batch of the next weight step.
 
         Args:
-            wrt: Parameters, logits or weights (any shape), whose gradients are wanted.
+            wrt: Parameters, logits or weights (any shape), to differentiate by.
         """
 
 
@@ -114,7 +120,7 @@ class Estimator(ABC):
     def architecture_gate(
         self, logits: torch.Tensor, generator: torch.Generator
     ) -> Gate:
-        """The gate of an architecture step, whose coefficients lead to the logits.
+        """Draw the gate of an architecture step, with coefficients c(alpha).
 
         Args:
             logits: Architecture logits alpha (K,) of one choice, on the CPU.
@@ -122,7 +128,7 @@ class Estimator(ABC):
         """
 
     def weight_gate(self, logits: torch.Tensor, generator: torch.Generator) -> Gate:
-        """The gate of a weight step: a path drawn from pi, no architecture gradient.
+        """Draw the gate of a weight step: a path from pi, without a gradient.
 
         Args:
             logits: Architecture logits alpha (K,) of one choice, on the CPU.
@@ -131,28 +137,28 @@ class Estimator(ABC):
         return Gate(active=(sample(probabilities(logits), generator),))
 
     def check(self, sizes: Sequence[int]) -> None:
-        """Refuse a space that the options do not suit.
+        """Refuse a search space that does not suit the options.
 
         Args:
             sizes: Number of candidates of every choice.
 
         Raises:
-            ConfigError: If there is one.
+            ConfigError: If the space does not suit the options.
         """
 
     def start_epoch(self, epoch: int) -> None:
-        """Follow a schedule.
+        """Update values that depend on the epoch, such as a temperature.
 
         Args:
             epoch: Epoch of the search, from 1 after the warm-up.
         """
 
     def report(self) -> dict[str, float]:
-        """Values worth a curve, e.g. a temperature."""
+        """Return values to plot over the epochs, e.g. a temperature."""
         return {}
 
     def gradients(self, losses: Losses) -> list[torch.Tensor]:
-        """The architecture gradient of one step, (K_1,), (K_2,), ...
+        """Compute the architecture gradient of one step, (K_1,), (K_2,), ...
 
         Args:
             losses: The losses of this step.
@@ -165,14 +171,14 @@ class Estimator(ABC):
         """Correct an update of the logits in place.
 
         Args:
-            logits: Logits (K,) of one choice, after the optimizer's step.
-            before: The same (K,) before it.
-            touched: Candidates that gates of this update touched.
+            logits: Logits (K,) of one choice after the optimizer's step.
+            before: Logits (K,) of that choice before the step.
+            touched: Candidates that the gates of this update gave a gradient.
         """
 
 
 def probabilities(logits: torch.Tensor) -> torch.Tensor:
-    """The probabilities pi = softmax(alpha), in float32 at least, outside autocast.
+    """Return pi = softmax(alpha), in at least float32, outside of autocast.
 
     Args:
         logits: Architecture logits alpha (K,).
@@ -185,7 +191,7 @@ def probabilities(logits: torch.Tensor) -> torch.Tensor:
 def sample(pi: torch.Tensor, generator: torch.Generator) -> int:
     """Draw an index from the probabilities ``pi`` (K,).
 
-    The draw happens on the CPU in float64, so that it is the same on every device.
+    The draw uses float64 on the CPU, so that it is the same on every device.
     """
     return int(
         torch.multinomial(pi.detach().double().cpu(), 1, generator=generator).item()
@@ -193,6 +199,6 @@ def sample(pi: torch.Tensor, generator: torch.Generator) -> int:
 
 
 def gumbel(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
-    """Standard Gumbel noise, -log(Exponential(1)), as many as there are logits (K,)."""
+    """Draw standard Gumbel noise, -log(Exponential(1)), for each of the logits (K,)."""
     draws = torch.empty(len(like), dtype=torch.float64)
     return -draws.exponential_(generator=generator).log().to(like.dtype)

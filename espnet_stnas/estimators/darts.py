@@ -13,17 +13,18 @@ from espnet_stnas.estimators.base import Estimator, Gate, Losses, probabilities
 
 
 class DARTS(Estimator):
-    """Output sum_k pi_k o_k(x); weights and logits both learn through the mixture.
+    """Output sum_k pi_k o_k(x); both weights and logits learn through the mixture.
 
-    Liu et al. 2019 (arXiv:1806.09055), section 2.3. All K candidates run and are kept.
+    Liu et al. 2019 (arXiv:1806.09055), section 2.3. All K candidates run, and all their
+    activations stay in memory.
 
     Args:
-        order: 1: the gradient at the present weights. 2: at weights one training step
-            ahead, w' = w - xi dL_train/dw, taking into account that w' depends on the
-            logits (equation 7), with the second derivatives by finite differences
-            (equation 8): four gradients instead of one.
+        order: 1: the gradient at the present weights. 2: the gradient at the weights
+            after one training step, w' = w - xi dL_train/dw, including the dependence
+            of w' on the logits (equation 7). Second derivatives are finite differences
+            (equation 8), so that a step needs four gradients instead of one.
         unrolled_lr: xi, the learning rate of that step of plain gradient descent. None:
-            the present one of the weights' optimizer, as in the paper.
+            the present learning rate of the weights' optimizer, as in the paper.
 
     Raises:
         ConfigError: If an option is out of range or has no effect.
@@ -50,17 +51,17 @@ class DARTS(Estimator):
     def architecture_gate(
         self, logits: torch.Tensor, generator: torch.Generator
     ) -> Gate:
-        """The mixture of all candidates; see :class:`Estimator`."""
+        """Return the mixture of all candidates; see :class:`Estimator`."""
         return Gate(
             active=tuple(range(len(logits))), coefficients=probabilities(logits)
         )
 
     def weight_gate(self, logits: torch.Tensor, generator: torch.Generator) -> Gate:
-        """The same with constant coefficients (K,): weights learn by the mixture."""
+        """Return the mixture with constant coefficients (K,), to train weights."""
         return self.architecture_gate(logits.detach(), generator)
 
     def gradients(self, losses: Losses) -> list[torch.Tensor]:
-        """The gradient of the given order; see :class:`Estimator`."""
+        """Compute the gradient of the chosen order; see :class:`Estimator`."""
         if not self.needs_weight_batch:
             return losses.architecture_gradients(losses.logits)
         xi = self.unrolled_lr or losses.learning_rate
@@ -70,21 +71,22 @@ class DARTS(Estimator):
 def unrolled_gradients(
     losses: Losses, xi: float, radius: float = 0.01
 ) -> list[torch.Tensor]:
-    """The second-order gradient of DARTS (equations 7 and 8).
+    """Compute the second-order gradient of DARTS (equations 7 and 8).
 
+    The gradient is
     dL_val(w', alpha)/dalpha - xi (dL_train(w+)/dalpha - dL_train(w-)/dalpha) / 2 eps,
     with w' = w - xi dL_train/dw, w+- = w +- eps v, v = dL_val(w')/dw' and
     eps = radius / ||v||.
 
     Args:
-        losses: The losses; training loss means that of the weight batch.
+        losses: The losses; the training loss L_train is the loss on the weight batch.
         xi: Learning rate of the virtual step.
-        radius: How far the weights move to each side for the finite difference; the
-            default is the paper's.
+        radius: Distance by which the weights move to each side for the finite
+            difference; the default is the paper's.
     """
     count = len(losses.logits)
     weights = list(losses.weights)
-    # The second derivative is that of one and the same training loss: same dropout.
+    # Both sides of the finite difference need the same training loss: same dropout.
     seed = int(torch.randint(2**31, ()))
     step = _training_gradients(losses, weights, seed)
     with _displaced(weights, step, -xi):
@@ -107,7 +109,7 @@ def unrolled_gradients(
 def _training_gradients(
     losses: Losses, wrt: Sequence[torch.nn.Parameter], seed: int
 ) -> list[torch.Tensor]:
-    """Gradients of the training loss with a given random state."""
+    """Compute gradients of the training loss from a given random state."""
     devices = [p.device for p in wrt if p.device.type == "cuda"][:1]
     with torch.random.fork_rng(devices):
         torch.manual_seed(seed)
@@ -120,7 +122,7 @@ def _displaced(
     direction: Sequence[torch.Tensor],
     amount: float,
 ) -> Iterator[None]:
-    """Weights moved along a direction; afterwards they are what they were, exactly."""
+    """Move the weights along a direction; afterwards restore them exactly."""
     before = [w.detach().clone() for w in weights]
     try:
         with torch.no_grad():

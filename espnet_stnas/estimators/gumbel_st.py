@@ -12,7 +12,7 @@ from espnet_stnas.estimators.temperature import Annealed
 class GumbelStraightThrough(Annealed, StraightThrough):
     """Arg-max of alpha + Gumbel noise forward, softmax((alpha + noise) / tau) backward.
 
-    Jang et al. 2017 (arXiv:1611.01144), section 2.2. The path is distributed as pi.
+    Jang et al. 2017 (arXiv:1611.01144), section 2.2. The path has the distribution pi.
 
     Args and errors: see :class:`Annealed` and :class:`SampledPath`.
     """
@@ -20,6 +20,6 @@ class GumbelStraightThrough(Annealed, StraightThrough):
     def draw(
         self, logits: torch.Tensor, generator: torch.Generator
     ) -> tuple[torch.Tensor, int]:
-        """Perturbed logits (K,), divided by the temperature, and their arg-max."""
+        """Return (logits + noise) / temperature (K,), and their arg-max."""
         perturbed = logits + gumbel(logits, generator)
         return perturbed / self.temperature, int(perturbed.argmax())

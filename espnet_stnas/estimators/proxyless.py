@@ -15,14 +15,15 @@ class Proxyless(Estimator):
     """Two paths drawn from pi; one of them runs; only their two logits learn.
 
     Cai et al. 2019 (arXiv:1812.00332), section 3.2: the pair is drawn without
-    replacement, the active one from the pair's own softmax, and the gates' gradients go
-    through that softmax. After the update both logits are shifted by one constant, so
-    that the probabilities of all other candidates do not move.
+    replacement, the active path is drawn from the softmax over the pair, and the
+    gradients of the gates pass through that softmax. After the update, both logits are
+    shifted by one constant, so that the probabilities of all other candidates stay the
+    same.
 
     Args:
         score_dtype: ``bfloat16`` or ``float16``: precision of the inactive path's
-            output; inexact. None: as the output.
-        score_share: Share of the utterances that are scored; unbiased, more variance.
+            output; inexact. None: the precision of the block's output.
+        score_share: Share of the utterances to score; unbiased, but more variance.
 
     Raises:
         ConfigError: If an option is out of range.
@@ -36,8 +37,8 @@ class Proxyless(Estimator):
     def architecture_gate(
         self, logits: torch.Tensor, generator: torch.Generator
     ) -> Gate:
-        """A pair of which one is active; see :class:`Estimator`."""
-        # A probability that underflows must not leave a pair without a partner.
+        """Draw a pair of candidates, one of them active; see :class:`Estimator`."""
+        # A probability that underflows to 0 must not prevent the draw of a pair.
         pi = probabilities(logits).detach().double()
         pi = pi.clamp(min=torch.finfo(pi.dtype).tiny)
         pair = torch.multinomial(pi, 2, generator=generator).sort().values
@@ -51,13 +52,13 @@ class Proxyless(Estimator):
         active: int,
         generator: Optional[torch.Generator] = None,
     ) -> Gate:
-        """The gate of a pair of candidates, of which one is active.
+        """Return the gate of a given pair of candidates, one of them active.
 
         Args:
             logits: Architecture logits alpha (K,).
             pair: The two candidates (2,).
-            active: Which of the two runs, 0 or 1.
-            generator: Draws the utterances that are scored.
+            active: Position of the running candidate in the pair, 0 or 1.
+            generator: Draws the utterances to score.
         """
         p = probabilities(logits[pair])
         gates = one_hot(p, active) + (p - p.detach())
@@ -72,9 +73,9 @@ class Proxyless(Estimator):
     def after_update(
         self, logits: torch.Tensor, before: torch.Tensor, touched: frozenset[int]
     ) -> None:
-        """Leave the probabilities of candidates that were not drawn where they were.
+        """Restore the probabilities of the candidates that were not drawn.
 
-        An optimizer with momentum moves all logits: the others are put back. See
+        An optimizer with momentum moves all logits, so the others are set back. See
         :class:`Estimator`.
         """
         drawn = torch.zeros_like(logits, dtype=torch.bool)

@@ -1,4 +1,4 @@
-"""ReinMax, a second-order accurate straight-through estimator."""
+"""ReinMax, a straight-through estimator with second-order accuracy."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from espnet_stnas.estimators.st import one_hot
 
 
 class ReinMax(SampledPath):
-    """Heun's method where straight-through is Euler's (Liu et al. 2023, theorem 3.1).
+    """Replaces the Euler step of straight-through by Heun's method.
 
     dLoss/dalpha = 2 J(pi1)^T s - 1/2 J(pi)^T s, with pi1 = (pi + z) / 2 and
-    J(p) = diag(p) - p p^T. Exact for losses that are quadratic in each z, else biased
-    (arXiv:2304.08612, algorithm 2).
+    J(p) = diag(p) - p p^T (Liu et al. 2023, arXiv:2304.08612, theorem 3.1 and algorithm
+    2). This is exact for losses that are quadratic in each z, otherwise biased.
 
     Args and errors: see :class:`SampledPath`.
     """
 
     def relaxation(self, logits: torch.Tensor, path: int) -> torch.Tensor:
-        """Coefficients (n,) with the Jacobian 2 J(pi1) - J(pi) / 2."""
+        """Return coefficients (n,) whose Jacobian is 2 J(pi1) - J(pi) / 2."""
         pi = probabilities(logits)
         z = one_hot(pi, path)
         # A softmax whose logits are shifted to give pi1 has the Jacobian J(pi1).

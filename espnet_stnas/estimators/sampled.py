@@ -1,4 +1,4 @@
-"""What the estimators that run one sampled path have in common: sub-graphs, scoring."""
+"""The base class of estimators that run one sampled path: sub-graphs and scoring."""
 
 from __future__ import annotations
 
@@ -16,23 +16,23 @@ SCORE_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
 
 class SampledPath(Estimator):
-    """One path forward; a gradient of the logits made from candidates' scores.
+    """Runs one path and computes the gradient of the logits from candidates' scores.
 
-    A subclass says by :meth:`relaxation` what the mixing coefficients c(alpha) of a
-    sampled path are. By default every candidate is scored. With a sub-graph, N of the
-    K candidates are: the sampled one and N - 1 others, drawn without replacement with
-    chances in proportion to their probabilities (those below a thousandth of the
-    largest count as that). Scores of the others weigh by the inverse of their chance,
-    after subtraction of what was to be expected
-    (:func:`espnet_stnas.supernet.scores.estimated_scores`): the expectation over the
-    draws is that of scoring all.
+    A subclass defines the mixing coefficients c(alpha) of a sampled path in
+    :meth:`relaxation`. By default, every candidate is scored. With a sub-graph, only N
+    of the K candidates are scored: the sampled one and N - 1 others, drawn without
+    replacement. The chance to be drawn is proportional to the probability (but at least
+    to a thousandth of the largest probability). The scores of the others are weighted
+    by the inverse of their chance, after subtraction of their expected value
+    (:func:`espnet_stnas.supernet.scores.estimated_scores`). So the expectation over the
+    draws equals the scores of all candidates.
 
     Args:
-        subgraph_size: Candidates that are scored in a step, N, the sampled one among
-            them. A choice with fewer candidates has all of its own scored. None: all.
-        score_dtype: ``bfloat16`` or ``float16``: precision of the outputs that are
-            made for scores alone; inexact. None: as the output.
-        score_share: Share of the utterances that are scored; unbiased, more variance.
+        subgraph_size: Number N of candidates to score in a step, including the sampled
+            one. A choice with fewer candidates scores all of them. None: all.
+        score_dtype: ``bfloat16`` or ``float16``: precision of the outputs that are only
+            computed for scores; inexact. None: the precision of the block's output.
+        score_share: Share of the utterances to score; unbiased, but more variance.
 
     Raises:
         ConfigError: If an option is out of range or has no effect.
@@ -50,11 +50,13 @@ class SampledPath(Estimator):
 
     @abstractmethod
     def relaxation(self, logits: torch.Tensor, path: int) -> torch.Tensor:
-        """The coefficients c (n,) of a sampled path: value one-hot, sum always one.
+        """Return the coefficients c (n,) of a sampled path: one-hot, with sum one.
+
+        Their derivative by the logits defines the estimator; their sum is constant.
 
         Args:
-            logits: Logits (n,) of the candidates that count.
-            path: Index of the sampled one.
+            logits: Logits (n,) of the candidates to score.
+            path: Index of the sampled candidate.
         """
 
     def draw(
@@ -67,7 +69,7 @@ class SampledPath(Estimator):
             generator: Source of all random draws.
 
         Returns:
-            Logits (K,) that :meth:`relaxation` gets, and the sampled candidate.
+            Logits (K,) for :meth:`relaxation`, and the sampled candidate.
         """
         return logits, sample(probabilities(logits), generator)
 
@@ -83,7 +85,7 @@ class SampledPath(Estimator):
     def architecture_gate(
         self, logits: torch.Tensor, generator: torch.Generator
     ) -> Gate:
-        """A sampled path with scores of the others; see :class:`Estimator`."""
+        """Draw a path that scores the other candidates; see :class:`Estimator`."""
         relaxed, path = self.draw(logits, generator)
         if self.subgraph_size is None or self.subgraph_size >= len(logits):
             return self.gate(relaxed, path, generator=generator)
@@ -100,17 +102,17 @@ class SampledPath(Estimator):
         *,
         generator: Optional[torch.Generator] = None,
     ) -> Gate:
-        """The gate of a path and a sub-graph, already drawn.
+        """Return the gate of a given path and sub-graph.
 
         Args:
-            logits: Logits (K,) as :meth:`draw` returns them.
+            logits: Logits (K,) from :meth:`draw`.
             path: The sampled candidate.
             others: The other candidates of the sub-graph; None for all.
-            chances: Chance (K,) of each candidate to be among them.
-            generator: Draws the utterances that are scored.
+            chances: Chance (K,) of each candidate to be among ``others``.
+            generator: Draws the utterances to score.
 
         Raises:
-            ValueError: If a sub-graph comes without chances.
+            ValueError: If there is a sub-graph but no chances.
         """
         everyone = tuple(k for k in range(len(logits)) if k != path)
         scored = everyone if others is None else tuple(sorted(others))
@@ -128,26 +130,27 @@ class SampledPath(Estimator):
         )
 
     def chances(self, pi: torch.Tensor, path: int) -> torch.Tensor:
-        """The chance (K,) of each candidate to be drawn beside the path; sum N - 1.
+        """Return the chance (K,) of each candidate to be drawn next to the path.
+
+        The chances sum to N - 1.
 
         Args:
             pi: Probabilities (K,).
-            path: The sampled candidate, whose chance is 0.
+            path: The sampled candidate; its chance is 0.
 
         Raises:
-            ValueError: If there is no sub-graph.
+            ValueError: If no sub-graph is used.
         """
         if self.subgraph_size is None:
             raise ValueError("chances are those of a sub-graph")
-        # A candidate without a chance would never be scored, and its inverse chance is
-        # a weight.
+        # A candidate with chance 0 would never be scored, and 1 / chance is a weight.
         weights = pi.clamp(min=SMALLEST_CHANCE * float(pi.max())).double()
         weights[path] = 0.0
         return inclusion_chances(weights, self.subgraph_size - 1)
 
 
 def seeded(scoring: Scoring, generator: Optional[torch.Generator]) -> Scoring:
-    """The same scoring with an own draw of the utterances, if some are left out."""
+    """Return the scoring with a newly drawn seed, if it leaves out utterances."""
     if scoring.share >= 1.0 or generator is None:
         return scoring
     seed = int(torch.randint(2**31, (), generator=generator))
@@ -155,10 +158,10 @@ def seeded(scoring: Scoring, generator: Optional[torch.Generator]) -> Scoring:
 
 
 def build_scoring(score_dtype: Optional[str], score_share: float) -> Scoring:
-    """Check the options of scoring.
+    """Check the options of scoring and build it.
 
     Raises:
-        ConfigError: If one is out of range.
+        ConfigError: If an option is out of range.
     """
     if score_dtype is not None and score_dtype not in SCORE_DTYPES:
         raise ConfigError(
@@ -176,12 +179,15 @@ def build_scoring(score_dtype: Optional[str], score_share: float) -> Scoring:
 
 
 def inclusion_chances(weights: torch.Tensor, count: int) -> torch.Tensor:
-    """Chances (K,) in proportion to weights, none above 1, whose sum is ``count``.
+    """Return chances (K,) proportional to weights, at most 1, whose sum is ``count``.
 
     Args:
-        weights: Weights (K,), not negative; those of 0 are never drawn. At least
-            ``count`` are positive.
-        count: Candidates to be drawn.
+        weights: Weights (K,), not negative, at least ``count`` of them positive. A
+            candidate with weight 0 is never drawn.
+        count: Number of candidates to draw.
+
+    >>> inclusion_chances(torch.tensor([8.0, 1.0, 1.0]), 2).tolist()
+    [1.0, 0.5, 0.5]
     """
     certain = torch.zeros_like(weights, dtype=torch.bool)
     while True:
@@ -200,9 +206,9 @@ def inclusion_chances(weights: torch.Tensor, count: int) -> torch.Tensor:
 def draw_others(chances: torch.Tensor, generator: torch.Generator) -> tuple[int, ...]:
     """Draw candidates without replacement, each with its own chance.
 
-    Systematic sampling (Madow 1949) in random order: chances are laid end to end, and
-    a grid of step 1 with a random offset is laid over them. With equal chances every
-    subset is equally likely.
+    This is systematic sampling (Madow 1949) in random order: the chances are laid end
+    to end as intervals, and a grid of step 1 with a random offset selects the intervals
+    that contain a grid point. With equal chances, every subset is equally likely.
 
     Args:
         chances: Chance (K,) of each candidate; the sum is a whole number.
@@ -216,12 +222,12 @@ def draw_others(chances: torch.Tensor, generator: torch.Generator) -> tuple[int,
 def systematic(
     chances: torch.Tensor, order: Sequence[int], offset: float
 ) -> tuple[int, ...]:
-    """The deterministic part of :func:`draw_others`.
+    """Return the candidates for a given order and offset; see :func:`draw_others`.
 
     Args:
         chances: Chance (K,) of each candidate; the sum is a whole number.
-        order: The candidates in the order in which their chances are laid end to end.
-        offset: Where the grid begins, in [0, 1).
+        order: Order of the candidates' intervals.
+        offset: Position of the first grid point, in [0, 1).
     """
     count = round(float(chances.sum()))
     possible = [k for k in order if chances[k] > 0]
@@ -229,8 +235,8 @@ def systematic(
     end = 0.0
     for position, k in enumerate(possible):
         end += float(chances[k])
-        # Chances are at most 1: an interval holds at most one point of the grid.
-        # Rounding must not leave the last point behind the end.
+        # Chances are at most 1, so an interval contains at most one grid point.
+        # Rounding must not put the last grid point behind the last interval.
         hit = offset + len(drawn) < end
         needed = count - len(drawn) == len(possible) - position
         if len(drawn) < count and (hit or needed):

@@ -1,4 +1,4 @@
-"""Temperatures as functions of the epoch."""
+"""Temperatures that depend on the epoch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,17 @@ KEYS = ("start", "end", "epochs", "shape")
 
 @dataclass(frozen=True)
 class Temperature:
-    """A temperature that goes from one value to another, then stays there.
+    """A temperature that moves from one value to another and then stays there.
 
     Args:
         start: Value in epoch 1 of the search.
         end: Value from epoch ``epochs`` on.
-        epochs: How many epochs the way takes, two or more.
+        epochs: Number of epochs from ``start`` to ``end``, two or more.
         shape: ``exponential`` (equal ratios per epoch), ``linear`` (equal
             differences) or ``cosine`` (slow at both ends).
+
+    >>> Temperature(start=4.0, end=1.0, epochs=3, shape="exponential").at(2)
+    2.0
     """
 
     start: float
@@ -32,7 +35,7 @@ class Temperature:
     shape: str = "exponential"
 
     def at(self, epoch: int) -> float:
-        """The temperature in an epoch of the search, from 1 after the warm-up."""
+        """Return the temperature in an epoch of the search (1: first after warm-up)."""
         if epoch >= self.epochs or self.start == self.end:
             return self.end
         way = max(epoch - 1, 0) / (self.epochs - 1)
@@ -44,12 +47,12 @@ class Temperature:
 
 
 class Annealed(Estimator):
-    """An estimator with a temperature.
+    """Adds a temperature to an estimator.
 
     Args:
         temperature: tau, a number or a schedule with the keys ``start``, ``end``,
             ``epochs`` and ``shape`` (:class:`Temperature`).
-        options: Those of the other base class, if there is one.
+        options: Options of the other base class, if there is one.
 
     Raises:
         ConfigError: If the temperature is not above 0 in every epoch, or another
@@ -64,19 +67,19 @@ class Annealed(Estimator):
         self.temperature = self.schedule.at(1)
 
     def start_epoch(self, epoch: int) -> None:
-        """Follow the schedule."""
+        """Set the temperature of the epoch."""
         self.temperature = self.schedule.at(epoch)
 
     def report(self) -> dict[str, float]:
-        """The temperature."""
+        """Return the temperature."""
         return {"temperature": self.temperature}
 
 
 def build_temperature(value: Union[float, Mapping[str, Any]]) -> Temperature:
-    """A temperature from the configuration: a number, or a mapping of a schedule.
+    """Build a temperature from a number or from the mapping of a schedule.
 
     Raises:
-        ConfigError: If it is not one, or if it is not above 0 in every epoch.
+        ConfigError: If the value is neither, or not above 0 in every epoch.
     """
     where = "estimator_conf: temperature"
     if not isinstance(value, Mapping):

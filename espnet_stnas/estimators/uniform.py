@@ -8,7 +8,7 @@ from espnet_stnas.estimators.base import Estimator, Gate, sample
 
 
 class Uniform(Estimator):
-    """Every candidate with probability 1/K; the logits learn nothing.
+    """Draws every candidate with probability 1/K; the logits do not learn.
 
     Guo et al. 2020, single-path one-shot (arXiv:1904.00420).
     """
@@ -18,9 +18,9 @@ class Uniform(Estimator):
     def architecture_gate(
         self, logits: torch.Tensor, generator: torch.Generator
     ) -> Gate:
-        """A path without coefficients, hence without gradient; see `Estimator`."""
+        """Draw a path without a gradient; see :class:`Estimator`."""
         return self.weight_gate(logits, generator)
 
     def weight_gate(self, logits: torch.Tensor, generator: torch.Generator) -> Gate:
-        """A path drawn uniformly from logits (K,), whatever they are."""
+        """Draw a path uniformly, whatever the logits (K,) are."""
         return Gate(active=(sample(torch.ones(len(logits)), generator),))

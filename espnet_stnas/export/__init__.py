@@ -1,1 +1,1 @@
-"""Trained encoders for other runtimes."""
+"""Exports trained encoders for other runtimes."""

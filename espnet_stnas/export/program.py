@@ -1,4 +1,4 @@
-"""Fixed encoders outside of ESPnet: as ONNX, or as a program of torch.export."""
+"""Exports fixed encoders as ONNX or as a program of torch.export."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from espnet_stnas.ops.rnn import Recurrent
 
 INPUTS = ("frames", "lengths")
 OUTPUTS = ("encoded", "encoded_lengths")
-# Of the example that is traced. No size of a network is likely to equal them.
+# Sizes of the traced example. Sizes of a network are unlikely to equal them.
 _BATCH, _FRAMES = 3, 211
 
 
 class ExportedEncoder(torch.nn.Module):
-    """An encoder in evaluation mode, without what depends on the numbers in a batch.
+    """An encoder in evaluation mode, without code that depends on the data in a batch.
 
-    It computes the same, but for one thing: frames that no utterance has are not cut
-    off.
+    The output is the same, except that trailing frames without any utterance stay in
+    place.
 
     Args:
         encoder: A fixed encoder.
@@ -41,7 +41,7 @@ class ExportedEncoder(torch.nn.Module):
                 "for export is an architecture, as stnas derive writes it"
             )
         self.network = copy.deepcopy(encoder.network).eval()
-        # In place of a cut to the longest utterance.
+        # This replaces the cut to the longest utterance.
         self.network.zero_input = zero_padding  # type: ignore
         _replace(self.network)
 
@@ -55,7 +55,7 @@ class ExportedEncoder(torch.nn.Module):
 def export_program(
     encoder: STNASEncoder, input_size: int
 ) -> torch.export.ExportedProgram:
-    """The program of an encoder, for batches and utterances of any size.
+    """Trace an encoder to a program for batches and utterances of any size.
 
     Args:
         encoder: A fixed encoder.
@@ -87,7 +87,7 @@ def export_program(
 
 
 def write_program(program: torch.export.ExportedProgram, path: PathLike) -> None:
-    """Write a program, to be read with ``torch.export.load``."""
+    """Write a program; ``torch.export.load`` reads it."""
     with writing(path):
         torch.export.save(program, path)
 
@@ -95,16 +95,15 @@ def write_program(program: torch.export.ExportedProgram, path: PathLike) -> None
 def write_onnx(program: torch.export.ExportedProgram, path: PathLike) -> None:
     """Write a program as an ONNX model with inputs and outputs of any size.
 
-    Its inputs are ``frames`` (B, T, D) and ``lengths`` (B,), its outputs ``encoded``
-    (B, T', D') and ``encoded_lengths`` (B,).
+    The inputs are ``frames`` (B, T, D) and ``lengths`` (B,); the outputs are
+    ``encoded`` (B, T', D') and ``encoded_lengths`` (B,).
 
     Args:
-        program: From :func:`export_program`.
+        program: A program from :func:`export_program`.
         path: File to write.
 
     Raises:
-        ConfigError: If the package onnxscript is missing, or an operation is none of
-            ONNX.
+        ConfigError: If the package onnxscript is missing, or ONNX lacks an operation.
     """
     try:
         model = torch.onnx.export(
@@ -126,7 +125,7 @@ def write_onnx(program: torch.export.ExportedProgram, path: PathLike) -> None:
 
 
 def _replace(module: torch.nn.Module) -> None:
-    """Exchange the modules that exporters do not understand."""
+    """Replace the modules that exporters do not support."""
     for name, child in list(module.named_children()):
         if isinstance(child, Recurrent):
             raise ConfigError(
@@ -141,7 +140,7 @@ def _replace(module: torch.nn.Module) -> None:
 
 
 class _IndexedDeltas(torch.nn.Module):
-    """Time derivatives without a padded convolution, which ONNX does not have."""
+    """Time derivatives without padded convolutions, which ONNX does not have."""
 
     def __init__(self, operation: Deltas) -> None:
         super().__init__()
@@ -168,6 +167,6 @@ class _IndexedDeltas(torch.nn.Module):
 def _expanded(
     frames: torch.Tensor, last: torch.Tensor, like: torch.Tensor
 ) -> torch.Tensor:
-    """Indices (B, T, D) of frames, at the edges of the first or the last valid one."""
+    """Return indices (B, T, D) of frames, limited to the first and last valid frame."""
     index = torch.minimum(frames, last).clamp(min=0)
     return index.unsqueeze(2).expand(-1, -1, like.size(2))

@@ -1,4 +1,4 @@
-"""Encoders as ONNX with weights of 8 bits, by onnxruntime."""
+"""Exports encoders as ONNX with weights of 8 bits, by onnxruntime."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ _FRAMES = 200
 def write_int8(
     program: torch.export.ExportedProgram, input_size: int, path: PathLike
 ) -> tuple[float, float]:
-    """Write a program as ONNX with weights of 8 bits, after running it once.
+    """Write a program as ONNX with weights of 8 bits, and run it once.
 
-    Activations are quantised as each input needs (onnxruntime's dynamic quantisation).
+    Activations are quantised for each input (onnxruntime's dynamic quantisation).
 
     Args:
-        program: From :func:`espnet_stnas.export.program.export_program`.
+        program: A program from :func:`espnet_stnas.export.program.export_program`.
         input_size: Dimensions of an input frame.
         path: File to write.
 
     Returns:
-        The largest difference on one random input between its output and that of the
-        graph in floating point, and the largest absolute value of the latter.
+        The largest difference to the floating-point output on one random input, and the
+        largest absolute value of the floating-point output.
 
     Raises:
         ConfigError: If packages are missing, or onnxruntime cannot quantise or run the
@@ -48,9 +48,9 @@ def write_int8(
         plain, shapes, small = (Path(folder) / f"{n}.onnx" for n in ("a", "b", "c"))
         write_onnx(program, plain)
         try:
-            # The symbolic part does not know what torch's exporter writes of lengths.
+            # Symbolic shape inference fails on the lengths of torch's exporter.
             quant_pre_process(plain, shapes, skip_symbolic_shape=True)
-            # Signed weights overflow on processors without instructions for them.
+            # Signed weights overflow on processors without 8-bit dot products.
             quantize_dynamic(shapes, small, weight_type=QuantType.QUInt8)
             generator = np.random.default_rng(0)
             frames = generator.standard_normal((1, _FRAMES, input_size), np.float32)
@@ -65,7 +65,7 @@ def write_int8(
 
 
 def _encoded(file: Path, frames: np.ndarray) -> np.ndarray:
-    """The output (1, T', D') of a graph for frames (1, T, D)."""
+    """Return the output (1, T', D') of an ONNX graph for frames (1, T, D)."""
     from onnxruntime import InferenceSession
 
     session = InferenceSession(str(file), providers=["CPUExecutionProvider"])

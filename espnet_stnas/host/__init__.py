@@ -1,1 +1,1 @@
-"""All that touches ESPnet and is no search: encoder, registry, checkpoints."""
+"""All contact with ESPnet outside of the search: encoder, registry, checkpoints."""

@@ -1,9 +1,9 @@
-"""Make plain python3 of this environment know the encoder `stnas`, or stop doing so.
+"""Let plain python3 of this environment find the encoder `stnas`, or stop doing so.
 
-This is ``stnas autoload enable``, ``disable`` and ``status``.
+The commands are ``stnas autoload enable``, ``disable`` and ``status``.
 
-A line in a .pth file, which Python reads when it starts, installs the hook of
-:mod:`espnet_stnas.host.registry`; torch and ESPnet are not imported by it. The file is
+Python reads .pth files when it starts. A line in such a file installs the hook of
+:mod:`espnet_stnas.host.registry`; it does not import torch or ESPnet. The file is
 entered in the package's list of installed files, so that uninstalling removes it.
 """
 
@@ -18,14 +18,14 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import write_text
 
 FILE = "espnet_stnas_autoload.pth"
-# One line; silent where the package is gone.
+# One line, without an error if the package is gone.
 LINE = (
     "import sys; exec('try: import espnet_stnas\\nexcept ModuleNotFoundError: pass')\n"
 )
 
 
 def installed() -> tuple[Path, Path]:
-    """Where the .pth file belongs, and the list of installed files.
+    """Return the path of the .pth file and of the list of installed files.
 
     Raises:
         ConfigError: If the package was not installed by pip.
@@ -51,16 +51,16 @@ def _record(found: Optional[Distribution]) -> Optional[Path]:
 
 
 def enable() -> None:
-    """Write the .pth file and enter it in the list. Idempotent."""
+    """Write the .pth file and enter it in the list. A second call changes nothing."""
     target, record = installed()
     lines = [line for line in _lines(record) if not line.startswith(f"{FILE},")]
-    # First the list: a file that is not there does not disturb an uninstall.
+    # First the list: a missing file does not disturb an uninstall.
     _write(record, [*lines, f"{FILE},,\n"])
     _write(target, [LINE])
 
 
 def disable() -> None:
-    """Remove what :func:`enable` wrote. Idempotent."""
+    """Remove the .pth file and its entry. A second call changes nothing."""
     target, record = installed()
     target.unlink(missing_ok=True)
     lines = _lines(record)
@@ -70,7 +70,7 @@ def disable() -> None:
 
 
 def enabled() -> bool:
-    """Whether the .pth file is there."""
+    """Return whether the .pth file exists."""
     return installed()[0].is_file()
 
 

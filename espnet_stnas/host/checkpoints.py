@@ -1,4 +1,4 @@
-"""Checkpoints that survive a kill at any moment."""
+"""Writes checkpoints that survive a kill at any moment."""
 
 from __future__ import annotations
 
@@ -24,21 +24,22 @@ _MODEL_OF_EPOCH = re.compile(r"\d+epoch\.pth")
 
 @contextmanager
 def whole_saves() -> Iterator[None]:
-    """Let `torch.save` write whole files or nothing, and checkpoints last.
+    """Let `torch.save` write each file completely or not at all, and checkpoints last.
 
-    ESPnet's trainer writes ``checkpoint.pth`` in place, and after it the model of the
-    epoch and the links to the latest and the best model. Killed in between, a training
-    could not go on, would lack a model that it averages in the end, or would leave a
-    link to a model that is not the best. Inside this context, a file gets its name when
-    it is complete, and ``checkpoint.pth`` when all the rest of the epoch is done: the
-    next epoch begins, or models are averaged. Only tensors and plain values are
-    written, so that a checkpoint can be loaded with ``weights_only=True``.
+    ESPnet's trainer writes ``checkpoint.pth`` in place. After it, the trainer writes
+    the model of the epoch and the links to the latest and the best model. If a training
+    is killed in between, it may not be able to continue, may lack a model for the final
+    average, or may leave a link to a model that is not the best. Inside this context, a
+    file gets its name when it is complete. ``checkpoint.pth`` gets its name when all
+    other files of the epoch are complete: when the next epoch begins, or models are
+    averaged. Checkpoints contain only tensors and plain values, so that
+    ``torch.load(weights_only=True)`` accepts them.
 
-    Two functions are replaced inside the context, and are back after it. No version of
-    ESPnet offers another way: its trainer calls ``torch.save`` in the middle of
-    ``Trainer.run``, between whose lines no method is called that a subclass could
-    override, and trainings of ESPnet's own trainer are to be protected, too. An epoch
-    begins with ``Reporter.set_epoch``, in both.
+    Inside the context, two functions are replaced. No version of ESPnet offers another
+    way: its trainer calls ``torch.save`` in the middle of ``Trainer.run`` and calls no
+    method around it that a subclass could override, and trainings with ESPnet's own
+    trainer need protection, too. In both trainers, an epoch begins with
+    ``Reporter.set_epoch``.
     """
     saves = _WholeSaves(torch.save)
     set_epoch = Reporter.set_epoch
@@ -59,7 +60,7 @@ def whole_saves() -> Iterator[None]:
 
 
 class _WholeSaves:
-    """Stands for `torch.save`."""
+    """Replaces `torch.save`."""
 
     def __init__(self, save: Any) -> None:
         self.save = save
@@ -95,25 +96,25 @@ class _WholeSaves:
             self.publish()
 
     def publish(self) -> None:
-        """Give the checkpoint that waits its name."""
+        """Give the waiting checkpoint its name."""
         if self._checkpoint is not None:
             with writing(self._checkpoint[1]):
                 os.replace(*self._checkpoint)
             self._checkpoint = None
 
     def discard(self) -> None:
-        """Remove the checkpoint that waits, so that the one before it stays valid."""
+        """Remove the waiting checkpoint; the previous one stays valid."""
         if self._checkpoint is not None:
             self._checkpoint[0].unlink(missing_ok=True)
             self._checkpoint = None
 
 
 def _plain(value: Any) -> Any:
-    """The same in what `weights_only=True` accepts; state dicts are left alone."""
+    """Convert a value to types that `weights_only=True` accepts, except state dicts."""
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, datetime.timedelta):
-        # As later versions of ESPnet's reporter write it. No version reads it.
+        # Later versions of ESPnet's reporter write it so. No version reads it.
         return {"__timedelta_seconds__": value.total_seconds()}
     if type(value) is dict:
         return {key: _plain(item) for key, item in value.items()}
@@ -123,12 +124,15 @@ def _plain(value: Any) -> Any:
 
 
 def _to_disk(path: Path) -> None:
-    """Wait until a file would survive a loss of power."""
+    """Wait until the file would survive a loss of power."""
     with open(path, "rb") as file:
         os.fsync(file.fileno())
 
 
 def _is_of_the_disk(error: BaseException) -> bool:
-    """Whether torch could not write. It says so in C++, by a plain RuntimeError."""
+    """Return whether torch could not write to the disk.
+
+    Torch reports this from C++ as a plain RuntimeError.
+    """
     marks = ("inline_container", "PytorchStreamWriter", "Parent directory")
     return isinstance(error, RuntimeError) and any(m in str(error) for m in marks)

@@ -1,4 +1,4 @@
-"""What differs between ESPnet versions, besides the parts of operations."""
+"""Differences between ESPnet versions, except for the parts of operations."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ from espnet_stnas.ops.espnet import subsampling_module
 
 
 def too_short_error() -> type[Exception]:
-    """What ESPnet's encoders raise at speech that is too short for them, and ours."""
+    """Return the error class that encoders raise if speech is too short."""
     error: type[Exception] = subsampling_module().TooShortUttError
     return error

@@ -14,20 +14,21 @@ from espnet_stnas.notation.space import SearchSpace
 
 
 class STNASEncoder(AbsEncoder):
-    """Encoder built from the layer notation.
+    """The ESPnet encoder that is built from the notation of layers.
 
-    If any layer is a choice, this is a supernet to be searched with
-    ``stnas search``; if none is, it is a plain fixed encoder.
+    If any layer is a choice, this is a supernet for ``stnas search``. Otherwise it is a
+    plain fixed encoder.
 
     Args:
         input_size: Dimensions of an input frame.
-        layers: The chain: each item is an operation (``tdnn-C1S3D1``, or a mapping
-            with the key ``op``), a list of candidate operations, or a mapping with
-            the keys ``repeat`` and ``layers``.
+        layers: A list in which each item is an operation (``tdnn-C1S3D1``, or a mapping
+            with the key ``op``), a list of candidate operations, or a mapping for
+            repeated layers or a block (docs/notation.md).
         width: Output width of operations that do not give their own.
         dropout_rate: Dropout after each operation that has dropout.
-        residual: Put skips around all layers that keep width and length.
-        unknown: Nothing else is accepted; this lets the message name all keys.
+        residual: Add a skip connection to every layer that keeps width and length.
+        unknown: Other keys; they are refused with a message that names the accepted
+            keys.
 
     Raises:
         ConfigError: If the configuration is wrong; the message names the key.
@@ -54,12 +55,12 @@ class STNASEncoder(AbsEncoder):
         )
         self.network = _build(self.space, input_size)
         self._output_size = self.space.output_width(input_size)
-        # Its name says whose weights a checkpoint holds; the value means nothing.
+        # Its name identifies the architecture in a checkpoint; its value is not used.
         self.register_buffer(digest_key(self.space), torch.zeros(1))
         self.register_load_state_dict_pre_hook(refuse_other_architecture)
 
     def output_size(self) -> int:
-        """Dimensions of an output frame."""
+        """Return the dimensions of an output frame."""
         return self._output_size
 
     def forward(
@@ -78,17 +79,18 @@ class STNASEncoder(AbsEncoder):
             ilens: Valid input frames (B,).
             prev_states: Not used.
             return_all_hs: For task s2st; only False is accepted.
-            prefix_embeds: For task s2t_ctc: embedded language and task (B, P, D').
-                They stand before the output frames, as the task's model expects, and
-                their mean is added to each frame.
-            _: What task s2t_ctc gives besides, for layers that are not here: the CTC
-                (intermediate losses) and the prompt text (cross-attention).
+            prefix_embeds: For task s2t_ctc: embedded language and task (B, P, D'). As
+                the task's model expects, they are put in front of the output frames,
+                and their mean is added to each frame.
+            _: Further arguments of task s2t_ctc for layers that this encoder does not
+                have: the CTC (intermediate losses) and the prompt text
+                (cross-attention).
 
         Returns:
             Output frames (B, T', D'), their lengths (B,), and None (no states).
 
         Raises:
-            ConfigError: If outputs of all layers are asked for.
+            ConfigError: If the outputs of all layers are requested.
         """
         if return_all_hs:
             raise ConfigError(
@@ -106,7 +108,7 @@ class STNASEncoder(AbsEncoder):
 def _build(space: SearchSpace, input_size: int) -> Network:
     if space.is_architecture:
         return build_network(space, input_size)
-    # The encoder of an architecture runs without any code of the search.
+    # A fixed encoder runs without any code of the search.
     from espnet_stnas.supernet.supernet import build_supernet
 
     return build_supernet(space, input_size)

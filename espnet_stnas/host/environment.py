@@ -1,4 +1,4 @@
-"""What an environment has and lacks for searches, recipes and extras."""
+"""Finds what is installed or missing for searches, recipes and extras."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from espnet_stnas.version import __version__
 
 RECIPE = Path("egs2", "TEMPLATE", "asr1", "asr.sh")
 _INSTALL = "pip install"
-# Programs of ESPnet's recipes: what for, how to get them, and where they may be besides
-# the path, below ESPNET_ROOT.
+# Programs of ESPnet's recipes: their purpose, how to install them, and their places
+# below ESPNET_ROOT, besides the path.
 _PROGRAMS = {
     "sox": ("speed perturbation in recipes", "apt-get install sox", ()),
     "sclite": (
@@ -35,7 +35,7 @@ _PROGRAMS = {
         ("tools/sph2pipe", "tools/sph2pipe_v2.5"),
     ),
 }
-# Packages: what for, and whether nothing works without.
+# Packages: their purpose, and whether everything needs them.
 _PACKAGES = {
     "torchaudio": ("ESPnet's features", True),
     "configargparse": ("options from a YAML", True),
@@ -46,7 +46,7 @@ _PACKAGES = {
     "tensorboard": ("curves while a search runs", False),
     "wandb": ("curves on wandb.ai", False),
 }
-# Extras of this package: what for, and the modules they bring.
+# Extras of this package: their purpose, and the modules that they install.
 _EXTRAS = {
     "demo": ("the recipe of digits", ("espeakng_loader", "jiwer")),
     "decode": ("decoding with a lexicon and a word LM", ("flashlight", "jiwer")),
@@ -56,14 +56,14 @@ _EXTRAS = {
 
 @dataclass(frozen=True)
 class Finding:
-    """Something that an environment has or lacks.
+    """A part of the environment that is present or missing.
 
     Args:
-        name: What.
-        found: Its version, place or state; None: it is missing.
-        needed_for: What needs it.
-        remedy: What to type, where it is missing.
-        required: Whether nothing works without it.
+        name: Name of the part.
+        found: Its version, place or state; None: missing.
+        needed_for: Its purpose.
+        remedy: Command that installs it if it is missing.
+        required: Whether everything needs it.
     """
 
     name: str
@@ -74,7 +74,7 @@ class Finding:
 
 
 def findings() -> list[Finding]:
-    """Look at this environment. Imports torch, but not ESPnet."""
+    """Check this environment. The check imports torch, but not ESPnet."""
     root = os.environ.get("ESPNET_ROOT", "")
     return [
         Finding("Python", f"{platform.python_version()}, {sys.executable}"),

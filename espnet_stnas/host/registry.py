@@ -1,9 +1,9 @@
-"""The one place that changes ESPnet: adds `stnas` and `ctc_crf` to its registries.
+"""The only place that changes ESPnet: adds `stnas` and `ctc_crf` to its registries.
 
 Importing an ESPnet task takes seconds, and recipes start dozens of small Python
-processes that need none. So registration is a hook that acts when a task module gets
-imported, and costs nothing otherwise. With autoload, every Python of the environment
-runs this file when it starts: it imports nothing that takes time.
+processes that need none. So the registration is a hook that acts when a task module is
+imported, and costs nothing otherwise. With autoload, every Python process of the
+environment runs this file when it starts, so it imports nothing that takes time.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ import importlib
 import importlib.machinery
 import sys
 
-TYPE_CHECKING = False  # as in typing, which takes long to import
+TYPE_CHECKING = False  # instead of typing's, which takes long to import
 if TYPE_CHECKING:
     from collections.abc import Sequence
     from types import ModuleType
     from typing import Any, Optional
 
 _TASKS = ("espnet2.tasks.", "espnet3.systems.")
-# The encoders of speech, in task modules; enh_s2t and gan_tok hold copies of others'.
+# Registries of speech encoders in task modules; enh_s2t and gan_tok have copies.
 _CHOICES = (
     *("encoder_choices", "asr_encoder_choices"),
     *("st_encoder_choices", "diar_encoder_choices"),
 )
-# Tasks that call their encoder without lengths, or with masks or targets.
+# These tasks call their encoder without lengths, or with masks or targets.
 _OTHER_CALLS = tuple(
     f"espnet2.tasks.{task}" for task in ("beats", "hubert", "lid", "spk", "ssl")
 )
@@ -32,7 +32,7 @@ _ABS_ENCODER = "espnet2.asr.encoder.abs_encoder"
 _ASR_MODEL = "espnet2.asr.espnet_model"
 NAME = "stnas"
 MODEL = "ctc_crf"
-# Imported when a task is: the encoder is ours, the model belongs to a room above.
+# Imported together with a task; the model belongs to a room above.
 _CLASSES = {
     NAME: "espnet_stnas.host.encoder:STNASEncoder",
     MODEL: "espnet_stnas.ctc_crf.model:ESPnetCTCCRFModel",
@@ -40,7 +40,7 @@ _CLASSES = {
 
 
 def register() -> None:
-    """Register with all ESPnet tasks, imported already or later. Idempotent."""
+    """Register with all ESPnet tasks, imported already or later; safe to repeat."""
     if not any(isinstance(finder, _TaskFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _TaskFinder())
     for name, module in list(sys.modules.items()):
@@ -81,7 +81,7 @@ def _imported(name: str) -> Any:
 
 
 class _TaskFinder:
-    """Finds ESPnet's task modules as usual, but wraps their loader."""
+    """Finds ESPnet's task modules as usual, and wraps their loader."""
 
     def find_spec(
         self,
@@ -93,7 +93,7 @@ class _TaskFinder:
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:
-            # All that importlib needs of a loader.
+            # The methods that importlib needs.
             spec.loader = _TaskLoader(spec.loader)  # type: ignore[assignment]
         return spec
 

@@ -1,4 +1,4 @@
-"""What would stop one of ESPnet's trainings late, said before it starts."""
+"""Checks before an ESPnet training starts, for errors that ESPnet finds late."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from espnet_stnas.errors import ConfigError
 
 
 def check_training(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> None:
-    """Check the options of a training of ESPnet.
+    """Check the options of an ESPnet training.
 
     Args:
-        parser: Knows the options; ends the program if it cannot read them, as ESPnet
-            would.
+        parser: The parser of the options; like ESPnet, it ends the program if it cannot
+            read them.
         cmd: The command line.
 
     Raises:
-        ConfigError: If the training cannot run with them.
+        ConfigError: If the training cannot run with these options.
     """
     args = parser.parse_args(list(cmd))
     if getattr(args, "print_config", False):
@@ -31,7 +31,7 @@ def check_training(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> None:
 
 
 def check_ngpu(args: argparse.Namespace) -> None:
-    """Check that there are as many GPUs as a process is to use.
+    """Check that there are as many GPUs as requested.
 
     Raises:
         ConfigError: If there are fewer.
@@ -49,11 +49,11 @@ def check_ngpu(args: argparse.Namespace) -> None:
 
 
 def check_statistics(args: argparse.Namespace, size: Optional[int]) -> None:
-    """Check that the statistics of a normalization are those of the features.
+    """Check that the statistics for normalization have the size of the features.
 
     Args:
         args: The options of a training.
-        size: Dimensions of a feature frame; None if that is not known.
+        size: Dimensions of a feature frame; None if not known.
 
     Raises:
         ConfigError: If the statistics have another size.
@@ -73,11 +73,11 @@ def check_statistics(args: argparse.Namespace, size: Optional[int]) -> None:
 
 
 def model_frame_size(model: Any, args: argparse.Namespace) -> Optional[int]:
-    """Dimensions of the frames that a model normalizes, or None if it does not say.
+    """Return the dimensions of the frames that a model normalizes, if known.
 
     Args:
         model: ESPnet's model of a task.
-        args: The options it was built from.
+        args: The options that it was built from.
     """
     frontend = getattr(model, "frontend", None)
     given = getattr(args, "input_size", None)
@@ -87,7 +87,10 @@ def model_frame_size(model: Any, args: argparse.Namespace) -> Optional[int]:
 
 
 def _frontend_size(args: argparse.Namespace) -> Optional[int]:
-    """The same without a model; the default frontend alone is built in no time."""
+    """Return the size of feature frames from the options alone, if known.
+
+    Only the default frontend is built, since that takes almost no time.
+    """
     given: Optional[int] = getattr(args, "input_size", None)
     if given is not None or getattr(args, "frontend", None) != "default":
         return given
@@ -95,17 +98,17 @@ def _frontend_size(args: argparse.Namespace) -> Optional[int]:
 
     try:
         size: int = DefaultFrontend(**args.frontend_conf).output_size()
-    except Exception:  # of many kinds; the training will say it
+    except Exception:  # of many kinds; the training will report it
         return None
     return size
 
 
 def _statistics_size(file: str) -> Optional[int]:
-    """Dimensions of statistics: ESPnet's .npz, or an array as Kaldi's."""
+    """Return the dimensions of statistics in an .npz of ESPnet or a Kaldi array."""
     try:
         data = np.load(file)
         if isinstance(data, np.ndarray):
             return int(data.shape[1]) - 1
         return int(data["sum"].size)
     except (OSError, ValueError, LookupError, TypeError):
-        return None  # the training will say it
+        return None  # the training will report it

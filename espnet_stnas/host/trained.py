@@ -1,4 +1,4 @@
-"""Models of ESPnet's ASR trainings."""
+"""Loads the models of ESPnet's ASR trainings."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from espnet_stnas.files import PathLike, read_yaml_mapping
 from espnet_stnas.host.encoder import STNASEncoder
 from espnet_stnas.messages import one_line, quote
 
-# What is taken where nothing else is asked for, the first that is there.
+# The default weights: the first of these files that exists.
 WEIGHTS = tuple(
     f"valid.{key}.{kind}.pth" for kind in ("ave", "best") for key in ("loss", "acc")
 )
 
 
 def weights_file(experiment: PathLike, name: Optional[str] = None) -> Path:
-    """The weights of a training.
+    """Return the path of a training's weights.
 
     Args:
         experiment: Directory of the training.
-        name: File in it; None for the first of ``WEIGHTS`` that is there.
+        name: File in it; None for the first of ``WEIGHTS`` that exists.
 
     Raises:
         ConfigError: If there is no such directory, or none of these files.
@@ -45,7 +45,7 @@ def weights_file(experiment: PathLike, name: Optional[str] = None) -> Path:
 
 
 def encoder_input_size(model: Any, train_args: Any) -> int:
-    """Dimensions of the frames that the encoder of a model gets.
+    """Return the dimensions of an input frame of a model's encoder.
 
     Args:
         model: A model of ESPnet's ASR.
@@ -61,12 +61,12 @@ def encoder_input_size(model: Any, train_args: Any) -> int:
 def load_model(
     train_config: PathLike, model_file: PathLike, device: str = "cpu"
 ) -> tuple[Any, Any]:
-    """Build the model of a training, with its weights, for evaluation.
+    """Build the model of a training with its weights, in evaluation mode.
 
     Args:
         train_config: config.yaml of the training.
         model_file: Weights of the training.
-        device: Where to put the model: ``cpu`` or ``cuda``.
+        device: Device of the model: ``cpu`` or ``cuda``.
 
     Returns:
         The model, and the options of the training.
@@ -82,7 +82,7 @@ def load_model(
         model, train_args = ASRTask.build_model_from_file(
             str(train_config), str(model_file), device
         )
-    except Exception as error:  # whatever ESPnet and torch make of damaged files
+    except Exception as error:  # ESPnet and torch raise many kinds of errors
         raise ConfigError(
             f"no ASR model can be built from {train_config} and {model_file} "
             f"({type(error).__name__}: {one_line(error)[:500]})"
@@ -93,17 +93,18 @@ def load_model(
 def trained_encoder(
     experiment: PathLike, weights: PathLike
 ) -> tuple[STNASEncoder, int, str]:
-    """The encoder of a training, with its weights.
+    """Return the encoder of a training, with its weights.
 
     Args:
         experiment: Directory of the training.
         weights: File of its weights.
 
     Returns:
-        The encoder, the dimensions of the frames it gets, and what these are, in words.
+        The encoder, the dimensions of its input frames, and a description of these
+        frames.
 
     Raises:
-        ConfigError: If a file is missing or damaged, or the encoder is another one.
+        ConfigError: If a file is missing or damaged, or the encoder is not ours.
     """
     config = Path(experiment) / "config.yaml"
     model, train_args = load_model(config, weights)

@@ -1,1 +1,1 @@
-"""A fixed encoder: layers, how they are wired, and its weights. No search code."""
+"""A fixed encoder: its layers, their wiring, and its weights. No search code."""

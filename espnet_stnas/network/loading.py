@@ -1,4 +1,4 @@
-"""Refuse weights of another architecture."""
+"""Refuses weights of another architecture."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ _DIGEST = re.compile("architecture_([0-9a-f]{12})")
 
 
 def digest_key(space: SearchSpace) -> str:
-    """The name in a state dict that says whose weights the other names hold.
+    """Return the key that identifies the architecture in a state dict.
 
-    The digest is in the name, not in a value, as operations are: ESPnet averages and
-    casts values, and leaves out what has other names if told to (ignore_init_mismatch).
-    It is that of the space without dropout, which a training may well change.
+    The digest is part of the key, not a value: ESPnet averages and casts values, and
+    with ``ignore_init_mismatch`` it skips keys that differ. The digest ignores
+    dropout, which a training may change.
     """
     return f"architecture_{replace(space, dropout_rate=0.0).digest}"
 
@@ -30,19 +30,19 @@ def refuse_other_architecture(
     prefix: str,
     *_: Any,
 ) -> None:
-    """Pre-hook of ``load_state_dict`` that accepts all of an encoder or nothing.
+    """Refuse weights of another architecture, as a pre-hook of ``load_state_dict``.
 
-    ESPnet loads models for inference with ``strict=True``, which would leave the
-    layers of another architecture at their random values without a word. Operations
-    and the digest of the architecture are named in the keys, so the keys tell
-    architectures apart even where all shapes agree (dilations 1 and 2), and where only
-    skips, the wiring or operations without weights differ.
+    ESPnet loads models for inference with ``strict=False``, which would silently leave
+    the layers of another architecture at their random values. The keys of a state dict
+    name the operations and the digest of the architecture, so they differ even if all
+    shapes agree (dilations 1 and 2), and if only skips, the wiring or operations
+    without weights differ.
 
     Args:
         module: The encoder.
         state_dict: Tensors (any shape) of the checkpoint by their names.
-        prefix: What the names of the encoder's tensors begin with.
-        _: What torch hands over besides.
+        prefix: Prefix of the encoder's names in the state dict.
+        _: Further arguments from torch, not used.
 
     Raises:
         RuntimeError: If keys or shapes of the encoder's part of the state dict differ
@@ -59,7 +59,7 @@ def refuse_other_architecture(
     ]
     if own.keys() == given.keys() and not different_shapes:
         return
-    # ESPnet's --init_param adds the keys of a file to the encoder's own.
+    # ESPnet's --init_param merges the keys of a file into the encoder's own.
     theirs, ours = _digests(given) - _digests(own), _digests(own)
     raise RuntimeError(
         "the checkpoint holds the weights of another architecture than this 'stnas' "
@@ -103,12 +103,12 @@ def _difference(
 
 
 def _digests(keys: Iterable[str]) -> set[str]:
-    """The digests in the keys of an encoder: one, if it is a whole one."""
+    """Return the digests in the keys of an encoder; normally there is one."""
     return {match[1] for key in keys if (match := _DIGEST.fullmatch(key))}
 
 
 def _operations(keys: Iterable[str]) -> dict[int, list[str]]:
-    """The operations of each layer, read from keys like network.layers.0.NAME.x."""
+    """Return each layer's operations from keys like network.layers.0.NAME.x."""
     operations: dict[int, list[str]] = {}
     for key in keys:
         parts = key.split(".")

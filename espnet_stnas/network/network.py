@@ -21,20 +21,20 @@ RunLayer = Callable[[int, torch.Tensor, torch.Tensor], Frames]
 Run = Callable[[RunLayer, torch.Tensor, torch.Tensor], Frames]
 """Runs layers and blocks, each layer by a `RunLayer`."""
 
-# 4 GB; the paper's supernet has 45 million.
+# These take 4 GB. The paper's supernet has 45 million parameters.
 MOST_PARAMETERS = 1_000_000_000
 
 
 class NetworkLayer(torch.nn.Module):
-    """One layer: its operation, with a skip around it if wanted.
+    """One layer: its operations, and a skip connection if the shape has one.
 
-    Operations are submodules named by their canonical short form, so that the keys
-    of a state dict say which architecture its weights belong to.
+    Operations are submodules under their canonical short form, so the keys of a state
+    dict identify the architecture that its weights belong to.
 
     Args:
         layer: The candidate operations.
         shape: Widths of the layer and whether it has a skip.
-        space: Where the shared settings are.
+        space: Gives the settings that all layers share.
     """
 
     def __init__(self, layer: Layer, shape: LayerShape, space: SearchSpace) -> None:
@@ -66,7 +66,7 @@ class NetworkLayer(torch.nn.Module):
 
 
 class Network(torch.nn.Module):
-    """Fixed layers, wired as the nodes of their space say.
+    """Runs fixed layers along the topology of their space.
 
     Args:
         layers: The layers, from input to output.
@@ -153,13 +153,13 @@ class _Wiring(Algebra[Run]):
 
 
 def check_size(space: SearchSpace, input_size: int) -> None:
-    """Refuse a network that no memory holds, before any is allocated.
+    """Refuse a network that does not fit into memory, before anything is allocated.
 
-    Builds it without its numbers, so that nothing is left half-built either if an
-    operation does not accept its sizes.
+    The check builds the network without its numbers (on the meta device). So an
+    operation that does not accept its sizes is also found before anything is built.
 
     Args:
-        space: The search space, or an architecture.
+        space: A search space or an architecture.
         input_size: Dimensions of an input frame.
 
     Raises:
@@ -189,8 +189,14 @@ def build_network(space: SearchSpace, input_size: int) -> Network:
         input_size: Dimensions of an input frame.
 
     Raises:
-        ConfigError: If the space has choices, or sizes do not fit together, or are too
-            large.
+        ConfigError: If the space has choices, sizes do not fit together, or the network
+            is too large.
+
+    >>> conf = {"layers": ["tdnn-C1S3D1", "tdnn-C1D2"], "width": 64}
+    >>> network = build_network(SearchSpace.from_conf(conf), input_size=40).eval()
+    >>> ys, olens = network(torch.randn(2, 9, 40), torch.tensor([9, 4]))
+    >>> tuple(ys.shape), olens.tolist()
+    ((2, 3, 64), [3, 2])
     """
     if not space.is_architecture:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""Weights of encoders in the files that ESPnet writes."""
+"""Reads weights of encoders from the files that ESPnet writes."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ _LAYER = re.compile(r"(.*?)network\.layers\.(\d+)\.([^.]+)\.")
 
 
 def read_weights(path: PathLike) -> Weights:
-    """The weights in a model file (``5epoch.pth``) or in a ``checkpoint.pth``.
+    """Read the weights in a model file (``5epoch.pth``) or a ``checkpoint.pth``.
 
     Raises:
-        ConfigError: If it is missing, damaged or something else.
+        ConfigError: If the file is missing or damaged, or holds something else.
     """
     path = Path(path)
     try:
@@ -31,7 +31,7 @@ def read_weights(path: PathLike) -> Weights:
             f"{path} does not exist; accepted is a file with weights, such as "
             "5epoch.pth or checkpoint.pth"
         ) from None
-    except Exception:  # whatever torch makes of damaged files
+    except Exception:  # torch raises many kinds of errors at damaged files
         raise ConfigError(
             f"{path} cannot be read as weights; accepted is a file that ESPnet's "
             "training wrote, such as 5epoch.pth or checkpoint.pth"
@@ -46,11 +46,11 @@ def read_weights(path: PathLike) -> Weights:
 
 
 def encoder_weights(weights: Mapping[str, torch.Tensor], source: PathLike) -> Weights:
-    """The part of the encoder 'stnas', with keys as the encoder has them.
+    """Return the weights of the encoder 'stnas', with the encoder's own keys.
 
     Args:
-        weights: Tensors (any shape) of a model, by their names.
-        source: Where they come from, for messages.
+        weights: Tensors (any shape) of a model by their names.
+        source: Name of the source of the weights, for messages.
 
     Raises:
         ConfigError: If there is not exactly one such encoder.
@@ -65,16 +65,16 @@ def inherited(
     architecture: SearchSpace,
     source: PathLike,
 ) -> Weights:
-    """The weights of one path of a supernet, and all others of its model.
+    """Return the weights of one path of a supernet and of the rest of its model.
 
     Args:
         weights: Tensors (any shape) of a model with a supernet, by their names.
         space: The search space.
-        architecture: The path, which is an architecture of the space.
-        source: Where the weights come from, for messages.
+        architecture: The path: an architecture of the space.
+        source: Name of the source of the weights, for messages.
 
     Raises:
-        ConfigError: If the weights are those of another space.
+        ConfigError: If the weights belong to another space.
     """
     space.index(architecture)
     prefix = _prefix(weights, source)
@@ -86,7 +86,7 @@ def inherited(
     for index, layer in enumerate(space.layers):
         names = {str(op) for op in layer.candidates}
         have = found.get(index, set())
-        # Operations without weights have no keys, but every choice has its logits.
+        # Operations without weights have no keys, but every choice has logits.
         logits = weights.get(f"{prefix}network.layers.{index}.logits")
         choices = len(names) if layer.is_choice else 0
         if not have <= names or choices != (0 if logits is None else len(logits)):

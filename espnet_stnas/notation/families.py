@@ -1,4 +1,4 @@
-"""The table of operation families, without torch."""
+"""The table of operation families. No torch."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def _conv2d_reach(options: Options) -> tuple[int, int]:
     return 0, right
 
 
-# Where every output frame depends on the whole utterance, or on all of its past.
+# The reach of operations that see the whole utterance, or its whole past.
 _EVERYTHING = (math.inf, math.inf)
 _PAST = (math.inf, 0)
 
@@ -210,18 +210,18 @@ FAMILIES: dict[str, OpFamily] = {
 
 
 def register_operation(family: OpFamily) -> None:
-    """Make an operation family known to the notation.
+    """Add an operation family to the notation.
 
-    Call it in a module that is imported in every process: one that an installed
-    package names in the entry point group ``espnet_stnas``. To do it again changes
-    nothing.
+    Call this in a module that every process imports: a module that an installed
+    package names in the entry point group ``espnet_stnas``. A second call with the
+    same family changes nothing.
 
     Args:
         family: Name, class, options and geometry.
 
     Raises:
-        ConfigError: If the name or the codes of its options cannot be written in the
-            short form, or if another family, or an attribute of layers, has the name.
+        ConfigError: If the short form cannot express the name or the option codes, or
+            if another family or an attribute of layers has the name.
     """
     codes = [option.code for option in family.options]
     if not re.fullmatch("[a-z][a-z0-9_]*", family.name):

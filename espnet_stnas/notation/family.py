@@ -1,4 +1,4 @@
-"""What an operation family is: its name, options and geometry, without torch."""
+"""Describes operation families: name, options and geometry. No torch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from espnet_stnas.messages import quote
 OptionValue = Union[int, str, None]
 Options = dict[str, OptionValue]
 
-# No integer option, width or finite reach is larger; what is, is a slip of the pen.
+# Upper limit of integer options, widths and finite reaches. More is a typing error.
 MAX_SIZE = 100_000
 
-# Attributes of the modules that hold operations under their names: those of
-# torch.nn.Module, which is not imported here, and those of our layers.
+# Operations are submodules under their names, so these attributes of torch.nn.Module
+# (which is not imported here) and of our layers cannot be names of operations.
 RESERVED_NAMES = frozenset(
     """
     add_module apply bfloat16 buffers call_super_init children compile cpu cuda double
@@ -40,11 +40,11 @@ class Option:
     Args:
         name: Key in the long form.
         code: Capital letter in the short form.
-        default: Value when absent; ``None`` means "as the network says".
-        minimum: Smallest integer accepted (integer options).
-        choices: All values accepted, where they are few.
+        default: Value if the option is absent; ``None``: derived from the network.
+        minimum: Smallest accepted integer (integer options).
+        choices: All accepted values, if only a few are.
         parity: ``odd`` or ``even``, if only such integers are accepted.
-        always_shown: Written in the canonical form even at its default.
+        always_shown: Write the option in the canonical form even at its default.
     """
 
     name: str
@@ -57,22 +57,22 @@ class Option:
 
     @property
     def accepts(self) -> str:
-        """What the option accepts, in words."""
+        """The accepted values, in words."""
         if self.choices:
             return "one of " + ", ".join(str(c) for c in self.choices)
         kind = f"an {self.parity} integer" if self.parity else "an integer"
         return f"{kind} from {self.minimum} to {MAX_SIZE}"
 
     def check(self, value: Any, where: str) -> OptionValue:
-        """Return ``value`` if it is accepted.
+        """Return ``value`` if the option accepts it.
 
         Raises:
-            ConfigError: If it is not.
+            ConfigError: If the option does not accept it.
         """
         if value is None and self.default is None:
             return None
         if self.choices:
-            # 1.0 and True equal 1, but are not it.
+            # 1.0 and True equal 1, but only the integer 1 is accepted.
             good = any(type(value) is type(c) and value == c for c in self.choices)
         else:
             good = type(value) is int and self.minimum <= value <= MAX_SIZE
@@ -88,7 +88,7 @@ class Option:
 
 @dataclass(frozen=True)
 class OpFamily:
-    """What every operation of one family has in common.
+    """The common properties of all operations of one family.
 
     Args:
         name: Name of the family, e.g. ``tdnn``.
@@ -97,8 +97,8 @@ class OpFamily:
         output_width: ``(options, input width, network width) -> output width``.
         output_length: ``(options, input length) -> output length``, in frames.
         stride: ``options -> input frames per output frame``.
-        reach: ``options -> input frames seen to the left and right``; infinite
-            where an output frame sees all of them.
+        reach: ``options -> input frames to the left and right`` that an output frame
+            depends on; infinite for the whole utterance.
     """
 
     name: str
@@ -110,7 +110,7 @@ class OpFamily:
     reach: Callable[[Options], tuple[float, float]] = lambda o: (0, 0)
 
     def option_names(self) -> str:
-        """The long and short names of all options, for error messages."""
+        """Return the long and short names of all options, for error messages."""
         if not self.options:
             return "none"
         return ", ".join(f"{o.name} ({o.code})" for o in self.options)

@@ -1,4 +1,4 @@
-"""From the notation of layers and blocks to a topology. No torch."""
+"""Reads the notation of layers and blocks into a topology. No torch."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from espnet_stnas.messages import format_keys, quote
 from espnet_stnas.notation.spec import OpSpec, parse_op
 from espnet_stnas.notation.topology import Bidirectional, Layer, Node, Residual
 
-# More of either is a slip of the pen, or a YAML file that refers to itself.
+# More of either is a typing error, or a YAML file that refers to itself.
 MOST_LAYERS = 1000
 _MOST_OPERATIONS = 5000
 _DEEPEST = 10
-# What errors begin with.
+# Every error message begins with this.
 PREFIX = "encoder_conf: "
 
 
@@ -27,17 +27,17 @@ def parse_nodes(value: Any, name: str) -> tuple[tuple[Node, ...], tuple[Layer, .
         name: Its key in the ``encoder_conf``, named in errors.
 
     Returns:
-        The nodes, and the layers that they point to.
+        The nodes, and the layers that they refer to.
 
     Raises:
-        ConfigError: If something in it is wrong.
+        ConfigError: If something in the list is wrong.
     """
     parser = _Parser()
     return parser.nodes(value, PREFIX + name, 0), tuple(parser.layers)
 
 
 class _Parser:
-    """Collects layers while it reads nodes."""
+    """Collects the layers while it reads the nodes."""
 
     def __init__(self) -> None:
         self.layers: list[Layer] = []
@@ -166,7 +166,7 @@ def _block(
     needed: tuple[str, ...],
     optional: tuple[str, ...],
 ) -> Mapping[str, Any]:
-    """The mapping inside of {name: {...}}, with the right keys."""
+    """Return the mapping inside ``{name: {...}}`` after a check of its keys."""
     block = item[name]
     keys = ", ".join(repr(k) for k in (*needed, *optional))
     if set(item) != {name}:

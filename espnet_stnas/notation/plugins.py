@@ -1,4 +1,4 @@
-"""Operations and estimators of other packages: found by an entry point. No torch."""
+"""Loads operations and estimators of other packages by an entry point. No torch."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ GROUP = "espnet_stnas"
 
 @functools.cache
 def load_plugins() -> tuple[str, ...]:
-    """Import what installed packages name in the entry point group ``espnet_stnas``.
+    """Import the modules of the entry point group ``espnet_stnas``.
 
     These modules call :func:`espnet_stnas.notation.families.register_operation` and
-    :func:`espnet_stnas.estimators.register_estimator`. It happens once in a process,
-    before a search reads its options and where a name is not known: so it reaches
-    decoding and the processes of several GPUs, too.
+    :func:`espnet_stnas.estimators.register_estimator`. They are imported once in each
+    process: before a search reads its options, and whenever a name is not known. So
+    plugins also work in decoding and in the processes of several GPUs.
 
     Returns:
         The modules, in alphabetical order.
@@ -30,7 +30,7 @@ def load_plugins() -> tuple[str, ...]:
     for point in sorted(points, key=lambda point: point.value):
         try:
             point.load()
-        except Exception as error:  # whatever a module of others raises
+        except Exception as error:  # a foreign module may raise anything
             raise ConfigError(
                 f"the plugin '{point.value}' (entry point '{point.name}' of the group "
                 f"'{GROUP}') cannot be imported: {type(error).__name__}: "
@@ -44,12 +44,12 @@ def refuse_other(kind: str, name: str, place: str, taken: str) -> None:
 
     Args:
         kind: ``operation`` or ``estimator``.
-        name: What is registered.
-        place: ``package.module:Class`` that shall have the name.
-        taken: That which has it.
+        name: The name to register.
+        place: ``package.module:Class`` to register under the name.
+        taken: ``package.module:Class`` that has the name now.
 
     Raises:
-        ConfigError: If they differ.
+        ConfigError: If the two classes differ.
     """
     if place != taken:
         raise ConfigError(

@@ -1,4 +1,4 @@
-"""How much of an utterance each output frame of an architecture sees. No torch."""
+"""Computes how much of an utterance an output frame depends on. No torch."""
 
 from __future__ import annotations
 
@@ -14,20 +14,26 @@ from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import ChainSpec, OpSpec
 from espnet_stnas.notation.topology import Algebra, Layer, fold
 
-# Of most features in ESPnet's recipes, in milliseconds.
+# The frame shift of most of ESPnet's recipes, in milliseconds.
 FRAME_SHIFT = 10.0
 
 
 @dataclass(frozen=True)
 class View:
-    """Which input frames an output frame depends on.
+    """The input frames that an output frame depends on.
 
-    Output frame n sees the frames from ``n * stride - left`` to ``n * stride + right``.
+    Output frame n depends on the input frames from ``n * stride - left`` to
+    ``n * stride + right``.
 
     Args:
-        left: Input frames before; infinite if all that there are.
-        right: Input frames after; infinite if all that there are.
+        left: Input frames before; infinite if the whole past counts.
+        right: Input frames after; infinite if the whole future counts.
         stride: Input frames per output frame.
+
+    >>> from espnet_stnas.notation.space import SearchSpace
+    >>> view = view_of(SearchSpace.from_conf({"layers": ["tdnn-C1S3D1", "tdnn-C1D2"]}))
+    >>> view.left, view.right, view.stride
+    (7, 7, 3)
     """
 
     left: float = 0
@@ -35,7 +41,7 @@ class View:
     stride: int = 1
 
     def then(self, other: View) -> View:
-        """The view of something on top of this."""
+        """Return the view of ``other`` on top of this one."""
         return View(
             self.left + self.stride * other.left,
             self.right + self.stride * other.right,
@@ -43,23 +49,24 @@ class View:
         )
 
     def beside(self, other: View) -> View:
-        """The view of two of the same stride together."""
+        """Return the union of two views with the same stride."""
         left, right = max(self.left, other.left), max(self.right, other.right)
         return View(left, right, self.stride)
 
 
 def view_of(architecture: SearchSpace) -> View:
-    """The view of an architecture; of a search space, the widest possible."""
+    """Return the view of an architecture, or the widest view in a search space."""
     return fold(architecture.nodes, _Views(architecture.layers, {})).view
 
 
 def layer_views(space: SearchSpace) -> tuple[View, ...]:
-    """For each layer, which input frames a frame that comes out of it depends on.
+    """Return the view of every layer: the input frames that its output depends on.
 
-    In a branch over the reversed utterance, before and after are those of the branch.
+    In a branch over the reversed utterance, before and after refer to the reversed
+    order.
 
     Args:
-        space: An architecture; of a search space, the widest possible views.
+        space: An architecture, or a search space (then the widest possible views).
     """
     found: dict[int, View] = {}
     fold(space.nodes, _Views(space.layers, found)).note(View())
@@ -67,11 +74,11 @@ def layer_views(space: SearchSpace) -> tuple[View, ...]:
 
 
 def describe_view(view: View, frame_shift: float = FRAME_SHIFT) -> str:
-    """Receptive field, look-ahead and frame rate, in words.
+    """Describe receptive field, look-ahead and frame rate in words.
 
     Args:
-        view: What an output frame sees.
-        frame_shift: Milliseconds from an input frame to the next.
+        view: The input frames that an output frame depends on.
+        frame_shift: Milliseconds from one input frame to the next.
 
     Raises:
         ConfigError: If the frame shift is not above 0.
@@ -108,12 +115,12 @@ Lengths = Callable[[int], int]
 
 @dataclass(frozen=True)
 class _Part:
-    """Some layers.
+    """A part of the network.
 
     Args:
-        view: Which frames that come in a frame that comes out depends on.
-        length: How many frames come out of so many.
-        note: Notes the views of its layers, given what is seen before them.
+        view: The frames at its input that one output frame depends on.
+        length: ``input frames -> output frames``.
+        note: Stores the views of its layers, given the view of its input.
     """
 
     view: View
@@ -122,7 +129,7 @@ class _Part:
 
 
 class _Views(Algebra[_Part]):
-    """Follows views through layers; ``found`` gets the noted ones."""
+    """Computes the views of all layers and stores them in ``found``."""
 
     def __init__(self, layers: Sequence[Layer], found: dict[int, View]) -> None:
         self.layers = layers
@@ -166,11 +173,11 @@ class _Views(Algebra[_Part]):
 
 
 def _mirrored(view: View, length: Lengths) -> View:
-    """The view of a branch over the reversed utterance.
+    """Return the view of a branch over the reversed utterance.
 
-    With a stride, where its frames lie depends on how many frames there are: the last
-    output frame of the branch over L frames is over the frame L - 1 - (L' - 1) * stride
-    of the utterance.
+    With a stride, the position of its frames depends on the length of the utterance:
+    the last output frame of a branch over L frames lies at frame
+    L - 1 - (L' - 1) * stride of the utterance.
     """
     shortest = next(n for n in range(1, MAX_SIZE) if length(n) > 0)
     shifts = [

@@ -1,7 +1,8 @@
-"""Reads a config.json of the code that came with the ST-NAS paper. No torch.
+"""Imports a config.json of the ST-NAS paper's code as a search space. No torch.
 
-That code (github.com/thu-spmi/ST-NAS) names a net (a topology), the candidates of its
-nodes, and the widths of its blocks. The output layer is left to ESPnet.
+That code (github.com/thu-spmi/ST-NAS) describes an encoder by the name of a topology,
+the candidates of each node, and the width of each block. The output layer is not
+imported: ESPnet builds it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from espnet_stnas.messages import format_keys, quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import OpSpec, parse_op
 
-# Nodes of a block: choices of candidates, without the shortcut of residual blocks.
+# Number of choices in a block, without the shortcut of residual blocks.
 NETS = {
     "UniNodeNet": 1,
     "BiNodeNet": 2,
@@ -25,9 +26,9 @@ NETS = {
     "BiResidualNet": 2,
     "MFRNet": 1,
 }
-# These cannot change the width.
+# Operations that cannot change the width.
 _KEEP_WIDTH = ("identity", "transformer")
-# Their code builds a transformer of this size whatever the network's width.
+# The paper's code builds a transformer of this size at any width of the network.
 _TRANSFORMER = "transformer-H8F1024"
 _SUBSAMPLING = "tdnn-C1S3D1"
 # Features, and their first and second derivatives: the paper's 120 = 40 x 3.
@@ -37,35 +38,35 @@ Candidates = Union[str, list[str]]
 
 
 def import_config(path: PathLike, *, deltas: bool = False) -> SearchSpace:
-    """The search space of a config.json.
+    """Convert a config.json to a search space.
 
-    As there, candidates that keep their width are left out of nodes that change it, and
-    the shortcut of a residual block is a choice of zero and identity, or of zero and
-    lstm where the width changes.
+    As in the paper's code, a node that changes the width has no candidates that keep
+    it. The shortcut of a residual block chooses between zero and identity, or between
+    zero and lstm where the width changes.
 
     Args:
         path: The file.
-        deltas: Start with a layer that appends both time derivatives, so that frames
-            with a third of the file's ``idim`` come in.
+        deltas: Start with a layer that appends both time derivatives. The encoder then
+            takes frames with a third of the file's ``idim``.
 
     Raises:
-        ConfigError: If it is missing, damaged, or says something that their code or
-            this project does not know.
+        ConfigError: If the file is missing or damaged, or uses something that the
+            paper's code or this project does not support.
     """
     return _Importer(Path(path)).space(deltas)
 
 
 def input_size(path: PathLike) -> int:
-    """The ``idim`` of a config.json: dimensions of the frames that it is made for.
+    """Return the ``idim`` of a config.json: dimensions of an input frame.
 
     Raises:
-        ConfigError: As :func:`import_config`.
+        ConfigError: See :func:`import_config`.
     """
     return _Importer(Path(path)).widths()[0]
 
 
 class _Importer:
-    """Reads one file; everything that is wrong with it is said with its name."""
+    """Reads one file; every error message names it."""
 
     def __init__(self, path: Path) -> None:
         self.where = f"reference config {path}"
@@ -121,7 +122,7 @@ class _Importer:
         return space
 
     def widths(self) -> list[int]:
-        """Width of the input and of every block."""
+        """The width of the input and of every block."""
         count = self._get("block_list")
         if not (isinstance(count, list) and len(count) == 1 and _is_size(count[0])):
             raise ConfigError(
@@ -139,13 +140,13 @@ class _Importer:
         blocks = count[0]
         if len(given) >= blocks:
             return [idim, *given[:blocks]]
-        # Each width serves as many blocks, the last one also those that are left.
+        # Each width applies to as many blocks, the last one also to the remaining ones.
         share = blocks // len(given)
         widths = [width for width in given[:-1] for _ in range(share)]
         return [idim, *widths, *[given[-1]] * (blocks - len(widths))]
 
     def _candidates(self, blocks: int) -> list[list[list[str]]]:
-        """The candidates of every node of every block."""
+        """Return the candidates of every node of every block."""
         base = self.candidate
         others: Mapping[str, Any] = {}
         if isinstance(base, dict):
@@ -213,7 +214,7 @@ class _Importer:
         return operations[0] if len(operations) == 1 else operations
 
     def _sized(self, spec: OpSpec, width: int) -> str:
-        """The operation with its output width, where that is not the network's."""
+        """Return the operation with its width, unless that is the network's width."""
         options = spec.options
         if "width" not in options or (width == self.width and spec.op != "zero"):
             return str(spec)

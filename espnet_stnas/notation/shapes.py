@@ -1,4 +1,4 @@
-"""Sizes: the widths of all layers, and whether what is to be added fits. No torch."""
+"""Computes the width of every layer and checks that parts fit together. No torch."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from espnet_stnas.notation.family import MAX_SIZE
 from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.notation.topology import Algebra, Layer, Node, fold, layer_name
 
-# Lengths (frames) on which candidates of one choice must agree, besides those around
-# their strides.
+# For these numbers of input frames, and for some near their strides, all candidates of
+# a choice must give the same number of output frames.
 _PROBE_LENGTHS = range(1, 100)
 
 LengthOf = Callable[[int], int]
@@ -21,13 +21,13 @@ LengthOf = Callable[[int], int]
 
 @dataclass(frozen=True)
 class LayerShape:
-    """Sizes of one layer.
+    """The sizes of one layer.
 
     Args:
-        input_width: Dimensions of a frame that goes in.
-        output_width: Dimensions of a frame that comes out.
-        skip: Whether a skip goes around it.
-        width: Output width of operations in this place that do not give their own.
+        input_width: Dimensions of an input frame.
+        output_width: Dimensions of an output frame.
+        skip: Whether the layer has a skip connection around it.
+        width: Default output width of the operations at this place.
     """
 
     input_width: int
@@ -38,11 +38,11 @@ class LayerShape:
 
 @dataclass(frozen=True)
 class Shapes:
-    """Sizes of a network.
+    """The sizes of a network.
 
     Args:
-        layers: Those of its layers.
-        output_width: Dimensions of a frame that comes out of it.
+        layers: The sizes of its layers.
+        output_width: Dimensions of an output frame of the network.
     """
 
     layers: tuple[LayerShape, ...]
@@ -56,18 +56,18 @@ def space_shapes(
     width: int,
     residual: bool,
 ) -> Shapes:
-    """The sizes of all layers, and of what comes out.
+    """Compute the sizes of all layers and the output width.
 
     Args:
-        nodes: How data flow through the layers.
+        nodes: The topology.
         layers: The layers.
         input_size: Dimensions of an input frame.
-        width: Output width of operations that do not give their own.
-        residual: Whether skips go around all layers that keep width and length.
+        width: Default output width of operations.
+        residual: Whether every layer that keeps width and length has a skip.
 
     Raises:
-        ConfigError: If candidates of a choice, or branches of a block, do not fit
-            together.
+        ConfigError: If the candidates of a choice, or the branches of a block, do not
+            fit together.
     """
     sizes = _Sizes(layers, residual)
     output_width, _ = fold(nodes, sizes).measure(input_size, width)
@@ -77,11 +77,11 @@ def space_shapes(
 
 @dataclass(frozen=True)
 class _Part:
-    """Layers whose sizes are wanted.
+    """A part of the network whose sizes are computed later.
 
     Args:
-        first: Index of the first of them.
-        measure: ``(input width, width of operations) -> (output width, lengths)``.
+        first: Index of its first layer.
+        measure: ``(input width, default width) -> (output width, length function)``.
     """
 
     first: int
@@ -89,7 +89,7 @@ class _Part:
 
 
 class _Sizes(Algebra[_Part]):
-    """Follows widths and lengths through layers, and notes the shape of each."""
+    """Follows widths and lengths through the network and stores each layer's shape."""
 
     def __init__(self, layers: Sequence[Layer], residual: bool) -> None:
         self.layers = layers

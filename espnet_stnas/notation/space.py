@@ -1,8 +1,8 @@
-"""Search spaces and architectures: one notation, without torch.
+"""Search spaces and architectures in one notation. No torch.
 
-A search space is a chain of layers, some of them inside of blocks. A layer with several
-candidate operations is a choice, a layer with one is fixed. An architecture is a search
-space in which every layer is fixed, so both are a :class:`SearchSpace`.
+A search space is a chain of layers and blocks of layers. A layer with several candidate
+operations is a choice; a layer with one is fixed. An architecture is a search space in
+which every layer is fixed, so both are a :class:`SearchSpace`.
 """
 
 from __future__ import annotations
@@ -29,15 +29,23 @@ _KEYS = ("layers", "width", "dropout_rate", "residual")
 
 @dataclass(frozen=True)
 class SearchSpace:
-    """Layers, how they are wired, and the settings they share.
+    """The layers, their wiring, and the settings that they share.
 
     Args:
-        layers: The layers, from input to output; those of a block one after the other.
+        layers: All layers from input to output, including the layers of blocks.
         width: Output width of operations that do not give their own.
         dropout_rate: Dropout after each operation that has dropout.
-        residual: Put a skip connection around every layer that keeps width and
-            length: y = x + layer(x).
-        blocks: How data flow through the layers; None for a chain.
+        residual: Add a skip connection to every layer that keeps width and length:
+            y = x + layer(x).
+        blocks: The topology; None for a chain.
+
+    >>> space = SearchSpace.from_conf(
+    ...     {"layers": [["tdnn-C1D1", "tdnn-C1D2"], "tdnn-C1S3D1"], "width": 64}
+    ... )
+    >>> [[str(op) for op in choice.candidates] for choice in space.choices]
+    [['tdnn-C1D1', 'tdnn-C1D2']]
+    >>> space.resolve([1]).to_conf()["layers"]
+    ['tdnn-C1D2', 'tdnn-C1S3D1']
     """
 
     layers: tuple[Layer, ...]
@@ -51,8 +59,11 @@ class SearchSpace:
         """Read an ``encoder_conf``.
 
         Raises:
-            ConfigError: If a key, an operation, an option or a size is wrong, or if
-                the candidates of a choice do not fit together.
+            ConfigError: If a key, an operation, an option or a size is wrong.
+
+        >>> SearchSpace.from_conf({"layers": ["tdn-C1D1"]})
+        Traceback (most recent call last):
+        espnet_stnas.errors.ConfigError: ... unknown operation 'tdn' (did you mean ...
         """
         if not isinstance(conf, Mapping):
             raise ConfigError(
@@ -102,7 +113,7 @@ class SearchSpace:
             )
 
     def to_conf(self) -> dict[str, Any]:
-        """The canonical ``encoder_conf``: plain containers only."""
+        """Return the canonical ``encoder_conf``, made of plain containers."""
         return {
             "width": self.width,
             "dropout_rate": self.dropout_rate,
@@ -112,12 +123,12 @@ class SearchSpace:
 
     @cached_property
     def nodes(self) -> tuple[Node, ...]:
-        """How data flow through the layers."""
+        """The topology: how data flow through the layers."""
         return tuple(range(len(self.layers))) if self.blocks is None else self.blocks
 
     @cached_property
     def choice_numbers(self) -> tuple[Optional[int], ...]:
-        """For each layer, the number of its choice from 0; None if it is fixed."""
+        """For each layer, the number of its choice (from 0); None if it is fixed."""
         numbers: list[Optional[int]] = []
         groups: dict[str, int] = {}
         count = 0
@@ -142,7 +153,7 @@ class SearchSpace:
 
     @cached_property
     def choices(self) -> tuple[Layer, ...]:
-        """What the search decides: layers, one for each shared choice."""
+        """The choices of the space; layers that share a choice count once."""
         return tuple(self.layers[index] for index in self.first_layers)
 
     @property
@@ -152,7 +163,7 @@ class SearchSpace:
 
     @property
     def num_architectures(self) -> int:
-        """How many architectures the space holds."""
+        """The number of architectures in the space."""
         return math.prod(len(choice.candidates) for choice in self.choices)
 
     @property
@@ -162,13 +173,13 @@ class SearchSpace:
         return hashlib.sha256(text.encode()).hexdigest()[:12]
 
     def resolve(self, indices: Sequence[int]) -> SearchSpace:
-        """The architecture with one candidate per choice.
+        """Return the architecture that has one given candidate for each choice.
 
         Args:
             indices: One candidate index per choice, in order.
 
         Raises:
-            ValueError: If their number is not that of the choices.
+            ValueError: If there are more or fewer indices than choices.
         """
         if len(indices) != len(self.choices):
             raise ValueError(f"{len(indices)} indices for {len(self.choices)} choices")
@@ -183,10 +194,10 @@ class SearchSpace:
         )
 
     def index(self, architecture: SearchSpace) -> tuple[int, ...]:
-        """The candidate indices of an architecture of this space.
+        """Return the candidate indices of an architecture of this space.
 
         Raises:
-            ConfigError: If it is not one of this space.
+            ConfigError: If the architecture does not belong to this space.
         """
         if architecture.blocks != self.blocks:
             raise ConfigError(
@@ -227,11 +238,11 @@ class SearchSpace:
         return tuple(indices[choice] for choice in range(len(indices)))
 
     def layer_name(self, index: int) -> str:
-        """A layer in messages: its number from 1, and where it stands."""
+        """Return the name of a layer in messages: its number from 1, and its place."""
         return layer_name(self.layers, index)
 
     def shapes(self, input_size: int) -> tuple[LayerShape, ...]:
-        """The sizes of all layers for an input of ``input_size`` dimensions.
+        """Return the sizes of all layers for input frames of ``input_size`` dimensions.
 
         Raises:
             ConfigError: If the candidates of a choice, or the branches of a block, do
@@ -240,10 +251,11 @@ class SearchSpace:
         return self._sizes(input_size).layers
 
     def output_width(self, input_size: int) -> int:
-        """Dimensions of a frame that comes out of the whole network.
+        """Return the dimensions of an output frame of the whole network.
 
         Raises:
-            ConfigError: If sizes do not fit together.
+            ConfigError: If the candidates of a choice, or the branches of a block, do
+                not fit together.
         """
         return self._sizes(input_size).output_width
 

@@ -1,9 +1,9 @@
-"""Operation specs: the names, options and geometry of operations, without torch.
+"""Operation specs: names, options and geometry of operations. No torch.
 
-An operation is written in a short form, as in the code of the ST-NAS paper
+Users write an operation in a short form, as in the code of the ST-NAS paper
 (``tdnn-C2D1Nln``), or in a long form (``{op: tdnn, context: 2, dilation: 1}``).
-Both give the same :class:`OpSpec`, whose string is the canonical short form. Several
-joined by ``+`` are a chain, which counts as one operation.
+Both give the same :class:`OpSpec`; ``str`` gives its canonical short form. ``+`` joins
+several operations to a chain, which counts as one operation.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
     "parse_op",
 ]
 
-# An int, or anything with integer arithmetic: a LongTensor of lengths (B,).
+# An int, or anything with integer arithmetic, such as a LongTensor of lengths (B,).
 Length = TypeVar("Length")
 
 
@@ -42,6 +42,12 @@ class OpSpec:
     Args:
         op: Name of its family.
         values: Option values in the order of ``FAMILIES[op].options``.
+
+    >>> op = parse_op("tdnn-C2S3D1", "layers[1]")
+    >>> op.options["stride"], op.output_length(31), op.reach
+    (3, 11, (2, 2))
+    >>> str(op)
+    'tdnn-C2S3D1'
     """
 
     op: str
@@ -68,11 +74,15 @@ class OpSpec:
         return f"{self.op}-{codes}" if codes else self.op
 
     def output_width(self, input_width: int, width: int) -> int:
-        """Width of the output in a network of the given default ``width``."""
+        """Return the output width in a network of default width ``width``."""
         return self.family.output_width(self.options, input_width, width)
 
     def output_length(self, length: Length) -> Length:
-        """Frames (int or LongTensor (B,)) that come out of ``length`` frames."""
+        """Return the number of output frames.
+
+        Args:
+            length: Input frames: an int, or a LongTensor (B,).
+        """
         return self.family.output_length(self.options, length)
 
     @property
@@ -82,19 +92,20 @@ class OpSpec:
 
     @property
     def reach(self) -> tuple[float, float]:
-        """Input frames seen to the left and to the right of a frame."""
+        """Input frames to the left and right that an output frame depends on."""
         return self.family.reach(self.options)
 
 
 @dataclass(frozen=True)
 class ChainSpec(OpSpec):
-    """Operations one after the other, as one candidate: ``tdnn-C1S3D1+tdnn-C1D1``.
+    """Several operations in sequence as one candidate: ``tdnn-C1S3D1+tdnn-C1D1``.
 
-    So candidates of a choice can differ in inner widths, or in where they subsample.
+    With chains, the candidates of one choice can differ in their inner widths, or in
+    the place where they subsample.
 
     Args:
         op: ``chain``.
-        values: None.
+        values: Empty.
         parts: The operations.
     """
 
@@ -103,20 +114,20 @@ class ChainSpec(OpSpec):
 
     @property
     def family(self) -> OpFamily:
-        """That of chains, which have no options."""
+        """The family of all chains; it has no options."""
         return _CHAIN
 
     def __str__(self) -> str:
         return "+".join(map(str, self.parts))
 
     def output_width(self, input_width: int, width: int) -> int:
-        """Width of the output of the last operation."""
+        """Return the output width of the last operation."""
         for part in self.parts:
             input_width = part.output_width(input_width, width)
         return input_width
 
     def output_length(self, length: Length) -> Length:
-        """Frames that come out of the last operation."""
+        """Return the output frames of the last operation."""
         for part in self.parts:
             length = part.output_length(length)
         return length
@@ -128,7 +139,7 @@ class ChainSpec(OpSpec):
 
     @property
     def reach(self) -> tuple[float, float]:
-        """Input frames seen to the left and to the right of a frame."""
+        """Input frames to the left and right that an output frame depends on."""
         left, right, step = 0.0, 0.0, 1
         for part in self.parts:
             left, right = left + step * part.reach[0], right + step * part.reach[1]
@@ -141,15 +152,20 @@ _LONGEST_CHAIN = 10
 
 
 def parse_op(value: Any, where: str) -> OpSpec:
-    """Read an operation, or a chain of some, in short or long form.
+    """Read an operation or a chain of operations, in short or long form.
 
     Args:
-        value: ``"tdnn-C1D2"`` or ``{"op": "tdnn", "dilation": 2}``; of chains,
+        value: ``"tdnn-C1D2"`` or ``{"op": "tdnn", "dilation": 2}``; for a chain,
             ``"tdnn-C1D1+tdnn-C1D2"`` or ``{"chain": [...]}``.
         where: Place in the configuration, named in errors.
 
     Raises:
         ConfigError: If the operation, an option or a value is not known.
+
+    >>> str(parse_op("tdnn-D2C1", "layers[1]"))
+    'tdnn-C1D2'
+    >>> str(parse_op({"op": "tdnn", "dilation": 2}, "layers[1]"))
+    'tdnn-C1D2'
     """
     if isinstance(value, str) and "+" in value:
         return _parse_chain(value.split("+", _LONGEST_CHAIN + 1), where)
@@ -226,7 +242,7 @@ def _parse_codes(codes: str, family: OpFamily, where: str) -> dict[str, OptionVa
                 f"{where}: cannot read {quote(rest)}; operation '{family.name}' takes "
                 f"each of these options once: {family.option_names()}"
             )
-        # Longer numbers are out of range; Python does not even read the longest.
+        # Longer numbers are out of range, and Python refuses to read very long ones.
         is_number = match[2].isdigit() and len(match[2]) < 10
         given[option.name] = int(match[2]) if is_number else match[2]
         rest = rest[match.end() :]

@@ -1,8 +1,9 @@
-"""How layers are wired: chains, residual blocks, bidirectional blocks. No torch.
+"""The wiring of layers: chains, residual and bidirectional blocks. No torch.
 
-The layers of a search space are a flat list. Nodes say how data flow through it: a node
-is the index of a layer, or a block of further nodes. So all that counts or names layers
-need not know of blocks, and all that follows data through them is an :class:`Algebra`.
+The layers of a search space are a flat list. Nodes say how data flow through the list:
+a node is the index of a layer, or a block of further nodes. So code that counts or
+names layers can ignore blocks. Code that follows the data through blocks implements an
+:class:`Algebra` and calls :func:`fold`.
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Layer:
-    """A place for an operation: its candidates, one if it is fixed.
+    """A layer with its candidate operations: several for a choice, one if it is fixed.
 
     Args:
         candidates: The candidate operations.
-        group: Choices of one group are one decision; None: a decision of its own.
-        place: Where it stands in the notation, such as ``layers[3]: residual:
-            body[2]``; no part of what the layer is.
+        group: Layers with the same group share one choice; None: a choice of its own.
+        place: Position in the notation, such as ``layers[3]: residual: body[2]``. Two
+            layers that differ only in their place are equal.
     """
 
     candidates: tuple[OpSpec, ...]
@@ -38,7 +39,7 @@ class Layer:
         return len(self.candidates) > 1
 
     def to_conf(self) -> Any:
-        """The notation of this layer: plain containers only."""
+        """Return the notation of this layer, made of plain containers."""
         names = [str(op) for op in self.candidates]
         if not self.is_choice:
             return names[0]
@@ -62,13 +63,13 @@ class Residual:
 
 @dataclass(frozen=True)
 class Bidirectional:
-    """Two branches side by side, the second over the reversed utterance.
+    """Two parallel branches; the second one runs over the reversed utterance.
 
-    Their outputs are concatenated; the second is reversed again before. Operations in
-    them have half the width by default.
+    The output of the second branch is reversed again, and both outputs are
+    concatenated. By default, operations in the branches have half the width.
 
     Args:
-        ahead: Nodes of the branch over the utterance as it is.
+        ahead: Nodes of the branch over the utterance in its own order.
         back: Nodes of the branch over the reversed utterance.
     """
 
@@ -80,37 +81,47 @@ Node = Union[int, Residual, Bidirectional]
 
 
 class Algebra(ABC, Generic[T]):
-    """What layers and blocks mean to somebody: a T for each, made of those inside.
+    """Computes something about a network, part by part, in :func:`fold`.
 
-    T is a figure, a drawing, or a function of what flows in. See :func:`fold`.
+    A subclass defines the value (of type T) of a layer, and how the value of a chain or
+    a block follows from the values of its parts. T may be a number, a drawing, or a
+    function that runs the part on data.
+
+    >>> class Depth(Algebra[int]):
+    ...     def layer(self, index): return 1
+    ...     def chain(self, parts): return sum(parts)
+    ...     def residual(self, body, shortcut): return max(body, shortcut)
+    ...     def bidirectional(self, ahead, back): return max(ahead, back)
+    >>> fold([0, Residual(body=(1, 2), shortcut=3)], Depth())
+    3
     """
 
     @abstractmethod
     def layer(self, index: int) -> T:
-        """The meaning of the layer of an index."""
+        """Return the value of the layer with this index."""
 
     @abstractmethod
     def chain(self, parts: Sequence[T]) -> T:
-        """The meaning of at least one part, from input to output."""
+        """Return the value of one or more parts in sequence, from input to output."""
 
     @abstractmethod
     def residual(self, body: T, shortcut: T) -> T:
-        """The meaning of the sum of what a body and a shortcut make of one input."""
+        """Return the value of a block that adds body and shortcut of one input."""
 
     @abstractmethod
     def bidirectional(self, ahead: T, back: T) -> T:
-        """The meaning of two branches side by side; see :class:`Bidirectional`."""
+        """Return the value of two parallel branches; see :class:`Bidirectional`."""
 
 
 def fold(nodes: Sequence[Node], algebra: Algebra[T]) -> T:
-    """The meaning of a chain of nodes.
+    """Compute the value of a chain of nodes.
 
-    This is the only place that knows which kinds of nodes there are. Layers come in the
-    order of the flat list.
+    Only this function distinguishes the kinds of nodes. It visits layers in the order
+    of the flat list. See :class:`Algebra` for an example.
 
     Args:
-        nodes: How data flow through layers.
-        algebra: What layers and blocks mean.
+        nodes: The topology.
+        algebra: Computes the values.
     """
     return algebra.chain([_fold(node, algebra) for node in nodes])
 
@@ -126,12 +137,12 @@ def _fold(node: Node, algebra: Algebra[T]) -> T:
 
 
 def nodes_to_conf(nodes: Sequence[Node], layers: Sequence[Layer]) -> list[Any]:
-    """The notation of some nodes."""
+    """Return the notation of a chain of nodes."""
     return fold(nodes, _Notation(layers))
 
 
 class _Notation(Algebra[Any]):
-    """The notation of layers and blocks: plain containers only."""
+    """Builds the notation of layers and blocks from plain containers."""
 
     def __init__(self, layers: Sequence[Layer]) -> None:
         self.layers = layers
@@ -150,14 +161,14 @@ class _Notation(Algebra[Any]):
 
 
 def layer_name(layers: Sequence[Layer], index: int) -> str:
-    """A layer by its number, and by its place where that counts otherwise.
+    """Return the number of a layer, and its place if the notation counts differently.
 
     Args:
         layers: All layers.
-        index: Which one, from 0.
+        index: Index of the layer, from 0.
 
     Returns:
-        Such as ``layer 3``, or ``layer 5 (layers[3]: residual: body[2])``.
+        For example ``layer 3``, or ``layer 5 (layers[3]: residual: body[2])``.
     """
     number, place = index + 1, layers[index].place
     if place in ("", f"layers[{number}]"):

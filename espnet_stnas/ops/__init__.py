@@ -1,4 +1,4 @@
-"""Operations of the encoder: one family a file, built from its spec."""
+"""Operations of the encoder, built from their specs; one file per family."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def build_operation(
     """Build the module of an operation.
 
     Args:
-        spec: Which operation.
-        input_width: Dimensions of a frame that goes in.
-        width: Dimensions of a frame that comes out, unless the spec says.
-        dropout_rate: Probability of dropping an output, for operations that do.
+        spec: The operation with its options.
+        input_width: Dimensions of an input frame.
+        width: Dimensions of an output frame, unless the spec gives its own.
+        dropout_rate: Dropout probability of operations that have dropout.
     """
     module, _, name = spec.family.module.partition(":")
     operation = getattr(importlib.import_module(module), name)

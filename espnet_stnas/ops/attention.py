@@ -1,4 +1,4 @@
-"""What operations with ESPnet's self-attention share."""
+"""Common parts of operations with ESPnet's self-attention."""
 
 from __future__ import annotations
 
@@ -15,41 +15,42 @@ from espnet_stnas.ops.padding import keep_padding_out, valid_lengths
 
 
 class RelativePositions(torch.nn.Module):
-    """ESPnet's sinusoids of relative positions (its `rel_pos`, `latest`).
+    """ESPnet's sinusoids of relative positions (``rel_pos``, ``latest``).
 
-    An encoder of ESPnet makes them once for all its layers; here every operation makes
-    its own, since it may stand beside any other. They are no part of the state dict.
+    An ESPnet encoder computes them once for all its layers. Here every operation
+    computes its own, since its neighbours may be of any other kind. They are not part
+    of the state dict.
 
     Args:
-        operation: Who needs them, for messages.
+        operation: Name of the operation, for messages.
         width: Dimensions D of a frame, an even number.
-        dropout_rate: Probability of dropping an element.
+        dropout_rate: Dropout probability of an element.
     """
 
     def __init__(self, operation: str, width: int, dropout_rate: float) -> None:
         super().__init__()
         encoding = espnet_part("RelPositionalEncoding", operation)
-        # It grows when it has to; ESPnet's 5000 frames in each operation of a supernet
-        # would need more memory than their weights.
+        # It grows on demand. ESPnet's default of 5000 frames in each operation of a
+        # supernet would need more memory than the weights.
         self.encoding = encoding(width, dropout_rate, max_len=1)
 
     def forward(self, xs_pad: torch.Tensor) -> torch.Tensor:
-        """Make the sinusoids (1, 2T - 1, D) for frames (B, T, D).
+        """Compute the sinusoids (1, 2T - 1, D) for frames (B, T, D).
 
-        In float32 at least: what half precision has rounded stays rounded, as the
-        encoding keeps what it last made.
+        The computation uses at least float32: the encoding caches its last result, so
+        values that half precision has rounded would stay rounded.
         """
         dtype = torch.promote_types(xs_pad.dtype, torch.float32)
-        # It takes the length, the type and the device from its input.
+        # The encoding takes length, type and device from its input.
         frames = torch.zeros((1, xs_pad.size(1)), dtype=dtype, device=xs_pad.device)
         return self.encoding(frames)[1].to(xs_pad.dtype)
 
 
 class AttentionLayer(Operation):
-    """One of ESPnet's encoder layers with self-attention, on valid frames only.
+    """One of ESPnet's encoder layers with self-attention, restricted to valid frames.
 
-    It is a pre-norm layer with its own skips, so it needs none around it. Attention
-    weights are not dropped out, which is the default of ESPnet's encoders.
+    The layer is pre-norm and has its own skip connections, so it needs no skip around
+    it. As in ESPnet's encoders by default, attention weights have no dropout.
 
     Raises:
         ConfigError: If the width is odd or not divisible by the number of heads.
@@ -73,7 +74,7 @@ class AttentionLayer(Operation):
         self.layer = layer
 
     def _attention(self, relative: bool) -> torch.nn.Module:
-        """Self-attention with relative positions, or with none."""
+        """Build self-attention, with relative positions or without positions."""
         name = str(self.spec)
         if relative:
             check_even(self.spec, self.output_width)
@@ -95,7 +96,7 @@ class AttentionLayer(Operation):
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Transform (B, T, D) to (B, T, D); see :class:`Operation`."""
-        # As ESPnet's encoders make it: (B, 1, T), true where valid.
+        # The mask has the form of ESPnet's encoders: (B, 1, T), true where valid.
         mask = ~padding_mask(ilens, xs_pad.size(1)).unsqueeze(1)
         with valid_lengths(ilens):
             if self.positions is None:
@@ -108,8 +109,9 @@ class AttentionLayer(Operation):
     def _forget_attention(self) -> None:
         """Drop the weights (B, heads, T, T) that ESPnet's attention keeps for plots.
 
-        With their graph, of every candidate, they would outlive the step. ESPnet's
-        plots take them from hooks of the attention, that is before this.
+        The weights and their graph would outlive the step, for every candidate.
+        ESPnet's plots are not affected: they read the weights earlier, in hooks of the
+        attention.
         """
         for module in self.layer.modules():
             if isinstance(getattr(module, "attn", None), torch.Tensor):
@@ -117,7 +119,7 @@ class AttentionLayer(Operation):
 
 
 def check_even(spec: OpSpec, width: int) -> None:
-    """Refuse sinusoids of an odd width: sines and cosines come in pairs.
+    """Refuse an odd width, since sinusoids come in pairs of sine and cosine.
 
     Raises:
         ConfigError: If the width is odd.

@@ -1,4 +1,4 @@
-"""What every operation is."""
+"""The base class of all operations."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from espnet_stnas.ops.norm import frozen_statistics
 
 
 class Operation(torch.nn.Module, ABC):
-    """Maps a padded batch of frame sequences to another.
+    """Maps a padded batch of frame sequences to another one.
 
     The contract of ``forward(xs_pad, ilens)``: the padding frames of ``xs_pad``
-    (B, T, D) are zero; valid output frames do not depend on how much padding there
-    is; what the padding frames of the output hold does not matter, since the network
-    zeroes them. Lengths are integers (B,).
+    (B, T, D) are zero; valid output frames do not depend on the amount of padding;
+    padding frames of the output may hold anything, since the network sets them to zero.
+    Lengths are integers (B,).
 
     Args:
         spec: The operation with its options.
-        input_width: Dimensions of a frame that goes in.
-        output_width: Dimensions of a frame that comes out.
-        dropout_rate: Probability of dropping an output.
+        input_width: Dimensions of an input frame.
+        output_width: Dimensions of an output frame.
+        dropout_rate: Dropout probability of an output.
     """
 
-    # Whether there is one output frame for each input frame, and it depends on nothing
-    # but the input frames within `spec.reach`: not on its place, the utterance's length
-    # or other utterances. Such candidates are scored without padding.
+    # True if each input frame gives one output frame that depends only on the input
+    # frames within `spec.reach`, not on its position, the length of the utterance or
+    # other utterances. Such candidates are scored without padding.
     frame_local: bool = False
 
     def __init__(
@@ -63,11 +63,11 @@ class Operation(torch.nn.Module, ABC):
     def without_dropout(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> torch.Tensor:
-        """The output frames (B, T', D') with dropout at its expectation.
+        """Return the expected output frames (B, T', D') with respect to dropout.
 
-        Scores of candidates that were not sampled use this: it has the mean of a
-        dropped-out output without its variance, and draws no random numbers. Batch
-        norm normalises as in training, but learns nothing.
+        Scores of candidates that were not sampled use this: it has the mean of an
+        output with dropout without its variance, and draws no random numbers. Batch
+        norm normalises as in training, but does not update its running statistics.
         """
         dropouts = [
             m for m in self.modules() if isinstance(m, torch.nn.Dropout) and m.training

@@ -1,4 +1,4 @@
-"""The simplest operations."""
+"""The simplest operations: identity, zero and norm."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from espnet_stnas.ops.espnet import espnet_part
 
 
 class Identity(Operation):
-    """Passes its input on."""
+    """Returns its input."""
 
     frame_local = True
 
@@ -24,7 +24,7 @@ class Identity(Operation):
 
 
 class Zero(Operation):
-    """Puts out zeros; inside a skip connection, this removes the layer."""
+    """Returns zeros; inside a skip connection, this removes the layer."""
 
     frame_local = True
 
@@ -36,7 +36,7 @@ class Zero(Operation):
 
 
 class Norm(Operation):
-    """ESPnet's layer norm, which ends its encoders of pre-norm layers."""
+    """The layer norm at the end of ESPnet's pre-norm encoders."""
 
     frame_local = True
 

@@ -12,11 +12,11 @@ from espnet_stnas.ops.lengths import zero_padding
 
 
 class Chain(Operation):
-    """Operations one after the other.
+    """Runs several operations in sequence.
 
     Args:
         spec: The chain.
-        parts: Its operations, built.
+        parts: The modules of its operations.
     """
 
     def __init__(self, spec: ChainSpec, parts: Sequence[Operation]) -> None:

@@ -10,16 +10,17 @@ from espnet_stnas.ops.espnet import espnet_part
 
 
 class Conformer(AttentionLayer):
-    """ESPnet's conformer layer with relative positions (`rel_pos_type: latest`).
+    """ESPnet's conformer layer with relative positions (``rel_pos_type: latest``).
 
-    The chain ``conv2d-S4``, ``positions-Prel``, n times this, ``norm`` is ESPnet's
-    ConformerEncoder with n blocks and swish activation. Its parameters are, in order,
-    ``embed.*`` (here ``subsampling.*`` of the first operation), ``encoders.<i>.*``
-    (``layer.*`` of the i-th of these) and ``after_norm.*`` (``norm.*`` of the last).
+    The chain of ``conv2d-S4``, ``positions-Prel``, n of these layers and ``norm``
+    computes the same as ESPnet's ConformerEncoder with n blocks and swish activation.
+    In that order, ESPnet's parameters are ``embed.*`` (here ``subsampling.*`` of the
+    first operation), ``encoders.<i>.*`` (here ``layer.*`` of layer i) and
+    ``after_norm.*`` (here ``norm.*`` of the last operation).
 
     Args:
-        spec: Options heads, kernel_size, feed_forward (width, else 4 times the width of
-            a frame), macaron (whether a half feed-forward layer comes first).
+        spec: Options heads, kernel_size, feed_forward (width; default 4 times the width
+            of a frame), macaron (1: a half feed-forward layer comes first).
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
 

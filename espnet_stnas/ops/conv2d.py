@@ -1,4 +1,4 @@
-"""ESPnet's convolutional subsampling, in front of an encoder."""
+"""ESPnet's convolutional subsampling at the start of an encoder."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from espnet_stnas.ops.espnet import conv2d_subsampling, too_short_error
 class Conv2dSubsampling(Operation):
     """ESPnet's ``Conv2dSubsampling{2,4,6,8}`` without positional encoding.
 
-    The lengths are those of the convolutions, so that no valid output frame sees a
-    padding frame (ESPnet's masks keep some that do).
+    Output lengths follow from the convolutions, so valid output frames do not depend on
+    padding frames (ESPnet's masks keep some frames that do).
 
     Raises:
         ConfigError: If the input has too few dimensions for the convolutions.
@@ -36,12 +36,12 @@ class Conv2dSubsampling(Operation):
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turn (B, T, D) into about (B, T / stride, D'); see :class:`Operation`.
+        """Map (B, T, D) to about (B, T / stride, D'); see :class:`Operation`.
 
         Raises:
             TooShortUttError: If no utterance is long enough for one output frame;
                 ESPnet's inference catches it.
-        """  # noqa: DOC501 (what too_short_error makes)
+        """  # noqa: DOC501 (raised by too_short_error)
         if self.spec.output_length(xs_pad.size(1)) < 1:
             raise too_short_error(f"'{self.spec}'", xs_pad.size(1))
         ys, _ = self.subsampling(xs_pad, None)

@@ -11,15 +11,15 @@ from espnet_stnas.ops.base import Operation
 class Deltas(Operation):
     """Appends the first (and second) time derivatives to each frame.
 
-    Derivatives are slopes over 5 frames, as in Kaldi's add-deltas and in the 120
-    dimensions of the paper's input (40 x 3). Edges repeat the first and the last
-    valid frame. Has no parameters.
+    Derivatives are slopes over 5 frames, as in Kaldi's add-deltas and in the paper's
+    input (120 = 40 x 3 dimensions). At the edges, the first and the last valid frame
+    are repeated. The operation has no parameters.
     """
 
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Turn (B, T, D) into (B, T, D * (1 + order)); see :class:`Operation`."""
+        """Map (B, T, D) to (B, T, D * (1 + order)); see :class:`Operation`."""
         order = int(self.spec.options["order"] or 0)
         parts = [xs_pad]
         for _ in range(order):
@@ -29,7 +29,7 @@ class Deltas(Operation):
 
 
 def _repeat_last_frame(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
-    """Fill the padding of (B, T, D) with the last valid frame of each utterance."""
+    """Fill the padding of (B, T, D) with each utterance's last valid frame."""
     frames = torch.arange(xs_pad.size(1), device=xs_pad.device).expand(
         xs_pad.size(0), -1
     )

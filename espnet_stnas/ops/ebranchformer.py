@@ -12,16 +12,16 @@ from espnet_stnas.ops.espnet import espnet_part
 class EBranchformer(AttentionLayer):
     """ESPnet's E-Branchformer layer with relative positions and feed-forward layers.
 
-    The chain ``conv2d-S4``, ``positions-Prel``, n times this, ``norm`` is ESPnet's
-    EBranchformerEncoder with ``use_ffn: true`` (parameters as in
-    :class:`espnet_stnas.ops.conformer.Conformer`). The widths that options leave out
-    are, in widths of a frame, those of ESPnet's larger recipes (cgMLP: 6) and of most
-    of its recipes (feed-forward: 4).
+    The chain of ``conv2d-S4``, ``positions-Prel``, n of these layers and ``norm``
+    computes the same as ESPnet's EBranchformerEncoder with ``use_ffn: true`` (for the
+    names of parameters, see :class:`espnet_stnas.ops.conformer.Conformer`). Default
+    widths, relative to the width of a frame, follow ESPnet's larger recipes (cgMLP: 6)
+    and most of its recipes (feed-forward: 4).
 
     Args:
-        spec: Options heads, kernel_size (of the cgMLP), cgmlp (its width),
-            feed_forward (width), macaron (whether a half feed-forward layer comes
-            first), merge_kernel (3 is ESPnet's default, 31 that of its recipes).
+        spec: Options heads, kernel_size (of the cgMLP), cgmlp (width of the cgMLP),
+            feed_forward (width), macaron (1: a half feed-forward layer comes first),
+            merge_kernel (ESPnet's default is 3, its recipes use 31).
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
 

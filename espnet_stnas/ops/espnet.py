@@ -1,4 +1,4 @@
-"""Parts of ESPnet that operations are built of, wherever its version keeps them."""
+"""Finds the parts of ESPnet that operations use, in every supported version."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ import torch
 
 from espnet_stnas.errors import ConfigError
 
-# ESPnet 202511 has espnet.nets, later ones espnet2.legacy.nets.
+# ESPnet 202511 has espnet.nets; later versions have espnet2.legacy.nets.
 _NETS = ("espnet2.legacy.nets", "espnet.nets")
 
 
 def _nets_module(name: str) -> ModuleType:
-    """A module below ESPnet's ``nets``, wherever this version keeps it."""
+    """Import a module of ESPnet's ``nets`` package of the installed version."""
     for root in _NETS:
         try:
             return importlib.import_module(f"{root}.{name}")
@@ -27,7 +27,7 @@ def _nets_module(name: str) -> ModuleType:
     raise ModuleNotFoundError(f"ESPnet has none of {_NETS}", name=name)
 
 
-# What operations are built of, and the modules that have it: below `nets`, or not.
+# The parts that operations use, and the modules that define them.
 _PARTS = {
     "LayerNorm": ".pytorch_backend.transformer.layer_norm:LayerNorm",
     "PositionwiseFeedForward": (
@@ -55,7 +55,7 @@ _PARTS = {
 
 
 def espnet_version() -> str:
-    """The version of the installed ESPnet, as far as it is known."""
+    """Return the version of the installed ESPnet, or a note that it is unknown."""
     try:
         return importlib.metadata.version("espnet")
     except importlib.metadata.PackageNotFoundError:
@@ -63,15 +63,15 @@ def espnet_version() -> str:
 
 
 def espnet_part(name: str, operation: str) -> Any:
-    """A class of ESPnet that an operation is built of.
+    """Return a class of ESPnet that an operation uses.
 
     Args:
-        name: Its name here, which two versions may not share.
-        operation: Who needs it, for the message.
+        name: Our name of the class, which may differ between versions of ESPnet.
+        operation: Name of the operation, for the message.
 
     Raises:
         ConfigError: If the installed ESPnet has no such class.
-    """  # noqa: DOC501 (the others end as this one)
+    """  # noqa: DOC501 (other errors become a ConfigError)
     place, _, class_name = _PARTS[name].partition(":")
     try:
         # Sizes are checked on the meta device; a module that makes tensors when it is
@@ -85,7 +85,7 @@ def espnet_part(name: str, operation: str) -> Any:
     except (ModuleNotFoundError, AttributeError) as error:
         ours = (error.name or "").startswith(("espnet", "pytorch_backend"))
         if isinstance(error, ModuleNotFoundError) and not ours:
-            raise  # what ESPnet itself needs is not installed
+            raise  # a package that ESPnet needs is not installed
         raise ConfigError(
             f"operation '{operation}' needs {class_name} of {place.lstrip('.')}, which "
             f"the installed ESPnet {espnet_version()} lacks; accepted are versions "
@@ -94,17 +94,17 @@ def espnet_part(name: str, operation: str) -> Any:
 
 
 def subsampling_module() -> ModuleType:
-    """ESPnet's module of convolutional subsampling."""
+    """Import ESPnet's module of convolutional subsampling."""
     return _nets_module("pytorch_backend.transformer.subsampling")
 
 
 def conv2d_subsampling(stride: int, idim: int, odim: int) -> torch.nn.Module:
-    """ESPnet's Conv2dSubsampling without positional encoding.
+    """Build ESPnet's Conv2dSubsampling without positional encoding.
 
     Args:
-        stride: 2, 4, 6 or 8 input frames for one output frame.
-        idim: Dimensions of a frame that goes in.
-        odim: Dimensions of a frame that comes out.
+        stride: Input frames per output frame: 2, 4, 6 or 8.
+        idim: Dimensions of an input frame.
+        odim: Dimensions of an output frame.
     """
     suffix = "" if stride == 4 else str(stride)
     module = getattr(subsampling_module(), f"Conv2dSubsampling{suffix}")
@@ -118,9 +118,9 @@ def _too_short_class() -> type[Exception]:
 
 
 def too_short_error(operation: str, frames: int) -> Exception:
-    """ESPnet's TooShortUttError, which its inference turns into an empty result.
+    """Build a TooShortUttError, which ESPnet's inference turns into an empty result.
 
-    It is a ConfigError as well, since a training that meets it ends with one sentence.
+    The error is a ConfigError as well, so that a training ends with one sentence.
     """
     return _too_short_class()(
         f"{frames} frames are too few for the operation {operation}; accepted are "

@@ -12,10 +12,10 @@ from espnet_stnas.ops.espnet import espnet_part
 
 
 class FeedForward(Operation):
-    """x + feed-forward(norm(x)): that part of ESPnet's conformer layer, alone.
+    """x + feed-forward(norm(x)): the feed-forward part of ESPnet's conformer layer.
 
     Args:
-        spec: Option feed_forward (its width, else 4 times that of a frame).
+        spec: Option feed_forward (width; default 4 times the width of a frame).
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
 

@@ -1,4 +1,4 @@
-"""Frames and padding of batches of utterances."""
+"""Lengths and padding of batches of utterances."""
 
 from __future__ import annotations
 
@@ -6,26 +6,29 @@ import torch
 
 
 def padding_mask(lengths: torch.Tensor, max_length: int) -> torch.Tensor:
-    """True where a frame is padding.
+    """Return a mask that is true at padding frames.
 
     Args:
         lengths: Valid frames of each utterance (B,).
-        max_length: Frames of the padded batch, T.
+        max_length: Frames T of the padded batch.
 
     Returns:
         Boolean mask (B, T).
+
+    >>> padding_mask(torch.tensor([3, 1]), 3).tolist()
+    [[False, False, False], [False, True, True]]
     """
     frames = torch.arange(max_length, device=lengths.device)
     return frames >= lengths.unsqueeze(1)
 
 
 def joined(xs_pad: torch.Tensor, lengths: list[int], gap: int) -> torch.Tensor:
-    """The utterances of a batch one behind the other, with nothing but a gap between.
+    """Concatenate the utterances of a batch, with a gap of zeros between them.
 
     Args:
         xs_pad: Frames (B, T, D).
-        lengths: Valid frames of each utterance, B of them.
-        gap: Zero frames between two utterances.
+        lengths: Valid frames of each of the B utterances.
+        gap: Number of zero frames between two utterances.
 
     Returns:
         Frames (1, sum of lengths + (B - 1) gap, D).
@@ -39,7 +42,7 @@ def joined(xs_pad: torch.Tensor, lengths: list[int], gap: int) -> torch.Tensor:
 
 
 def reversed_frames(xs_pad: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
-    """Each utterance of a batch (B, T, D) from its last frame to its first.
+    """Reverse the order of frames in each utterance of a batch (B, T, D).
 
     Padding stays at the end.
     """

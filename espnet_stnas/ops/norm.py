@@ -13,10 +13,10 @@ from espnet_stnas.ops.lengths import padding_mask, zero_padding
 
 
 class MaskedBatchNorm(torch.nn.BatchNorm1d):
-    """Batch norm whose statistics are those of the valid frames only.
+    """Batch norm that takes its statistics from valid frames only.
 
-    As `MaskedBatchNorm1d` of the ST-NAS code computes it: with fewer than two valid
-    frames there is no variance, and the running statistics are used.
+    It computes the same as ``MaskedBatchNorm1d`` of the ST-NAS code. With fewer than
+    two valid frames there is no variance, so the running statistics are used.
     """
 
     synchronised = False
@@ -25,14 +25,14 @@ class MaskedBatchNorm(torch.nn.BatchNorm1d):
     def forward(  # type: ignore[override]
         self, xs_pad: torch.Tensor, lengths: torch.Tensor
     ) -> torch.Tensor:
-        """Normalise (B, T, D); padding frames of the output are zero.
+        """Normalise (B, T, D) and set padding frames of the output to zero.
 
         Args:
             xs_pad: Frames (B, T, D).
             lengths: Valid frames (B,).
         """
         if not self.training:
-            # Without picking frames, whose number an export does not know.
+            # Do not select frames by a mask: an export does not know their number.
             frames = self._by_running_statistics(xs_pad.flatten(0, 1))
             return zero_padding(frames.view_as(xs_pad), lengths)
         valid = ~padding_mask(lengths, xs_pad.size(1))
@@ -58,11 +58,11 @@ class MaskedBatchNorm(torch.nn.BatchNorm1d):
         )
 
     def _over_ranks(self, frames: torch.Tensor) -> torch.Tensor:
-        """Normalise (N, D) by the statistics of all ranks' frames.
+        """Normalise (N, D) by the statistics of the frames of all ranks.
 
         `torch.nn.SyncBatchNorm` does this on GPUs only.
         """
-        # Sums of float16 overflow.
+        # Sums in float16 would overflow.
         values = frames.to(torch.promote_types(frames.dtype, torch.float32))
         total = float(all_reduce(values.new_tensor(float(len(values)))))
         if total < 2:
@@ -83,17 +83,17 @@ class MaskedBatchNorm(torch.nn.BatchNorm1d):
 
 
 def frame_norm(kind: str, width: int) -> torch.nn.Module:
-    """The layer norm (``ln``) or masked batch norm (``bn``) of frames of a width."""
+    """Build a layer norm (``ln``) or a masked batch norm (``bn``) for frames."""
     return torch.nn.LayerNorm(width) if kind == "ln" else MaskedBatchNorm(width)
 
 
 def normalised(
     norm: torch.nn.Module, xs_pad: torch.Tensor, lengths: torch.Tensor
 ) -> torch.Tensor:
-    """Frames (B, T, D) after a layer norm or a masked batch norm.
+    """Normalise frames (B, T, D) by a layer norm or a masked batch norm.
 
     Args:
-        norm: Either of them.
+        norm: The layer norm or masked batch norm.
         xs_pad: Frames (B, T, D).
         lengths: Valid frames (B,).
     """
@@ -104,9 +104,9 @@ def normalised(
 
 @contextmanager
 def synchronised_statistics(model: torch.nn.Module) -> Iterator[None]:
-    """Let all masked batch norms of a model take their statistics over the ranks.
+    """Compute the statistics of all masked batch norms of a model over all ranks.
 
-    Every rank must then run the same operations.
+    Every rank must run the same operations inside this context.
     """
     norms = [m for m in model.modules() if isinstance(m, MaskedBatchNorm)]
     for norm in norms:
@@ -120,10 +120,10 @@ def synchronised_statistics(model: torch.nn.Module) -> Iterator[None]:
 
 @contextmanager
 def frozen_statistics(model: torch.nn.Module) -> Iterator[None]:
-    """Keep the running statistics of all batch norms of a model in training mode.
+    """Keep the running statistics of all batch norms of a model unchanged in training.
 
     An architecture step normalises by its batch as a weight step does, but must not
-    change the network: its data are not training data of the weights.
+    change the network: its data are not the training data of the weights.
     """
     norms = [
         m

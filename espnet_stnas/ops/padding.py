@@ -1,9 +1,9 @@
-"""Keeps padding out of ESPnet's layers.
+"""Keeps padding frames out of ESPnet's layers.
 
-ESPnet's convolutions read padding frames, which hold junk after a bias or a layer norm,
-and its batch norms count them (its version 202611 zeroes them before convolutions, but
-counts them as well). Here both look at valid frames only, with ESPnet's own forward
-methods and parameter names.
+ESPnet's convolutions read padding frames, which are not zero after a bias or a layer
+norm, and its batch norms include them. (Version 202611 zeroes padding before
+convolutions, but still includes it in batch norms.) Here both use valid frames only,
+with ESPnet's own forward methods and parameter names.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ import torch
 from espnet_stnas.ops.lengths import padding_mask
 from espnet_stnas.ops.norm import MaskedBatchNorm
 
-# The lengths (B,) of the batch that a layer is called with. ESPnet's layers do not pass
-# them on to their convolutions. Not an attribute of a module, since the replicas that
+# The lengths (B,) of the present batch, which ESPnet's layers do not pass on to their
+# convolutions. This is not an attribute of a module, since the replicas that
 # torch.nn.DataParallel runs in threads share attributes.
 _LENGTHS: ContextVar[Optional[torch.Tensor]] = ContextVar("lengths", default=None)
 
@@ -37,7 +37,7 @@ def valid_lengths(lengths: torch.Tensor) -> Iterator[None]:
 def keep_padding_out(layer: torch.nn.Module) -> None:
     """Make all convolutions and batch norms inside a layer skip padding frames.
 
-    To be called once; the layer then runs in :func:`valid_lengths`.
+    Call this once per layer; the layer must then run inside :func:`valid_lengths`.
     """
     for parent in list(layer.modules()):
         for name, module in parent.named_children():
@@ -56,10 +56,10 @@ def _zero_padding(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any
 
 
 class _ChannelsFirstBatchNorm(MaskedBatchNorm):
-    """Masked batch norm in the place of one of ESPnet's, on (B, D, T)."""
+    """Masked batch norm on (B, D, T); replaces a batch norm of ESPnet."""
 
     def forward(self, xs: torch.Tensor) -> torch.Tensor:  # type: ignore[override]
-        """Normalise (B, D, T); padding frames of the output are zero."""
+        """Normalise (B, D, T) and set padding frames of the output to zero."""
         lengths = _LENGTHS.get()
         assert lengths is not None
         return super().forward(xs.transpose(1, 2), lengths).transpose(1, 2)

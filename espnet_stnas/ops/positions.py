@@ -1,4 +1,4 @@
-"""Scaling and positions of the frames that go into attention layers."""
+"""Scales frames and adds positions in front of attention layers."""
 
 from __future__ import annotations
 
@@ -14,18 +14,18 @@ from espnet_stnas.ops.espnet import espnet_part
 
 
 class Positions(Operation):
-    """What ESPnet's encoders do to the output of their input layer, with dropout.
+    """Applies scaling, positions and dropout like the input layer of ESPnet's encoders.
 
-    ``rel`` multiplies frames by the square root of their width; positions are made by
-    the layers that follow (``conformer``, ``ebranchformer``). ``abs`` adds sinusoids,
-    too, for ``transformer`` layers. Has no parameters.
+    ``rel`` multiplies frames by the square root of their width; the layers that follow
+    (``conformer``, ``ebranchformer``) compute their own positions. ``abs`` also adds
+    sinusoids, for ``transformer`` layers. The operation has no parameters.
 
     Args:
         spec: Option positions (``rel`` or ``abs``).
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
 
     Raises:
-        ConfigError: If sinusoids are wanted for an odd width.
+        ConfigError: If positions are ``abs`` and the width is odd.
     """
 
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:
@@ -35,16 +35,16 @@ class Positions(Operation):
         if self.absolute:
             check_even(spec, self.output_width)
             encoding = espnet_part("PositionalEncoding", str(spec))
-            # Without its dropout, which would come before the type is as it was.
+            # Its own dropout is off: it would come before the cast to the input's type.
             self.encoding = encoding(self.output_width, 0.0, max_len=1)
         self.dropout = torch.nn.Dropout(self.dropout_rate)
 
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Scale (B, T, D), and add positions; see :class:`Operation`."""
+        """Scale (B, T, D) and add positions; see :class:`Operation`."""
         if not self.absolute:
             return self.dropout(xs_pad * math.sqrt(self.output_width)), ilens
-        # In float32 at least, see RelativePositions.
+        # At least float32, see RelativePositions.
         dtype = torch.promote_types(xs_pad.dtype, torch.float32)
         return self.dropout(self.encoding(xs_pad.to(dtype)).to(xs_pad.dtype)), ilens

@@ -15,18 +15,18 @@ from espnet_stnas.ops.base import Operation
 class Recurrent(Operation):
     """LSTM or GRU (-> linear projection -> tanh) -> dropout.
 
-    With the option units, a layer of ESPnet's RNN encoders (``vgg_rnn``, ``rnn``);
-    without it, that of the ST-NAS code: as many units as output dimensions, half of
-    them in each of two directions, and no projection. Over each utterance's own frames
-    only: the backward direction of `blstm` and `bgru` starts at the last valid one.
+    With the option units, this is a layer of ESPnet's RNN encoders (``vgg_rnn``,
+    ``rnn``). Without it, this is the layer of the ST-NAS code: as many units as output
+    dimensions (half of them in each of two directions) and no projection. The backward
+    direction of ``blstm`` and ``bgru`` starts at the last valid frame of an utterance.
 
     Args:
-        spec: `lstm`, `blstm`, `gru` or `bgru`, with options units (per direction) and
-            width.
+        spec: ``lstm``, ``blstm``, ``gru`` or ``bgru``, with options units (per
+            direction) and width.
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
 
     Raises:
-        ConfigError: If two directions without projection are to make an odd width.
+        ConfigError: If two directions without projection should give an odd width.
     """
 
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:
@@ -54,7 +54,7 @@ class Recurrent(Operation):
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Transform (B, T, D) to (B, T, D'); see :class:`Operation`."""
-        # Nothing packs utterances without frames; of theirs, the network zeroes all.
+        # torch cannot pack utterances without frames; the network zeroes their output.
         lengths = ilens.clamp(min=1).cpu()
         packed = pack_padded_sequence(
             xs_pad, lengths, batch_first=True, enforce_sorted=False

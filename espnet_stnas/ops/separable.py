@@ -16,8 +16,8 @@ from espnet_stnas.ops.tdnn import FrameConv
 class SeparableConv(Operation):
     """Depthwise convolution -> linear -> ReLU -> norm -> dropout (Chollet 2017).
 
-    A time-delay layer whose convolution runs over each dimension by itself; the linear
-    (pointwise) layer then mixes them.
+    This is a time-delay layer whose convolution treats each dimension separately; the
+    linear (pointwise) layer then mixes the dimensions.
 
     Args:
         spec: Options context, stride, dilation, norm (``ln`` or ``bn``), width.
@@ -28,7 +28,7 @@ class SeparableConv(Operation):
         super().__init__(spec, **sizes)
         options: dict[str, Any] = spec.options
         context, dilation = options["context"], options["dilation"]
-        # No bias: that of the linear layer says as much.
+        # No bias: the bias of the linear layer makes it redundant.
         self.depthwise = FrameConv(
             self.input_width,
             self.input_width,

@@ -1,4 +1,4 @@
-"""Time-delay layers (dilated 1-D convolutions), the candidates of the paper."""
+"""Time-delay layers (dilated 1-D convolutions), the paper's candidates."""
 
 from __future__ import annotations
 
@@ -15,21 +15,22 @@ from espnet_stnas.ops.norm import frame_norm, normalised
 class FrameConv(torch.nn.Module):
     """1-D convolution over frames (B, T, D), with weights (D', D / groups, kernel).
 
-    Computed as a 2-D convolution over images of height 1 with the channels last, which
-    is how frames and these weights lie in memory: `torch.nn.Conv1d` would copy to
-    (B, D, T) and back, and its kernels are slower on a CPU (benchmarks/convolution.py).
-    Initialised as `torch.nn.Conv1d` is; the weights have its shape, so that what goes
-    by shapes, such as ESPnet's option ``init``, scales them alike.
+    It runs as a 2-D convolution over images of height 1 in the channels-last format,
+    which is the memory layout of frames and of these weights. `torch.nn.Conv1d` would
+    copy to (B, D, T) and back, and its kernels are slower on a CPU
+    (benchmarks/convolution.py). Initial values and the shape of the weights are as in
+    `torch.nn.Conv1d`, so that ESPnet's option ``init``, which goes by shapes, scales
+    both alike.
 
     Args:
         input_width: Width D.
         output_width: Width D'.
-        kernel: Frames under the kernel.
+        kernel: Number of frames in the kernel.
         stride: Input frames per output frame.
         padding: Zero frames added on each side.
-        dilation: Distance of the kernel's frames.
-        groups: How many parts of the input width are convolved by themselves.
-        bias: Whether it has one.
+        dilation: Distance between the frames of the kernel.
+        groups: Number of groups of dimensions that are convolved separately.
+        bias: Whether the convolution has a bias.
     """
 
     def __init__(
@@ -49,7 +50,7 @@ class FrameConv(torch.nn.Module):
         like = torch.nn.Conv1d(
             input_width, output_width, kernel, groups=groups, bias=bias
         )
-        # Channels last in memory only.
+        # Channels last in memory; the shape stays as in Conv1d.
         weight = like.weight.detach().transpose(1, 2).contiguous().transpose(1, 2)
         self.weight = torch.nn.Parameter(weight)
         self.bias = (
@@ -73,13 +74,20 @@ class FrameConv(torch.nn.Module):
 class TDNN(Operation):
     """Convolution -> ReLU -> norm -> dropout (Zheng et al. 2021, section 4).
 
-    The convolution has kernel 2c + 1, stride s, dilation d and padding cd, so that
-    ``tdnn-C<c>S<s>D<d>`` sees cd frames to each side and L frames give
-    floor((L - 1) / s) + 1.
+    The convolution of ``tdnn-C<c>S<s>D<d>`` has kernel 2c + 1, stride s, dilation d and
+    padding cd. So an output frame depends on cd frames to each side, and L input frames
+    give floor((L - 1) / s) + 1 output frames.
 
     Args:
-        spec: Options context, stride, dilation, norm (``ln`` or ``bn``).
+        spec: Options context, stride, dilation, norm (``ln`` or ``bn``), width.
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
+
+    >>> from espnet_stnas.notation.spec import parse_op
+    >>> from espnet_stnas.ops import build_operation
+    >>> tdnn = build_operation(parse_op("tdnn-C1S3D1", "layers[1]"), 40, 64, 0.0)
+    >>> ys, olens = tdnn(torch.randn(2, 9, 40), torch.tensor([9, 4]))
+    >>> tuple(ys.shape), olens.tolist()
+    ((2, 3, 64), [3, 2])
     """
 
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:

@@ -16,11 +16,12 @@ from espnet_stnas.ops.tdnn import FrameConv
 class FactorisedTDNN(Operation):
     """Convolution to a bottleneck -> linear -> ReLU -> norm -> dropout.
 
-    A time-delay layer whose weights are a product of two smaller matrices, after TDNN-F
-    (Povey et al. 2018); without its semi-orthogonal constraint on the first one.
+    This is a time-delay layer whose weights are a product of two smaller matrices, as
+    in TDNN-F (Povey et al. 2018), but the first matrix is not constrained to be
+    semi-orthogonal.
 
     Args:
-        spec: Options context, dilation, bottleneck (its width, else an eighth of the
+        spec: Options context, dilation, bottleneck (width; default an eighth of the
             output width), norm (``ln`` or ``bn``), width.
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
@@ -30,7 +31,7 @@ class FactorisedTDNN(Operation):
         options: dict[str, Any] = spec.options
         context, dilation = options["context"], options["dilation"]
         bottleneck = options["bottleneck"] or max(1, self.output_width // 8)
-        # No bias: that of the linear layer says as much.
+        # No bias: the bias of the linear layer makes it redundant.
         self.conv = FrameConv(
             self.input_width,
             bottleneck,

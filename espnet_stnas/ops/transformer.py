@@ -14,15 +14,16 @@ from espnet_stnas.ops.espnet import espnet_part
 class Transformer(AttentionLayer):
     """ESPnet's transformer layer: pre-norm self-attention and feed-forward.
 
-    With ``positions: abs`` (the default), attention knows no positions: they come from
-    ``positions-Pabs`` in front of all layers, so that the chain ``conv2d-S4``,
-    ``positions-Pabs``, n times this, ``norm`` is ESPnet's TransformerEncoder
-    (parameters as in :class:`espnet_stnas.ops.conformer.Conformer`). Beside conformers,
-    whose input has no positions in it, use ``positions: rel``: the same layer with
-    their attention.
+    With ``positions: abs`` (the default), the attention itself uses no positions: the
+    operation ``positions-Pabs`` in front of all layers adds them. The chain of
+    ``conv2d-S4``, ``positions-Pabs``, n of these layers and ``norm`` computes the same
+    as ESPnet's TransformerEncoder (for the names of parameters, see
+    :class:`espnet_stnas.ops.conformer.Conformer`). Next to conformers, whose input
+    contains no positions, use ``positions: rel``: the same layer with the conformer's
+    attention.
 
     Args:
-        spec: Options heads, feed_forward (width, else 4 times the width of a frame),
+        spec: Options heads, feed_forward (width; default 4 times the width of a frame),
             positions (``abs`` or ``rel``).
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
@@ -35,8 +36,8 @@ class Transformer(AttentionLayer):
         feed_forward = self._feed_forward(torch.nn.ReLU())
         rate = self.dropout_rate
         if relative:
-            # Its transformer layer has no place for relative positions, its conformer
-            # layer has, and is one without the convolution.
+            # ESPnet's transformer layer does not support relative positions. Its
+            # conformer layer does, and without the convolution it is the same.
             layer = espnet_part("ConformerLayer", name)(
                 self.output_width, attention, feed_forward, None, None, rate
             )

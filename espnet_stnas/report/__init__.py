@@ -1,1 +1,1 @@
-"""Figures and tables from search experiments, without torch or ESPnet."""
+"""Figures and tables of search experiments, without torch or ESPnet."""

@@ -1,4 +1,4 @@
-"""What trained encoders cost, and which search found them."""
+"""Assigns costs and searches to trained encoders."""
 
 from __future__ import annotations
 
@@ -25,18 +25,20 @@ def points_of(
     frames: int = 1000,
     latency_table: Optional[PathLike] = None,
 ) -> Points:
-    """Errors against costs: of test sets and kinds of cost that two trainings share.
+    """Return errors and costs by test set and kind of cost.
+
+    A test set and kind of cost that only one training has is omitted.
 
     Args:
-        summaries: Searches. An architecture that one of them had after its warm-up was
-            searched, with the weight of cost of that search.
-        trainings: Trained encoders; those whose cost is not known are left out.
+        summaries: Searches. If the architecture of a training occurred in one of them
+            after its warm-up, the point gets the cost weight of that search.
+        trainings: Trained encoders; those with unknown cost are omitted.
         metric: ``wer`` or ``cer``.
-        frames: Length of the utterance whose multiply-accumulates count.
+        frames: Length of the utterance for multiply-accumulates.
         latency_table: File of latencies, measured for the space of a search.
 
     Raises:
-        ConfigError: If the table is damaged, or of none of the searches.
+        ConfigError: If the table is damaged, or does not belong to any of the searches.
     """
     table = None if latency_table is None else LatencyTable.read(latency_table)
     if table is not None and all(table.space != s.space.digest for s in summaries):
@@ -63,7 +65,7 @@ def points_of(
 
 
 def _searched(summary: Summary) -> list[SearchSpace]:
-    """The architectures of the epochs in which logits learned."""
+    """Return the architectures of the epochs in which the logits learned."""
     found = [summary.architecture.space]
     for epoch in summary.experiment.epochs:
         with suppress(ConfigError):  # warm-up
@@ -76,7 +78,7 @@ def _search_of(
     summaries: Sequence[Summary],
     searched: Sequence[Sequence[SearchSpace]],
 ) -> Optional[Summary]:
-    """The search that had the architecture; of several, the nearest directory's."""
+    """Return the search that had this architecture; of several, the nearest one."""
     place = os.path.abspath(training.path)
     candidates = [
         summary
@@ -99,7 +101,7 @@ def _costs(
     table: Optional[LatencyTable],
     name: PathLike,
 ) -> Mapping[str, float]:
-    """The costs that are known, by kind."""
+    """Return the known costs by kind."""
     if training.sizes is None:
         return {}
     costs: dict[str, float] = {"params": training.sizes.encoder}

@@ -1,4 +1,4 @@
-"""Curves of a search: probabilities, how sure it is, losses, temperature and cost."""
+"""Curves of a search: probabilities, certainty, losses, temperature and cost."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _COLUMNS = 3
-# More points than this cannot be seen, and make files large.
+# More points are not visible, and make files large.
 _MOST_POINTS = 500
-# A range of losses that needs a logarithmic axis.
+# A larger ratio of losses needs a logarithmic axis.
 _WIDE_RANGE = 20.0
 
 
 def probability_figure(space: SearchSpace, points: Sequence[CurvePoint]) -> Figure:
-    """The probabilities of every choice over the epochs, as small multiples.
+    """Draw the probabilities of every choice over the epochs, one panel per choice.
 
     Args:
         space: The search space.
@@ -45,7 +45,7 @@ def probability_figure(space: SearchSpace, points: Sequence[CurvePoint]) -> Figu
     figure = new_figure(3.4 * columns, 2.1 * rows + 1.0)
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     names = [[str(op) for op in choice.candidates] for choice in choices]
-    # A candidate looks the same in all panels.
+    # A candidate has the same style in all panels.
     styles = {
         name: style(number)
         for number, name in enumerate(dict.fromkeys(n for ns in names for n in ns))
@@ -67,7 +67,7 @@ def probability_figure(space: SearchSpace, points: Sequence[CurvePoint]) -> Figu
     for unused in list(axes.flat)[len(choices) :]:
         unused.set_visible(False)
     for column in range(columns):
-        # The lowest panel of each column that is there.
+        # The lowest used panel of each column.
         last = max(i for i in range(len(choices)) if i % columns == column)
         axes.flat[last].set_xlabel("epoch")
         axes.flat[last].tick_params(labelbottom=True)
@@ -79,7 +79,7 @@ def probability_figure(space: SearchSpace, points: Sequence[CurvePoint]) -> Figu
 
 
 def certainty_figure(space: SearchSpace, points: Sequence[CurvePoint]) -> Figure:
-    """Relative entropy and margin of every choice over the epochs.
+    """Draw relative entropy and margin of every choice over the epochs.
 
     Dotted lines are the limits of the warnings, see
     :mod:`espnet_stnas.results.certainty`.
@@ -118,7 +118,7 @@ def certainty_figure(space: SearchSpace, points: Sequence[CurvePoint]) -> Figure
 
 
 def loss_figure(points: Sequence[CurvePoint]) -> Optional[Figure]:
-    """The losses of both kinds of steps, and of validation; None without any."""
+    """Draw the losses of all steps and of validation; None without losses."""
     lines = {
         "weight steps": _points(points, lambda m: m.loss),
         "architecture steps": _points(points, lambda m: m.arch_loss),
@@ -154,11 +154,11 @@ def loss_figure(points: Sequence[CurvePoint]) -> Optional[Figure]:
 def schedule_figure(
     points: Sequence[CurvePoint], unit: str = "", target: Optional[float] = None
 ) -> Optional[Figure]:
-    """Temperature and cost over the epochs; None if the search has neither.
+    """Draw temperature and cost over the epochs; None if the search has neither.
 
     Args:
         points: The points of its search, in order.
-        unit: Of the costs.
+        unit: Unit of the costs.
         target: The target of the cost, if there is one.
     """
     temperature = _points(points, lambda m: m.temperature)
@@ -193,13 +193,13 @@ def schedule_figure(
 
 
 def comparison_figure(searches: Sequence[tuple[str, Sequence[CurvePoint]]]) -> Figure:
-    """How sure several searches are, and their losses, side by side.
+    """Draw certainty and losses of several searches side by side.
 
-    The losses are those of architecture steps and, in a panel of their own, those of
-    weight steps of searches that make no others (joint steps).
+    The losses are those of architecture steps. Searches that have only joint steps get
+    a panel of their own with the losses of weight steps.
 
     Args:
-        searches: Name and points of each.
+        searches: Name and points of each search.
     """
     losses = [_points(points, lambda m: m.arch_loss) for _, points in searches]
     joint = [
@@ -238,7 +238,7 @@ def _with_probabilities(points: Sequence[CurvePoint]) -> list[CurvePoint]:
 
 
 def _thinned(points: Sequence[CurvePoint]) -> list[CurvePoint]:
-    """Not more points than can be seen, the last one among them."""
+    """Return at most as many points as are visible, including the last one."""
     every = -(-len(points) // _MOST_POINTS)
     return list(reversed(list(reversed(points))[:: max(every, 1)]))
 

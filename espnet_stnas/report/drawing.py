@@ -1,4 +1,4 @@
-"""What all figures share: colours that everybody can tell apart, and safe files."""
+"""Common parts of all figures: distinguishable colours and safe files."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Okabe and Ito's colours, which colour-blind people can tell apart, dark ones first.
+# The colours of Okabe and Ito, which colour-blind people can distinguish; dark first.
 COLOURS = (
     "#0072B2",
     "#D55E00",
@@ -25,16 +25,16 @@ COLOURS = (
     "#000000",
     "#999999",
 )
-# What comes after as many lines as there are colours differs in these.
+# When all colours are used, further lines differ in these.
 STYLES = ("-", "--", ":", "-.")
 TEXT = "0.1"
-# matplotlib draws less than 2^16 pixels to a side.
+# matplotlib allows less than 2^16 pixels per side.
 _MOST_PIXELS = 65_000
 _DPI = 150.0
 
 
 def style(number: int) -> Mapping[str, Any]:
-    """Colour and line style of the line of a number from 0."""
+    """Return colour and line style of a line by its number (from 0)."""
     return {
         "color": COLOURS[number % len(COLOURS)],
         "linestyle": STYLES[number // len(COLOURS) % len(STYLES)],
@@ -42,8 +42,8 @@ def style(number: int) -> Mapping[str, Any]:
 
 
 def new_figure(width: float, height: float) -> Figure:
-    """An empty figure, in inches."""
-    # Not through pyplot: no global state, no display.
+    """Make an empty figure; the sizes are in inches."""
+    # pyplot is not used: it has global state and needs a display.
     from matplotlib.figure import Figure
 
     return Figure(figsize=(width, height), layout="constrained")
@@ -66,18 +66,18 @@ def prepare(axis: Axes, epochs: float) -> None:
 
 
 def add_legend(figure: Figure, axes: Sequence[Axes], title: str) -> None:
-    """One legend above all panels, with every label once: it covers no data.
+    """Add one legend above all panels, with every label once, so that it hides no data.
 
     Args:
-        figure: Where to put it.
-        axes: The panels whose labels it has.
-        title: What stands above it.
+        figure: The figure.
+        axes: The panels with the labels.
+        title: Title above the legend.
     """
     handles: dict[str, Any] = {}
     for axis in axes:
         for handle, label in zip(*axis.get_legend_handles_labels(), strict=True):
             handles.setdefault(label, handle)
-    # As many columns as the longest label leaves room for, a tenth of an inch a letter.
+    # The longest label determines the number of columns; a letter has 0.1 inch.
     longest = max((len(label) for label in handles), default=1)
     columns = int(figure.get_size_inches()[0] / (0.085 * longest + 0.6))
     figure.legend(
@@ -91,21 +91,21 @@ def add_legend(figure: Figure, axes: Sequence[Axes], title: str) -> None:
 
 
 def figure_svg(figure: Figure, name: str) -> str:
-    """A figure as the text of an SVG element, to stand in a page.
+    """Return a figure as an SVG element for a page.
 
     Args:
         figure: The figure.
-        name: Tells it from the other figures of the page.
+        name: Distinguishes it from the other figures of the page.
     """
-    # Names of shapes must not be those of other figures on the page.
+    # Names of shapes must differ from those of other figures on the page.
     text = _drawn(figure, "svg", name, "path").decode()
     return re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=16)
 
 
 def save_figure(figure: Figure, path: PathLike) -> None:
-    """Write a figure, whole or not at all, in the format of the file's suffix.
+    """Write a figure completely or not at all, in the format of the file's suffix.
 
-    Equal figures are equal bytes.
+    Equal figures give equal bytes.
     """
     suffix = Path(path).suffix.removeprefix(".")
     write_bytes(path, _drawn(figure, suffix, "figure"))
@@ -117,7 +117,7 @@ def _drawn(
     from matplotlib import rc_context, rcParams
 
     dpi = min(_DPI, _MOST_PIXELS / max(figure.get_size_inches()))
-    # Neither dates nor random names.
+    # Write neither dates nor random names.
     metadata: dict[str, Any] = {
         "svg": {"Date": None, "Creator": None},
         "pdf": {"CreationDate": None},

@@ -1,4 +1,4 @@
-"""An architecture as a graph of its layers."""
+"""Draws an architecture as a graph of its layers."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ _GAP = 0.22
 _JOIN = 0.24
 _MARGIN = 0.3
 _SEARCHED, _FIXED = "#CFE5F3", "#EEEEEE"
-# Letters that fit into a box, in both sizes.
+# Number of letters that fit into a box, for both font sizes.
 _LONGEST, _LONGEST_SMALL = 34, 52
 
 
 @dataclass(frozen=True)
 class _Picture:
-    """What is drawn of some layers, around the line on which data come in and leave.
+    """The drawing of some layers along the line of the data flow.
 
     Args:
         left: Inches to the left of the line.
         right: Inches to its right.
         height: Inches from top to bottom.
-        draw: Draws it from a place (x, y) downwards; returns the y where it ends.
+        draw: Draws it from a place (x, y) downwards; returns the y of its end.
         arrow: Whether an arrow leads to it, rather than a line.
     """
 
@@ -46,11 +46,11 @@ class _Picture:
 
 
 def architecture_figure(space: SearchSpace, rows: Sequence[LayerRow]) -> Figure:
-    """Draw an architecture, from its input at the top to its output.
+    """Draw an architecture from its input at the top to its output.
 
-    A box gives the operation, the width of what comes out, parameters, the probability
-    by which a search chose it, and, below, input frames per frame and the receptive
-    field. What was searched is blue. Curved lines at the side are skips.
+    A box shows the operation, the output width, parameters, the probability of the
+    chosen operation, and, below, input frames per frame and the receptive field.
+    Searched layers are blue. Curved lines at the side are skips.
 
     Args:
         space: The architecture.
@@ -73,7 +73,7 @@ def architecture_figure(space: SearchSpace, rows: Sequence[LayerRow]) -> Figure:
 
 
 class _Drawing(Algebra[_Picture]):
-    """Plans pictures of layers and blocks; they are drawn when there is an axis."""
+    """Plans the pictures of layers and blocks; they are drawn later, on an axis."""
 
     axis: Axes
 
@@ -177,7 +177,7 @@ class _Drawing(Algebra[_Picture]):
 
 
 def sizes(row: LayerRow) -> str:
-    """Width, parameters and probability, as far as they are known."""
+    """Return width, parameters and probability in words, as far as known."""
     parts = []
     if row.width is not None:
         parts.append(f"width {row.width}")
@@ -189,7 +189,7 @@ def sizes(row: LayerRow) -> str:
 
 
 def times(row: LayerRow) -> str:
-    """Input frames per frame that comes out, and receptive field."""
+    """Return input frames per output frame and the receptive field in words."""
     rate = f"1 frame in {row.view.stride}, " if row.view.stride > 1 else ""
     return f"{rate}sees {row.seen}"
 

@@ -1,4 +1,4 @@
-"""The report as one HTML file that needs nothing else. No torch."""
+"""The report as one HTML file without further files. No torch."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 
 def figures_of(summary: Summary) -> dict[str, Figure]:
-    """All figures of a search, by the names of their files."""
+    """Draw all figures of a search, by the names of their files."""
     found = {
         "probabilities": probability_figure(summary.space, summary.points),
         "certainty": certainty_figure(summary.space, summary.points),
@@ -47,10 +47,10 @@ def figures_of(summary: Summary) -> dict[str, Figure]:
 def tradeoff_figures(
     points: Points, metric: str = "wer"
 ) -> dict[tuple[str, str], Figure]:
-    """Errors against costs, by test set and kind of cost.
+    """Draw errors against costs, by test set and kind of cost.
 
     Args:
-        points: What was trained (:func:`espnet_stnas.report.costs.points_of`).
+        points: Trained encoders (:func:`espnet_stnas.report.costs.points_of`).
         metric: ``wer`` or ``cer``.
     """
     return {
@@ -64,7 +64,7 @@ def report_page(
     trainings: Sequence[Training] = (),
     tradeoffs: Optional[Mapping[tuple[str, str], Figure]] = None,
 ) -> str:
-    """The text of the page.
+    """Return the HTML text of the report.
 
     Args:
         summaries: The searches, with their figures (:func:`figures_of`).
@@ -105,7 +105,7 @@ def report_page(
 
 
 def facts_of(summary: Summary) -> list[tuple[str, str]]:
-    """What to know of an architecture, by name."""
+    """Return names and values of the facts about a search."""
     parameters = summary.parameters
     entropy = summary.mean_entropy
     view = summary.view
@@ -123,10 +123,10 @@ def facts_of(summary: Summary) -> list[tuple[str, str]]:
 def _search(
     summary: Summary, figures: Mapping[str, Figure], place: str
 ) -> dict[str, Any]:
-    """What the template needs of a search."""
+    """Return the template's values for a search."""
     from markupsafe import Markup
 
-    # Figures hold labels only as shapes and escaped text.
+    # Figures contain labels only as shapes and escaped text.
     svg = {
         n: Markup(figure_svg(figure, f"{place} {n}")) for n, figure in figures.items()
     }
@@ -162,7 +162,7 @@ def _run(run: Mapping[str, Any]) -> dict[str, str]:
 
 
 def _side_by_side(summaries: Sequence[Summary]) -> dict[str, Any]:
-    """What compares several searches."""
+    """Return the template's values for the comparison of several searches."""
     from markupsafe import Markup
 
     if len(summaries) < 2:
@@ -188,7 +188,7 @@ def _side_by_side(summaries: Sequence[Summary]) -> dict[str, Any]:
 
 
 def _decisions(summaries: Sequence[Summary]) -> list[tuple[int, list[Optional[str]]]]:
-    """The operations of all layers, where all searches have as many."""
+    """Return the operations of each layer, if all searches have the same number."""
     lengths = {len(s.rows) for s in summaries}
     if len(lengths) > 1:
         return []

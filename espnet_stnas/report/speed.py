@@ -1,4 +1,4 @@
-"""What is measured of trained models: their sizes, and how fast they are."""
+"""Measures trained models: their sizes and their speed."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from espnet_stnas.report.trainings import Sizes
 
 
 def model_sizes(path: PathLike) -> Optional[Sizes]:
-    """The sizes of the model of a training of ESPnet's ASR.
+    """Return the sizes of the model of an ESPnet ASR training.
 
     Args:
         path: The training experiment.
@@ -32,7 +32,7 @@ def model_sizes(path: PathLike) -> Optional[Sizes]:
             str(Path(path) / "config.yaml"), None, "cpu"
         )
         size = encoder_input_size(model, args)
-    except Exception:  # of another task, or with files that are gone
+    except Exception:  # a training of another task, or missing files
         return None
     encoder, whole = (
         sum(p.numel() for p in module.parameters()) for module in (model.encoder, model)
@@ -47,9 +47,9 @@ def real_time_factors(
 ) -> list[float]:
     """Measure the speed of trained models side by side.
 
-    The real-time factor is that of features, encoder and CTC output on one thread, an
-    utterance at a time, without search. Utterance by utterance all models take their
-    turn, so that other load on the machine hits all alike.
+    The real-time factor covers features, encoder and CTC output on one thread, one
+    utterance at a time, without search. All models take turns at each utterance, so
+    that other load on the machine affects all of them equally.
 
     Args:
         experiments: Training experiments of ESPnet.
@@ -70,8 +70,8 @@ def read_wavs(scp: Path, number: int) -> list[tuple[torch.Tensor, int]]:
     """Read the first recordings of a wav.scp.
 
     Args:
-        scp: Lines of an utterance id and the path of a sound file.
-        number: How many.
+        scp: File with an utterance id and the path of a sound file on each line.
+        number: Number of recordings.
 
     Returns:
         Waveforms (samples,) and their sampling rates in Hz.
@@ -125,7 +125,7 @@ def _real_time_factors(
         order = list(range(len(models)))
         shuffler = random.Random(0)
         for wav, _ in wavs:
-            # A model leaves its mark in the caches of the next.
+            # Each model leaves its data in the caches, which slows down the next.
             shuffler.shuffle(order)
             for index in order:
                 seconds[index] += _seconds(models[index], wav)
@@ -136,7 +136,7 @@ def _real_time_factors(
 
 
 def _seconds(model: Any, wav: torch.Tensor) -> float:
-    """Wall time of features, encoder and CTC output for one utterance (samples,)."""
+    """Measure features, encoder and CTC output for one utterance (samples,)."""
     start = time.perf_counter()
     output, _ = model.encode(wav.unsqueeze(0), torch.tensor([len(wav)]))
     model.ctc.argmax(output)

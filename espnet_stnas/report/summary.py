@@ -1,4 +1,4 @@
-"""Everything that a report tells of one search, gathered. No torch."""
+"""Collects all information about one search for a report. No torch."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.results.layer_table import LayerRow, architecture_rows
 from espnet_stnas.results.provenance import FoundCost
 
-# What somebody who wants to know how a search was made asks for first.
+# The options that matter most to readers of a report.
 SETTINGS = (
     *("task", "seed", "estimator", "estimator_conf", "cost_conf", "warmup_epochs"),
     *("max_epoch", "arch_data", "arch_fraction", "optim", "optim_conf", "scheduler"),
@@ -35,26 +35,26 @@ SETTINGS = (
     *("train_dtype", "ngpu", "dist_world_size", "num_iters_per_epoch"),
 )
 
-# The parameters of every layer of a space with frames of a size, by candidate.
+# Maps a space and the size of input frames to each layer's parameters by candidate.
 Parameters = Callable[[SearchSpace, int], Sequence[Sequence[int]]]
 
 
 @dataclass(frozen=True)
 class Summary:
-    """A search, as far as it has come.
+    """A search, finished or still running.
 
     Args:
         experiment: The search.
         architecture: The most probable architecture of its last epoch, or the one that
             was derived from it.
         rows: The layers of the architecture.
-        points: The search over time, in order.
-        certainties: How sure it is of each choice.
-        doubts: Reasons to doubt it.
-        epochs: Epochs that are finished.
-        longest: Epochs that were asked for, if that is known.
+        points: The curve points of the search, in order.
+        certainties: The certainty of each choice.
+        doubts: Reasons to doubt the result.
+        epochs: Number of finished epochs.
+        longest: Number of planned epochs, if known.
         settings: Options of the search.
-        runs: How it was started, the first time first.
+        runs: Descriptions of all starts, in order.
     """
 
     experiment: SearchExperiment
@@ -70,9 +70,9 @@ class Summary:
 
     @property
     def name(self) -> str:
-        """The directory of the search, in one word or two."""
+        """A short name of the search, from its directory."""
         path = self.experiment.path.resolve()
-        # Recipes call it search, in the directory of the experiment.
+        # Recipes use the directory `search` inside the directory of the experiment.
         return f"{path.parent.name}/{path.name}" if path.name == "search" else path.name
 
     @property
@@ -82,12 +82,12 @@ class Summary:
 
     @property
     def finished(self) -> bool:
-        """Whether all epochs are done that were asked for."""
+        """Whether all planned epochs are finished."""
         return self.longest is not None and self.epochs >= self.longest
 
     @property
     def status(self) -> str:
-        """How far it has come, in words."""
+        """The progress of the search in words."""
         of = "" if self.longest is None else f" of {self.longest}"
         warmup = self.architecture.provenance.in_warmup
         note = ", still in the warm-up" if warmup else ""
@@ -97,18 +97,18 @@ class Summary:
 
     @property
     def parameters(self) -> Optional[int]:
-        """Of the architecture: its encoder alone. None if they are not known."""
+        """The parameters of the architecture's encoder; None if not known."""
         counts = [row.parameters for row in self.rows]
         return sum(c[0] for c in counts if c) if all(counts) else None
 
     @property
     def view(self) -> View:
-        """What an output frame of the architecture sees."""
+        """The input frames that an output frame of the architecture depends on."""
         return view_of(self.architecture.space)
 
     @property
     def look_ahead(self) -> str:
-        """In words, with frames of the usual distance."""
+        """The look-ahead in words, for the usual frame shift."""
         if math.isinf(self.view.right):
             return "the whole utterance"
         return f"{self.view.right * FRAME_SHIFT:g} ms (frames {FRAME_SHIFT:g} ms apart)"
@@ -123,12 +123,12 @@ class Summary:
 
     @property
     def cost_target(self) -> Optional[float]:
-        """The target of the cost, in units of its kind, if the search has one."""
+        """The target of the cost in units of its kind, if there is one."""
         return None if self._cost is None else self._cost.target
 
     @property
     def cost_kind(self) -> str:
-        """The kind of cost that the search knows, or nothing."""
+        """The kind of cost of the search, or an empty text."""
         return "" if self._cost is None else self._cost.kind
 
     @property
@@ -147,16 +147,16 @@ def summarise(
     arch: Optional[PathLike] = None,
     parameters: Optional[Parameters] = None,
 ) -> Summary:
-    """Gather what a search has on disk, also while it runs.
+    """Collect the information about a search on disk, also while it runs.
 
     Args:
         path: The output directory of the search.
         arch: The architecture file that was derived from it; None: the last epoch's.
-        parameters: Counts parameters; None: they are not known.
+        parameters: Counts parameters; None: they stay unknown.
 
     Raises:
-        ConfigError: If it is no search, has finished no epoch, or a file is damaged, or
-            the architecture is not one of its space.
+        ConfigError: If the path is no search, no epoch is finished, a file is damaged,
+            or the architecture does not belong to its space.
     """
     experiment = SearchExperiment.open(path)
     history = experiment.history()
@@ -197,13 +197,13 @@ def summarise(
 
 
 def _fits(point: CurvePoint, sizes: Sequence[int]) -> bool:
-    """Whether a point is of a space with choices of these sizes."""
+    """Return whether a point has probabilities for choices of these sizes."""
     found = tuple(len(pi) for pi in point.probabilities)
     return found in (tuple(sizes), ())
 
 
 def command_of(run: Mapping[str, Any]) -> str:
-    """The command line of a start, to be pasted into a shell; empty if unknown."""
+    """Return the command line of a start for a shell; empty if unknown."""
     words = run.get("command")
     if not isinstance(words, list):
         return ""

@@ -1,4 +1,4 @@
-"""The table of trained encoders: errors, sizes, training time, speed. No torch."""
+"""The table of trained encoders: errors, sizes, time and speed. No torch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ _HEADER = (
 
 
 def markdown(trainings: Sequence[Training]) -> str:
-    """The table, for Markdown and for a terminal; empty columns are left out.
+    """Return the table in Markdown, aligned for a terminal, without empty columns.
 
-    Trainings named like random1, random2 also stand as mean and spread.
+    Trainings with names like random1, random2 are also summarised as mean and spread.
 
     Args:
-        trainings: What was trained; each test set has a line.
+        trainings: Trained encoders; each test set gets a row.
     """
     rows = [_row(t, score) for t in trainings for score in t.scores or (None,)]
     rows += _spreads(trainings)
@@ -31,14 +31,14 @@ def markdown(trainings: Sequence[Training]) -> str:
 def aligned(
     header: Sequence[str], rows: Sequence[Sequence[str]], words: Sequence[int]
 ) -> str:
-    """A Markdown table that can be read as it is; empty columns are left out.
+    """Return an aligned Markdown table without empty columns.
 
     Args:
         header: Names of the columns.
         rows: Cells.
-        words: Numbers of the columns that stand to the left, from 0.
+        words: Indices of the columns that are aligned to the left.
     """
-    # A pipe would end a cell.
+    # A pipe would end the cell.
     cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]
     kept = [i for i in range(len(header)) if not rows or any(r[i] for r in rows)]
     widths = {i: max(4, *(len(row[i]) for row in [header, *cells])) for i in kept}
@@ -56,7 +56,7 @@ def aligned(
 
 
 def training_data(training: Training) -> dict[str, Any]:
-    """The same of one training, for programs."""
+    """Return the values of one training for programs (JSON)."""
     sizes = training.sizes
     return {
         "name": training.name,
@@ -92,7 +92,7 @@ def _number(value: Optional[float], form: str) -> str:
 
 
 def _spreads(trainings: Sequence[Training]) -> Iterator[list[str]]:
-    """Mean and standard deviation of those at random, of each test set."""
+    """Yield mean and standard deviation of random architectures per test set."""
     drawn: dict[str, list[TestResult]] = {}
     for training in trainings:
         if re.fullmatch(r"(.*/)?random\d+", training.name):

@@ -1,4 +1,4 @@
-"""Errors against cost: a table and a figure of several trainings. No torch."""
+"""Errors against costs: a table and a figure of several trainings. No torch."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ class Point:
 
     Args:
         name: Name of its training.
-        cost: What it costs.
-        error: Its error rate, percent.
+        cost: Its cost.
+        error: Its error rate in percent.
         weight: The weight of cost in its search; None: it was not searched.
-        target: The target of its search, if it had one.
+        target: The target of its search, if there was one.
     """
 
     name: str
@@ -32,9 +32,9 @@ class Point:
     target: Optional[float] = None
 
 
-# By test set and kind of cost.
+# Points by test set and kind of cost.
 Points = dict[tuple[str, str], list[Point]]
-# Units of the kinds of cost, on axes.
+# Units of the kinds of cost, for axes.
 UNITS = {
     "params": "parameters of the encoder",
     "macs": "multiply-accumulates",
@@ -43,9 +43,14 @@ UNITS = {
 
 
 def pareto_front(points: Sequence[Point]) -> list[Point]:
-    """The points that no other beats: no dearer and no worse, and one of both better.
+    """Return the points that no other point beats, in the order of their costs.
 
-    In the order of their costs.
+    A point beats another one if it is better in cost or error, and not worse in the
+    other.
+
+    >>> points = [Point("a", 1.0, 9.0), Point("b", 2.0, 5.0), Point("c", 3.0, 6.0)]
+    >>> [point.name for point in pareto_front(points)]
+    ['a', 'b']
     """
 
     def beaten(point: Point) -> bool:
@@ -60,11 +65,11 @@ def pareto_front(points: Sequence[Point]) -> list[Point]:
 
 
 def tradeoff_table(points: Sequence[Point], unit: str, metric: str) -> str:
-    """A Markdown table, in the order of costs.
+    """Return a Markdown table in the order of costs.
 
     Args:
-        points: What was trained.
-        unit: Of the costs.
+        points: Trained encoders.
+        unit: Unit of the costs.
         metric: Name of the error rate.
     """
     front = pareto_front(points)
@@ -84,14 +89,14 @@ def tradeoff_table(points: Sequence[Point], unit: str, metric: str) -> str:
 
 
 def tradeoff_figure(points: Sequence[Point], unit: str, metric: str) -> Figure:
-    """Draw errors against costs, with the front of what nothing beats.
+    """Draw errors against costs, with the Pareto front.
 
-    Points have numbers, in the order of costs, and their names stand beside the axes:
-    names in between would hide each other.
+    Points have numbers in the order of costs. Their names are listed beside the axes,
+    since names next to the points would hide each other.
 
     Args:
-        points: What was trained.
-        unit: Of the costs.
+        points: Trained encoders.
+        unit: Unit of the costs.
         metric: Name of the error rate.
     """
     from matplotlib.ticker import MaxNLocator
@@ -100,7 +105,7 @@ def tradeoff_figure(points: Sequence[Point], unit: str, metric: str) -> Figure:
     names = [
         p.name if not p.weight else f"{p.name} (weight {p.weight:g})" for p in points
     ]
-    # A legend has about five lines an inch and a dozen letters an inch.
+    # A legend has about five lines and a dozen letters per inch.
     longest = max(map(len, names), default=0)
     figure = new_figure(5.2 + longest / 13, max(4.0, 0.5 + (len(points) + 3) / 5))
     axis = figure.add_subplot()

@@ -1,4 +1,4 @@
-"""What is known of trained encoders: names, error rates, architecture. No torch."""
+"""Reads facts about trained encoders: names, error rates, architecture. No torch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from espnet_stnas.files import PathLike, read_yaml_mapping
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.error_rates import rate_of
 
-# The line of sclite's table with the sums, in result.txt of ESPnet's asr.sh: sentences,
+# The line of totals in sclite's table (result.txt of ESPnet's asr.sh): sentences,
 # words | correct, substitutions, deletions, insertions, errors, sentences with errors.
 _SCLITE = re.compile(
     r"\|\s*Sum/Avg\s*\|\s*(\d+)\s+(\d+)\s*\|"
@@ -24,12 +24,12 @@ _SCLITE = re.compile(
 
 @dataclass(frozen=True)
 class TestResult:
-    """Error rates on one test set, percent.
+    """Error rates on one test set, in percent.
 
     Args:
         test: The directory of the decoding, relative to the training.
-        wer: Of words, if it is known.
-        cer: Of characters, if it is known.
+        wer: Word error rate, if known.
+        cer: Character error rate, if known.
     """
 
     test: str
@@ -44,7 +44,7 @@ class Sizes:
     Args:
         encoder: Parameters of the encoder alone.
         model: Parameters of the whole model.
-        input_size: Dimensions of the frames that the encoder gets.
+        input_size: Dimensions of an input frame of the encoder.
     """
 
     encoder: int
@@ -58,12 +58,12 @@ class Training:
 
     Args:
         path: Its directory.
-        name: What to call it.
+        name: Its name in tables.
         encoder: Name of its encoder.
-        scores: Error rates, one of each test set; none if nothing was scored.
-        sizes: Of its model, if they are known.
-        space: The architecture of its encoder, if that is ours and can be read.
-        seconds: Wall time of training, start-up of the process included, if known.
+        scores: Error rates, one entry per test set; empty if nothing was scored.
+        sizes: Sizes of its model, if known.
+        space: The architecture of its encoder, if the encoder is ours and can be read.
+        seconds: Wall time of training including start-up, if known.
         rtf: Real-time factor: seconds of computing per second of audio, if measured.
     """
 
@@ -78,7 +78,7 @@ class Training:
 
 
 def short_names(paths: Sequence[PathLike]) -> list[str]:
-    """Names of directories: their last parts, as many as tell them apart."""
+    """Return short names of directories: as many last parts as make them differ."""
     parts = [Path(os.path.abspath(path)).parts for path in paths]
     most = max(map(len, parts), default=1)
     names = ["/".join(p[-1:]) for p in parts]
@@ -94,12 +94,12 @@ def short_names(paths: Sequence[PathLike]) -> list[str]:
 def open_training(
     path: PathLike, sizes: Optional[Sizes] = None, name: Optional[str] = None
 ) -> Training:
-    """Read what there is of a training experiment.
+    """Read a training experiment.
 
     Args:
         path: Its directory.
-        sizes: Of its model, if they are known.
-        name: What to call it; default: the name of the directory.
+        sizes: Sizes of its model, if known.
+        name: Its name in tables; default: the name of the directory.
 
     Raises:
         ConfigError: If it is no experiment, or a file of it is damaged.
@@ -118,7 +118,7 @@ def open_training(
 
 
 def _seconds(path: Path) -> Optional[float]:
-    """Sum of the runs that the recipe timed; a resumed training has several."""
+    """Add up the runs that the recipe timed; a resumed training has several."""
     file = path / "train_seconds"
     if not file.exists():
         return None
@@ -136,7 +136,7 @@ def _space(config: Mapping[str, Any]) -> Optional[SearchSpace]:
         return None
     try:
         return SearchSpace.from_conf(config.get("encoder_conf") or {})
-    except ConfigError:  # a file of it is gone; its errors are known all the same
+    except ConfigError:  # a file is missing; the error rates are known nevertheless
         return None
 
 
@@ -156,7 +156,7 @@ def _scores(path: Path) -> Iterator[TestResult]:
 
 
 def _sclite(file: Path) -> Optional[float]:
-    """The error rate of a result.txt; None if it is not there or not finished."""
+    """Return the error rate in a result.txt; None if missing or not finished."""
     try:
         match = _SCLITE.search(file.read_text(encoding="utf-8", errors="replace"))
     except OSError:

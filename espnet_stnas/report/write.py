@@ -1,4 +1,4 @@
-"""Writes a report: page, tables and figures as files."""
+"""Writes the files of a report: page, tables and figures."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ def write_report(
     Args:
         summaries: The searches.
         trainings: Trained encoders to compare.
-        points: Their errors against costs, from
+        points: Their errors and costs, from
             :func:`espnet_stnas.report.costs.points_of`.
-        directory: Where to put the files; figures of several searches go into a
-            directory each.
+        directory: Directory of the files; figures of several searches get a directory
+            each.
         suffix: Format of the figures' files.
         metric: The error rate of ``points``.
 

@@ -1,1 +1,1 @@
-"""What a search leaves: architecture files, curves, certainty, baselines."""
+"""Results of searches: architecture files, curves, certainty, baselines."""

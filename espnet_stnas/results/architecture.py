@@ -1,4 +1,4 @@
-"""Architecture files: what a search found, or a person wrote. No torch."""
+"""Architecture files, written by a search or by hand. No torch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from espnet_stnas.results.provenance import Provenance
 from espnet_stnas.version import __version__
 
 FORMAT = 1
-# What an error names of a space, at most.
+# The largest number of choices that an error names.
 _MOST_CHOICES, _MOST_CANDIDATES = 3, 4
 _HEADER = """\
 # An architecture for the ESPnet encoder 'stnas' (espnet_stnas). The keys 'encoder'
@@ -25,26 +25,36 @@ _HEADER = """\
 
 @dataclass(frozen=True)
 class Architecture:
-    """A fixed encoder and where it comes from.
+    """A fixed encoder and its origin.
 
     Args:
         space: The layers; every one is fixed.
         provenance: Search space, epoch, seed, probabilities, versions.
+
+    >>> import tempfile
+    >>> conf = {"layers": ["tdnn-C1S3D1", "tdnn-C1D2"], "width": 64}
+    >>> found = Architecture(SearchSpace.from_conf(conf), Provenance(epoch=7))
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found.write(f"{folder}/arch.yaml")
+    ...     again = Architecture.read(f"{folder}/arch.yaml")
+    >>> again.space == found.space, again.provenance.epoch
+    (True, 7)
     """
 
     space: SearchSpace
     provenance: Provenance = field(default_factory=Provenance)
 
     def decisions(self) -> list[Optional[Mapping[str, float]]]:
-        """For each layer, the probabilities of what the search could choose from.
+        """Return, for each layer, the probabilities of its candidates.
 
-        None for layers that were not searched, empty if the file does not tell.
+        The entry of a layer that was not searched is None; it is empty if the file does
+        not contain the probabilities.
         """
         return self._decisions
 
     @cached_property
     def _decisions(self) -> list[Optional[Mapping[str, float]]]:
-        # Reading the space takes milliseconds, and a search asks after each epoch.
+        # Reading the space takes milliseconds, and a search needs it in every epoch.
         try:
             space = self.provenance.search_space()
         except ConfigError:
@@ -69,10 +79,10 @@ class Architecture:
 
     @classmethod
     def read(cls, path: PathLike) -> Architecture:
-        """Read an architecture file; see :func:`read_space` for what it may be.
+        """Read an architecture file; see :func:`read_space` for the accepted files.
 
         Raises:
-            ConfigError: If it is missing, damaged, of another format, or a search
+            ConfigError: If the file is missing, damaged, of another format, or a search
                 space.
         """
         space, provenance, _ = read_space(path, "architecture file")
@@ -89,22 +99,23 @@ def read_space(
 ) -> tuple[SearchSpace, Provenance, dict[str, Any]]:
     """Read an architecture or a search space.
 
-    It may be a file that a search wrote, any ESPnet YAML with ``encoder: stnas`` and
-    its ``encoder_conf``, or an ``encoder_conf`` by itself, with the key ``layers``. The
-    keys ``format`` and ``provenance`` may be left out.
+    The file may come from a search. It may also be any ESPnet YAML with ``encoder:
+    stnas`` and its ``encoder_conf``, or just an ``encoder_conf`` with the key
+    ``layers``. The keys ``format`` and ``provenance`` are optional.
 
     Args:
         path: The file.
-        what: What it should be, for error messages.
+        what: The expected kind of file, for error messages.
 
     Returns:
-        The layers, where they come from, and all keys of the file.
+        The layers, their provenance, and all keys of the file.
 
     Raises:
-        ConfigError: If it is missing, damaged, of another format, or something else.
+        ConfigError: If the file is missing, damaged, of another format, or something
+            else.
     """
     data = read_yaml_mapping(path, what)
-    # True and 1.0 equal 1, but are not it.
+    # True and 1.0 equal 1, but only the integer 1 is accepted.
     if "format" in data and (
         type(data["format"]) is not int or data["format"] != FORMAT
     ):
@@ -137,7 +148,7 @@ def read_space(
 
 
 def _open_choices(space: SearchSpace) -> str:
-    """Which choices of a space are open, in words; not all of many."""
+    """Name the open choices of a space, at most a few of them."""
     texts = []
     for index in space.first_layers[:_MOST_CHOICES]:
         names = [str(op) for op in space.layers[index].candidates]

@@ -1,4 +1,4 @@
-"""Architectures to compare a search with: chosen by hand, or at random."""
+"""Architectures to compare a search with: chosen by hand or at random."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from espnet_stnas.results.provenance import Provenance
 
 
 def by_hand(space: SearchSpace, operations: Sequence[str]) -> Architecture:
-    """The architecture with the given operations at the choices.
+    """Return the architecture with the given operations at the choices.
 
     Args:
         space: The search space.
-        operations: One operation for all choices, or one for each.
+        operations: One operation for all choices, or one for each choice.
 
     Raises:
         ConfigError: If their number is wrong, or one is not a candidate.
@@ -46,11 +46,11 @@ def by_hand(space: SearchSpace, operations: Sequence[str]) -> Architecture:
 
 
 def at_random(space: SearchSpace, number: int, seed: int) -> list[Architecture]:
-    """Different architectures, each drawn uniformly from the space.
+    """Draw different architectures uniformly from the space.
 
     Args:
         space: The search space.
-        number: How many.
+        number: Number of architectures.
         seed: Seed of the draw.
 
     Raises:

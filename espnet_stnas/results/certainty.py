@@ -1,4 +1,4 @@
-"""How sure a search is of its choices, and when to doubt it. No torch."""
+"""Measures how certain a search is of its choices, and finds doubts. No torch."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ _HELP = "docs/search_health.md"
 
 @dataclass(frozen=True)
 class SearchPlan:
-    """What a search was asked to do.
+    """The plan of a search.
 
     Args:
         estimator: Name of the estimator.
-        epochs: Epochs of search after the warm-up, if that is known.
+        epochs: Epochs of search after the warm-up, if known.
     """
 
     estimator: str = "st"
@@ -47,22 +47,22 @@ class SearchPlan:
 
     @property
     def learns(self) -> bool:
-        """Whether the logits are trained at all."""
+        """Whether the search trains the logits at all."""
         return self.estimator not in BASELINES
 
 
 @dataclass(frozen=True)
 class Certainty:
-    """How sure one choice is, at the end of a history.
+    """The certainty of one choice at the end of a history.
 
     Args:
         layer: Number of the layer, from 1.
-        op: The candidate that was chosen.
+        op: The chosen candidate.
         pi: The probabilities of all candidates.
-        searched: Epochs in which the logits learned.
-        unchanged: For how many of them, up to the last, the choice has been this one.
-            An epoch with equal probabilities at the top has chosen nothing.
-        agreed: In how many of the last ``WINDOW`` of them it was this one.
+        searched: Number of epochs in which the logits learned.
+        unchanged: Number of these epochs, counted back from the last, with the same
+            chosen candidate. An epoch with equal highest probabilities has no choice.
+        agreed: Number of the last ``WINDOW`` of these epochs with this candidate.
     """
 
     layer: int
@@ -74,33 +74,33 @@ class Certainty:
 
     @property
     def window(self) -> int:
-        """Of how many epochs ``agreed`` is a part."""
+        """The number of epochs that ``agreed`` is counted over."""
         return min(self.searched, WINDOW)
 
     @property
     def margin(self) -> float:
-        """The probability of the choice minus that of the next best candidate."""
+        """The probability of the chosen candidate minus the best other probability."""
         return self.pi[self.op] - runner_up(self.pi, self.op)[1]
 
     @property
     def entropy(self) -> float:
-        """Of the probabilities, in nats."""
+        """The entropy of the probabilities in nats."""
         return entropy(self.pi.values())
 
     @property
     def relative_entropy(self) -> float:
-        """The entropy relative to its largest value, ln K: from 0 to 1."""
+        """The entropy divided by its largest value, ln K: from 0 to 1."""
         return relative_entropy(self.pi.values())
 
 
 @dataclass(frozen=True)
 class Doubt:
-    """A reason to doubt a search.
+    """A reason to doubt the result of a search.
 
     Args:
         layer: Number of the layer, from 1.
         kind: ``unmoved`` or ``collapsed``.
-        text: A sentence with the figure, and what to do.
+        text: A sentence with the value and with advice.
     """
 
     layer: int
@@ -109,31 +109,31 @@ class Doubt:
 
 
 def entropy(pi: Iterable[float]) -> float:
-    """The entropy in nats of probabilities; they may be rounded."""
+    """Return the entropy of probabilities in nats; they may be rounded."""
     pi = list(pi)
     total = math.fsum(pi)
     return -math.fsum(p / total * math.log(p / total) for p in pi if p > 0)
 
 
 def relative_entropy(pi: Iterable[float]) -> float:
-    """The entropy relative to its largest value, ln K."""
+    """Return the entropy divided by its largest value, ln K."""
     pi = list(pi)
     return entropy(pi) / math.log(len(pi))
 
 
 def margin(pi: Iterable[float]) -> float:
-    """The largest probability minus the second largest."""
+    """Return the largest probability minus the second largest."""
     second, first = sorted(pi)[-2:]
     return first - second
 
 
 def runner_up(pi: Mapping[str, float], op: str) -> tuple[str, float]:
-    """The best candidate other than ``op``, the first of equals."""
+    """Return the best candidate other than ``op`` (the first of equals)."""
     return max(((k, p) for k, p in pi.items() if k != op), key=lambda item: item[1])
 
 
 def certainties(history: Sequence[Architecture]) -> list[Certainty]:
-    """How sure every choice is at the end of a history.
+    """Return the certainty of every choice at the end of a history.
 
     Args:
         history: The architectures of consecutive epochs, in order; warm-up is skipped.
@@ -161,12 +161,12 @@ def certainties(history: Sequence[Architecture]) -> list[Certainty]:
 def doubts(
     history: Sequence[Architecture], plan: SearchPlan, *, ended: bool = False
 ) -> list[Doubt]:
-    """What is doubtful at the end of a history.
+    """Find reasons to doubt the search at the end of a history.
 
     Args:
         history: The architectures of consecutive epochs, in order; warm-up is skipped.
-        plan: What the search was asked to do.
-        ended: Whether the history is all there will be, however long it was planned.
+        plan: The plan of the search.
+        ended: Whether the search has ended, even if more epochs were planned.
     """
     history = searching(history)
     epochs = plan.epochs or len(history)
@@ -185,14 +185,14 @@ def doubts(
 
 
 def searching(history: Sequence[Architecture]) -> list[Architecture]:
-    """The epochs in which the logits learned."""
+    """Return the epochs in which the logits learned."""
     return [a for a in history if not a.provenance.in_warmup]
 
 
 def _choices(
     architecture: Architecture,
 ) -> Iterable[tuple[int, str, Mapping[str, float]]]:
-    """Layer number, chosen candidate and probabilities of every choice."""
+    """Yield layer number, chosen candidate and probabilities of every choice."""
     layers = zip(architecture.space.layers, architecture.decisions(), strict=True)
     for number, (layer, pi) in enumerate(layers, start=1):
         if pi is not None:

@@ -1,8 +1,9 @@
-"""What a search writes down while it runs: curves, and how it was started. No torch.
+"""Files that a search writes while it runs: curves, and how it was started. No torch.
 
-``curves/<n>epoch.jsonl`` in the output directory of a search has a line for every log
-interval of epoch n. An epoch that a kill cut off is written anew, so that the files are
-those of one search without gaps, however often it was started.
+``curves/<n>epoch.jsonl`` in the output directory of a search has one line for every log
+interval of epoch n. If a search is killed during an epoch, the resumed search writes
+that epoch's file again. So the files are complete, however often the search was
+started.
 """
 
 from __future__ import annotations
@@ -24,21 +25,21 @@ RUNS = "runs.jsonl"
 
 @dataclass(frozen=True)
 class CurvePoint:
-    """A search at one point.
+    """The state of a search at one point in time.
 
     Args:
         epoch: The epoch, from 1.
-        step: Weight steps made in it.
-        steps: Weight steps of the whole epoch; 0 if that is not known.
-        warmup: Whether the logits do not learn in it.
-        loss: Mean loss of the weight steps since the point before.
-        arch_loss: That of the architecture steps.
+        step: Weight steps so far in this epoch.
+        steps: Weight steps of the whole epoch; 0 if not known.
+        warmup: Whether the epoch belongs to the warm-up (the logits do not learn).
+        loss: Mean loss of the weight steps since the previous point.
+        arch_loss: Mean loss of the architecture steps since the previous point.
         valid_loss: Validation loss of the most probable architecture, at the end of an
             epoch.
-        temperature: Of the estimator, if it has one.
-        cost: Expected cost, in units of its kind, if the search knows it.
+        temperature: Temperature of the estimator, if it has one.
+        cost: Expected cost in units of its kind, if known.
         cost_argmax: Cost of the most probable architecture.
-        seconds: Wall time since the epoch started.
+        seconds: Wall time since the start of the epoch.
         probabilities: pi of every choice, in order.
     """
 
@@ -57,17 +58,17 @@ class CurvePoint:
 
     @property
     def at(self) -> float:
-        """When it was, in epochs since the start."""
+        """The time of the point, in epochs since the start of the search."""
         return self.epoch - 1 + self.step / max(self.steps, 1)
 
 
 def start_epoch(output_dir: PathLike, epoch: int) -> None:
-    """Begin the file of an epoch.
+    """Start the file of an epoch.
 
     Args:
-        output_dir: That of the search.
-        epoch: The epoch; what is there of it, or of later ones, is of a run that was
-            stopped, and goes away.
+        output_dir: Output directory of the search.
+        epoch: The epoch. Existing files of this and of later epochs come from a run
+            that was stopped; they are removed.
     """
     directory = Path(output_dir) / CURVES
     for number, path in _files(directory):
@@ -77,7 +78,7 @@ def start_epoch(output_dir: PathLike, epoch: int) -> None:
 
 
 def write_point(output_dir: PathLike, point: CurvePoint) -> None:
-    """Add a point to the file of its epoch."""
+    """Append a point to the file of its epoch."""
     values = {k: _plain(v) for k, v in asdict(point).items() if v not in (None, ())}
     path = Path(output_dir) / CURVES / f"{point.epoch}epoch.jsonl"
     with writing(path), open(path, "a", encoding="utf-8") as file:
@@ -85,7 +86,7 @@ def write_point(output_dir: PathLike, point: CurvePoint) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A value of JSON: numbers that are not finite are unknown, pi are rounded."""
+    """Convert a value for JSON: NaN and infinity become null, pi are rounded."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
     if isinstance(value, tuple):
@@ -94,26 +95,26 @@ def _plain(value: Any) -> Any:
 
 
 def read_curves(output_dir: PathLike) -> list[CurvePoint]:
-    """The points of a search, in order, also while it runs.
+    """Return all points of a search in order, also while it runs.
 
     Args:
-        output_dir: That of the search.
+        output_dir: Output directory of the search.
 
     Returns:
-        The points; none if the search is older than the files. A line that is not
-        complete, or damaged, is left out.
+        The points; none if there are no such files. Incomplete or damaged lines are
+        skipped.
     """
     found = []
     for epoch, path in _files(Path(output_dir) / CURVES):
         points = [m for m in _points(path) if m.epoch == epoch]
         longest = max((m.step for m in points), default=0)
-        # Where ESPnet's iterator does not know its length.
+        # ESPnet's iterator did not know its length.
         found += [m if m.steps else replace(m, steps=longest) for m in points]
     return found
 
 
 def read_epoch(output_dir: PathLike, epoch: int) -> list[CurvePoint]:
-    """The points of one epoch, in order; none if there is no file of it.
+    """Return the points of one epoch in order; none if the file does not exist.
 
     Args:
         output_dir: Output directory of the search.
@@ -124,7 +125,7 @@ def read_epoch(output_dir: PathLike, epoch: int) -> list[CurvePoint]:
 
 
 def points_of(history: Sequence[Architecture]) -> list[CurvePoint]:
-    """What the architecture files of a search tell of its curves: probabilities.
+    """Build points from architecture files; they contain only probabilities.
 
     Args:
         history: The architectures of all epochs, in order.
@@ -160,7 +161,7 @@ def _lines(path: Path) -> Iterable[dict[str, Any]]:
         try:
             values = json.loads(line)
         except (ValueError, RecursionError):
-            # The line that is being written, or what a crash left of it.
+            # The line is being written, or a crash cut it off.
             continue
         if isinstance(values, dict):
             yield values
@@ -206,11 +207,11 @@ def _is_share(value: Any) -> bool:
 
 
 def note_run(output_dir: PathLike, **facts: Any) -> None:
-    """Add how a search is started to ``runs.jsonl`` in its output directory.
+    """Append a description of this start to ``runs.jsonl`` in the output directory.
 
     Args:
-        output_dir: That of the search.
-        facts: What is to be known of this start, plain values.
+        output_dir: Output directory of the search.
+        facts: Facts about this start, as plain values.
     """
     path = Path(output_dir) / RUNS
     lines = [json.dumps(run) for run in read_runs(output_dir)]
@@ -218,5 +219,5 @@ def note_run(output_dir: PathLike, **facts: Any) -> None:
 
 
 def read_runs(output_dir: PathLike) -> list[dict[str, Any]]:
-    """The starts of a search, the first one first."""
+    """Return the descriptions of all starts of a search, in order."""
     return list(_lines(Path(output_dir) / RUNS))

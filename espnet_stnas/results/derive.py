@@ -1,4 +1,4 @@
-"""From an architecture to a training YAML that any ESPnet recipe can use."""
+"""Writes an architecture into a training YAML for any ESPnet recipe."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import Certainty, certainties, runner_up
 from espnet_stnas.results.search_options import SEARCH_OPTIONS
 
-# The table of `describe`, and its columns of numbers.
+# Header of the table of `describe`, and the columns that hold numbers.
 _HEADER = [
     *("", "operation", "probability", "next best", "", "margin"),
     "same for the last",
@@ -27,20 +27,21 @@ def write_training_config(
     source: str,
     task: Optional[str] = None,
 ) -> list[str]:
-    """Write a training YAML with the architecture inline.
+    """Write a training YAML that contains the architecture.
 
-    Inline, because ESPnet copies the configuration into the experiment and into
-    packed models: nothing else is then needed to use them.
+    The YAML contains the architecture itself, since ESPnet copies its configuration
+    into the experiment and into packed models. So no further file is needed to use
+    them.
 
     Args:
         architecture: The architecture.
-        template: ESPnet training YAML; its encoder is replaced, all else is kept.
-        path: File to write, whole or not at all.
-        source: Where the architecture comes from, for the comment at the top.
-        task: The ESPnet task of the search, if that is known: ``asr``, ``st``, ...
+        template: ESPnet training YAML; only its encoder is replaced.
+        path: File to write; it is written completely or not at all.
+        source: Origin of the architecture, for the comment at the top.
+        task: The ESPnet task of the search, if known: ``asr``, ``st``, ...
 
     Returns:
-        Warnings: what in the template does not go with the architecture.
+        Warnings about settings of the template that do not suit the architecture.
 
     Raises:
         ConfigError: If the template is damaged or is the configuration of a search.
@@ -57,7 +58,7 @@ def write_training_config(
         "encoder": "stnas",
         "encoder_conf": architecture.space.to_conf(),
     }
-    # Names of files may hold line breaks, or bytes that are no text.
+    # Names of files may contain line breaks, or bytes that are no valid text.
     header = f"# {one_line(template)} with the architecture of {one_line(source)}.\n"
     found_with = architecture.provenance.input_size
     if found_with is not None:
@@ -76,10 +77,10 @@ def write_training_config(
 
 
 def training_comment(task: Optional[str] = None) -> str:
-    """A line of comment that says how to train with a YAML.
+    """Return a comment line that says how to train with a YAML.
 
     Args:
-        task: The ESPnet task, if that is known.
+        task: The ESPnet task, if known.
     """
     program = f"espnet2.bin.{task or 'TASK'}_train"
     example = "" if task else " (asr_train, st_train, ...)"
@@ -87,7 +88,7 @@ def training_comment(task: Optional[str] = None) -> str:
 
 
 def _input_size(config: Mapping[str, Any]) -> Optional[int]:
-    """Dimensions of an input frame, if a training YAML says so."""
+    """Return the dimensions of an input frame, if a training YAML sets them."""
     given = config.get("input_size")
     conf = config.get("frontend_conf")
     if given is None and config.get("frontend", "default") == "default":
@@ -98,13 +99,13 @@ def _input_size(config: Mapping[str, Any]) -> Optional[int]:
 def describe(
     architecture: Architecture, source: str, history: Sequence[Architecture] = ()
 ) -> str:
-    """The layers as a table, with how sure the search was of each that it chose.
+    """Return a table of the layers and of the search's certainty about each choice.
 
     Args:
         architecture: The architecture.
-        source: Where it comes from.
+        source: Origin of the architecture.
         history: The architectures of the search's epochs up to this one, in order, if
-            they are known.
+            known.
     """
     stability = {c.layer: _stability(c) for c in certainties(history)}
     rows = []
@@ -120,7 +121,7 @@ def describe(
     widest = max(map(len, rows))
     if widest > 2:
         rows.insert(0, _HEADER[:widest])
-    return "\n".join([f"Architecture of {source}:", *_aligned(rows)])
+    return "\n".join([f"Architecture of {source}:", *_table_lines(rows)])
 
 
 def _stability(c: Certainty) -> str:
@@ -130,7 +131,7 @@ def _stability(c: Certainty) -> str:
     return text
 
 
-def _aligned(rows: Sequence[Sequence[str]]) -> list[str]:
+def _table_lines(rows: Sequence[Sequence[str]]) -> list[str]:
     columns = range(max(map(len, rows)))
     widths = [max(len(row[i]) for row in rows if i < len(row)) for i in columns]
     return [

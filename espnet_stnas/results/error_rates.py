@@ -1,4 +1,4 @@
-"""Word and character error rates of a decoding, by jiwer, and how sure they are."""
+"""Word and character error rates of a decoding, with confidence intervals (jiwer)."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ from espnet_stnas.messages import quote
 
 @dataclass(frozen=True)
 class ErrorRates:
-    """Errors of a test set; rates in percent.
+    """Errors on a test set; all rates in percent.
 
     Args:
         utterances: Number of utterances.
         words: Number of reference words.
         wer: Word error rate.
-        cer: Character error rate, spaces included.
-        substitutions: Substituted words.
-        deletions: Deleted words.
-        insertions: Inserted words.
+        cer: Character error rate, including spaces.
+        substitutions: Number of substituted words.
+        deletions: Number of deleted words.
+        insertions: Number of inserted words.
         wer_low: Lower end of the 95 % interval of the word error rate.
-        wer_high: Its upper end; see :func:`interval`.
+        wer_high: Upper end of that interval; see :func:`interval`.
     """
 
     utterances: int
@@ -40,11 +40,11 @@ class ErrorRates:
     wer_high: float
 
     def to_dict(self) -> dict[str, float]:
-        """All fields by name."""
+        """Return all fields by name."""
         return asdict(self)
 
     def __str__(self) -> str:
-        """The rates in one line."""
+        """Return the rates in one line."""
         return (
             f"WER {self.wer:.2f} % (S {self.substitutions}, D {self.deletions}, "
             f"I {self.insertions}; {self.words} words), 95 % interval "
@@ -61,8 +61,8 @@ def error_rates(reference: PathLike, hypothesis: PathLike) -> ErrorRates:
         hypothesis: Text file of the decoding.
 
     Raises:
-        ConfigError: If a file is missing or damaged, or an utterance stands in only
-            one of them.
+        ConfigError: If a file is missing or damaged, or an utterance is in only one of
+            them.
     """
     import jiwer
 
@@ -112,21 +112,21 @@ def error_rates(reference: PathLike, hypothesis: PathLike) -> ErrorRates:
 def interval(
     errors: Sequence[int], words: Sequence[int], *, samples: int = 2000
 ) -> tuple[float, float]:
-    """The 95 % interval of a word error rate, by the bootstrap over utterances.
+    """Return the 95 % interval of a word error rate by bootstrap over utterances.
 
-    Test sets of as many utterances are drawn from this one, with replacement (Bisani
-    and Ney, "Bootstrap estimates for confidence intervals in ASR performance
-    evaluation", ICASSP 2004). It tells what another test set of the same kind would
-    change, not what another seed of the training would. Where few speakers have many
-    utterances each, it is too narrow for other speakers.
+    The bootstrap draws test sets of the same number of utterances from this one, with
+    replacement (Bisani and Ney, "Bootstrap estimates for confidence intervals in ASR
+    performance evaluation", ICASSP 2004). The interval describes the variation between
+    test sets of the same kind, not between seeds of the training. If few speakers have
+    many utterances each, it is too narrow for other speakers.
 
     Args:
         errors: Wrong words of each utterance.
-        words: Reference words of each utterance; at least one in all.
-        samples: How many test sets are drawn, always the same ones.
+        words: Reference words of each utterance; at least one in total.
+        samples: Number of test sets; the draw is always the same.
 
     Returns:
-        Both ends, in percent.
+        Lower and upper end, in percent.
     """
     rng = np.random.default_rng(0)
     wrong, said = np.asarray(errors), np.asarray(words)
@@ -140,15 +140,15 @@ def interval(
 
 
 def rate_of(values: Mapping[str, Any], name: str, file: PathLike) -> float:
-    """An error rate of a score file, in percent.
+    """Return an error rate of a score file, in percent.
 
     Args:
-        values: What the file holds.
+        values: Contents of the file.
         name: ``wer`` or ``cer``.
         file: Its path, for error messages.
 
     Raises:
-        ConfigError: If it is not there, or is not an error rate.
+        ConfigError: If the value is missing or is not an error rate.
     """
     value: Any = values.get(name)
     if type(value) not in (int, float) or not 0 <= value < 1e6:

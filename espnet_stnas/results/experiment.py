@@ -1,4 +1,4 @@
-"""What a search experiment has on disk. No torch."""
+"""Reads the directory of a search experiment. No torch."""
 
 from __future__ import annotations
 
@@ -19,13 +19,22 @@ from espnet_stnas.results.provenance import Provenance
 
 @dataclass(frozen=True)
 class SearchExperiment:
-    """A directory written by a search.
+    """The output directory of a search.
 
     Args:
         path: The directory.
         space: The search space.
-        plan: What the search was asked to do.
-        task: The ESPnet task, such as ``asr``; None if config.yaml does not say it.
+        plan: The plan of the search.
+        task: The ESPnet task, such as ``asr``; None if config.yaml does not name it.
+
+    >>> import tempfile
+    >>> layers = "encoder_conf: {layers: [[tdnn, ff]]}"
+    >>> yaml = "{encoder: stnas, warmup_epochs: 5, %s}" % layers
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     _ = (Path(folder) / "config.yaml").write_text(yaml)
+    ...     experiment = SearchExperiment.open(folder)
+    >>> experiment.space.num_architectures, experiment.epochs
+    (2, ())
     """
 
     path: Path
@@ -38,7 +47,7 @@ class SearchExperiment:
         """Open the output directory of a search.
 
         Raises:
-            ConfigError: If it is not one.
+            ConfigError: If the path is not the output directory of a search.
         """
         path = Path(path)
         if not path.exists():
@@ -66,7 +75,7 @@ class SearchExperiment:
 
     @property
     def epochs(self) -> tuple[int, ...]:
-        """Epochs that have an architecture file, in order."""
+        """The epochs that have an architecture file, in order."""
         names = (
             re.fullmatch(r"(\d+)epoch\.yaml", file.name)
             for file in (self.path / "architectures").glob("*epoch.yaml")
@@ -74,11 +83,11 @@ class SearchExperiment:
         return tuple(sorted(int(match[1]) for match in names if match))
 
     def architecture(self, epoch: Optional[int] = None) -> Architecture:
-        """The arg-max architecture of an epoch, the last by default.
+        """Return the arg-max architecture of an epoch (default: the last one).
 
         Raises:
-            ConfigError: If the epoch is not there, its file is damaged, or its
-                architecture is not one of the space.
+            ConfigError: If the epoch is missing, its file is damaged, or its
+                architecture does not belong to the space.
         """
         epochs = self.epochs
         if not epochs:
@@ -106,10 +115,11 @@ class SearchExperiment:
         return architecture
 
     def searched(self, epoch: Optional[int] = None) -> Architecture:
-        """The same, but only of epochs in which the logits learned.
+        """Return the architecture of an epoch in which the logits learned.
 
         Raises:
-            ConfigError: Also if the epoch belongs to the warm-up.
+            ConfigError: As :meth:`architecture`, and if the epoch belongs to the
+                warm-up.
         """
         architecture = self.architecture(epoch)
         if architecture.provenance.in_warmup:
@@ -121,7 +131,7 @@ class SearchExperiment:
         return architecture
 
     def history(self, last: Optional[int] = None) -> tuple[Architecture, ...]:
-        """The architectures of all epochs, or of those up to ``last``, in order."""
+        """Return the architectures of all epochs up to ``last``, in order."""
         return tuple(
             self.architecture(epoch)
             for epoch in self.epochs
@@ -139,7 +149,7 @@ def _plan(config: Mapping[str, Any]) -> SearchPlan:
 
 
 def _check_provenance(space: SearchSpace, provenance: Provenance) -> None:
-    """Check that a provenance says what a search of this space writes."""
+    """Check that the provenance matches the search space."""
     digest = provenance.space.get("digest")
     if digest != space.digest:
         named = quote(digest).strip("'")

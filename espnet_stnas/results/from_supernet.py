@@ -1,4 +1,4 @@
-"""The architecture that a supernet has found, and its network."""
+"""Derives an architecture and its network from a supernet in memory."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from espnet_stnas.supernet.supernet import find_supernet
 def derive(
     model: torch.nn.Module, *, epoch: int, seed: int
 ) -> tuple[Architecture, Network]:
-    """The most probable candidate of every choice, and the network of these.
+    """Return the most probable architecture of a supernet, and its network.
 
     Args:
-        model: A supernet, or a module that holds one.
+        model: A supernet, or a module that contains one.
         epoch: Finished epochs of the search, for the architecture file.
         seed: Seed of the search, for the architecture file.
 
     Returns:
-        The architecture, which can be written, and a new network on the same device,
-        with the weights that its operations have in the supernet.
+        The architecture, and a new network on the same device with the weights that its
+        operations have in the supernet.
     """
     supernet = find_supernet(model)
     space = supernet.architecture()

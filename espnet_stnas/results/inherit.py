@@ -1,4 +1,4 @@
-"""The weights that a derived encoder inherits from the supernet of its search."""
+"""Writes the weights that a derived encoder inherits from its supernet."""
 
 from __future__ import annotations
 
@@ -17,19 +17,20 @@ from espnet_stnas.results.experiment import SearchExperiment
 def write_inherited(
     experiment: SearchExperiment, architecture: Architecture, path: PathLike
 ) -> None:
-    """Write the weights of an architecture, and those of the rest of the model.
+    """Write the weights of an architecture and of the rest of the model.
 
-    They are those of the epoch that the architecture comes from, never averaged ones:
-    averages mix the weights of different epochs, and of paths not trained together.
+    The weights come from the epoch of the architecture, never from averaged models:
+    averages mix weights of different epochs, and of paths that were not trained
+    together.
 
     Args:
         experiment: The search.
-        architecture: One of its epochs.
+        architecture: The architecture of one of its epochs.
         path: File to write, for ESPnet's ``--init_param``.
 
     Raises:
-        ConfigError: If the search has no weights of that epoch, or they are those of
-            another search.
+        ConfigError: If the search has no weights of that epoch, or the weights belong
+            to another search.
     """
     epoch = architecture.provenance.epoch
     source, weights = _weights_of(experiment, epoch)

@@ -1,4 +1,4 @@
-"""All that is to be said of each layer of an architecture, or of a space. No torch."""
+"""A table row for each layer of an architecture or a search space. No torch."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from espnet_stnas.results.certainty import runner_up
 
 @dataclass(frozen=True)
 class LayerRow:
-    """One layer.
+    """The table row of one layer.
 
     Args:
-        number: From 1.
+        number: Number of the layer, from 1.
         ops: The operation, or all candidates of a choice.
-        width: Dimensions of a frame that comes out, if they are known.
-        skip: Whether a skip goes around it.
-        view: Which input frames a frame that comes out depends on.
-        parameters: Of each of ``ops``, if they are known.
+        width: Dimensions of an output frame, if known.
+        skip: Whether the layer has a skip connection around it.
+        view: The input frames that an output frame depends on.
+        parameters: Number of parameters of each of ``ops``, if known.
         pi: The probabilities of all candidates, if a search chose the operation.
     """
 
@@ -37,17 +37,17 @@ class LayerRow:
 
     @property
     def op(self) -> str:
-        """The operations in one string."""
+        """The operations as one string."""
         return " | ".join(self.ops)
 
     @property
     def probability(self) -> Optional[float]:
-        """Of the operation that was chosen, if it is known."""
+        """The probability of the chosen operation, if known."""
         return None if self.pi is None else self.pi.get(self.ops[0])
 
     @property
     def next_best(self) -> Optional[tuple[str, float]]:
-        """The best candidate besides the one that was chosen, if it is known."""
+        """The best candidate other than the chosen one, if known."""
         if self.pi is None or self.ops[0] not in self.pi or len(self.pi) < 2:
             return None
         return runner_up(self.pi, self.ops[0])
@@ -59,7 +59,7 @@ class LayerRow:
 
     @property
     def size(self) -> str:
-        """The parameters in words; empty if they are not known."""
+        """The number of parameters in words; empty if not known."""
         if self.parameters is None:
             return ""
         least, most = min(self.parameters), max(self.parameters)
@@ -73,13 +73,14 @@ def layer_rows(
     input_size: Optional[int] = None,
     parameters: Optional[Sequence[Sequence[int]]] = None,
 ) -> list[LayerRow]:
-    """The layers of an architecture or a search space, from input to output.
+    """Return a row for each layer of an architecture or a search space.
 
     Args:
-        space: The architecture or space.
-        pis: For each layer, the probabilities it was chosen by, or None.
-        input_size: Dimensions of an input frame, if they are known.
-        parameters: For each layer, those of each candidate, if they are known.
+        space: The architecture or search space.
+        pis: For each layer, the probabilities of its candidates, or None.
+        input_size: Dimensions of an input frame, if known.
+        parameters: For each layer, the number of parameters of each candidate, if
+            known.
 
     Raises:
         ConfigError: If sizes do not fit together.
@@ -106,11 +107,11 @@ def layer_rows(
 def architecture_rows(
     architecture: Architecture, parameters: Optional[Sequence[Sequence[int]]] = None
 ) -> list[LayerRow]:
-    """The layers of an architecture, with what its search says of them.
+    """Return a row for each layer of an architecture, with its probabilities.
 
     Args:
         architecture: The architecture.
-        parameters: For each layer, those of its operation, if they are known.
+        parameters: For each layer, the number of parameters of its operation, if known.
     """
     return layer_rows(
         architecture.space,
@@ -121,7 +122,7 @@ def architecture_rows(
 
 
 def field_in_words(view: View) -> str:
-    """A receptive field, such as ``21 frames``."""
+    """Describe a receptive field, such as ``21 frames``."""
     if math.isfinite(view.left + view.right):
         return f"{view.left + view.right + 1:.0f} frames"
     if math.isfinite(view.right):

@@ -1,4 +1,4 @@
-"""Where an architecture comes from, as its file says. No torch."""
+"""The origin of an architecture, as its file describes it. No torch."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COST_UNITS = {
     "macs": "multiply-accumulates",
     "latency": "microseconds",
 }
-# No cost or target is larger; what is, is a slip of the pen.
+# Upper limit of costs and targets. More is a typing error.
 MAX_COST = 1e18
 PHASES = ("warm-up", "search")
 _MOST_EPOCHS = 10**9
@@ -29,15 +29,15 @@ _MOST_EPOCHS = 10**9
 
 @dataclass(frozen=True)
 class FoundCost:
-    """What a search says of the cost of the architecture that it found.
+    """The cost of the architecture that a search found.
 
     Args:
         kind: ``params``, ``macs`` or ``latency``.
         value: Cost of the architecture, in units of the kind.
         expected: Expected cost under the probabilities.
         weight: Weight of the cost in the architecture loss.
-        target: What the expected cost should not exceed.
-        frames: Length of the utterance that was counted or measured, in frames.
+        target: Target of the expected cost.
+        frames: Length of the counted or measured utterance in frames.
     """
 
     kind: str
@@ -50,22 +50,29 @@ class FoundCost:
 
 @dataclass(frozen=True)
 class Provenance:
-    """Where an architecture comes from; what is not known is None or empty.
+    """The origin of an architecture; unknown fields are None or empty.
 
-    This is the only place that knows the keys ``provenance`` of architecture files.
+    Only this class knows the keys ``provenance`` of architecture files.
 
     Args:
-        epoch: Finished epochs of the search.
-        phase: ``warm-up`` or ``search``: whether the logits learned in that epoch.
+        epoch: Number of finished epochs of the search.
+        phase: ``search`` if the logits learned in that epoch, otherwise ``warm-up``.
         seed: Seed of the search, or of a random choice.
         probabilities: pi of every choice, by candidates, in order.
         space: The search space's ``encoder_conf``, and its ``digest``.
         versions: Versions of packages.
         input_size: Dimensions of an input frame.
-        cost: What the search says of the architecture's cost.
-        chosen: How, if no search chose it: ``by hand`` or ``at random``.
-        others: Whatever else a file says. It is kept: files of later versions, and
-            notes of people, must not make an architecture unreadable, nor get lost.
+        cost: Cost of the architecture, from the search.
+        chosen: ``by hand`` or ``at random``, if no search chose the architecture.
+        others: All other keys of the file. They are kept, so that notes of people and
+            files of later versions stay readable and complete.
+
+    >>> keys = {"epoch": 7, "phase": "search", "note": "x"}
+    >>> provenance = Provenance.from_mapping(keys)
+    >>> provenance.epoch, provenance.in_warmup, provenance.seed
+    (7, False, None)
+    >>> provenance.to_mapping()
+    {'epoch': 7, 'phase': 'search', 'note': 'x'}
     """
 
     epoch: Optional[int] = None
@@ -81,14 +88,14 @@ class Provenance:
 
     @property
     def in_warmup(self) -> bool:
-        """Whether the logits did not learn yet."""
+        """Whether the epoch belongs to the warm-up (the logits did not learn)."""
         return self.phase == "warm-up"
 
     def search_space(self) -> Optional[SearchSpace]:
-        """The space that the architecture was found in, if the file tells.
+        """Return the search space of the architecture, if the file contains it.
 
         Raises:
-            ConfigError: If that is damaged.
+            ConfigError: If the space is damaged.
         """
         conf = {key: value for key, value in self.space.items() if key != "digest"}
         return SearchSpace.from_conf(conf) if conf else None
@@ -98,7 +105,7 @@ class Provenance:
         """Read and check the key ``provenance`` of an architecture file.
 
         Raises:
-            ConfigError: If a value is not what its key promises.
+            ConfigError: If a value is not of the expected kind.
         """
         for key, (accepts, accepted) in _ACCEPTED.items():
             if key in data and not accepts(data[key]):
@@ -117,7 +124,7 @@ class Provenance:
         return cls(**found, others=others)
 
     def to_mapping(self) -> dict[str, Any]:
-        """The key ``provenance`` of an architecture file: plain containers only."""
+        """Return the key ``provenance`` of a file, made of plain containers."""
         data = _known(self, [f.name for f in fields(self) if f.name != "others"])
         if self.probabilities:
             data["probabilities"] = [dict(pi) for pi in self.probabilities]
@@ -127,7 +134,7 @@ class Provenance:
 
 
 def _known(one: object, names: Sequence[str]) -> dict[str, Any]:
-    """The values of some attributes that are known, by name."""
+    """Return the attributes that are known, by name."""
     values = {name: getattr(one, name) for name in names}
     values = {k: dict(v) if isinstance(v, Mapping) else v for k, v in values.items()}
     return {k: v for k, v in values.items() if v is not None and v not in ((), {})}
@@ -143,16 +150,16 @@ def search_provenance(
     input_size: Optional[int] = None,
     cost: Optional[FoundCost] = None,
 ) -> Provenance:
-    """What an architecture file says about the search it comes from.
+    """Build the provenance of an architecture that a search found.
 
     Args:
         space: The search space.
         probabilities: pi of every choice, in order.
-        epoch: Finished epochs.
+        epoch: Number of finished epochs.
         seed: Seed of the search.
-        searching: Whether the logits were trained in this epoch (not in warm-up).
+        searching: Whether the logits learned in this epoch (not in warm-up).
         input_size: Dimensions of an input frame.
-        cost: What the search says of the architecture's cost.
+        cost: Cost of the architecture.
     """
     return Provenance(
         epoch=epoch,
@@ -220,7 +227,7 @@ def _is_number(value: Any) -> bool:
     return type(value) in (int, float) and 0 <= value < MAX_COST
 
 
-# What is accepted for each key, as a test and in words.
+# For each key, a test of its value, and the accepted values in words.
 _ACCEPTED: dict[str, tuple[Callable[[Any], bool], str]] = {
     "epoch": (_integer(0, _MOST_EPOCHS), f"an integer from 0 to {_MOST_EPOCHS}"),
     "phase": (lambda v: v in PHASES, f"one of {', '.join(PHASES)}"),

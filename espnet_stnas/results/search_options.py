@@ -1,4 +1,4 @@
-"""The options by which a search differs from one of ESPnet's trainings. No imports."""
+"""Names of options that only a search has, not an ESPnet training. No imports."""
 
 SEARCH_OPTIONS = (
     "warmup_epochs",

@@ -1,4 +1,4 @@
-"""Architectures and search spaces as text, and what differs between two. No torch."""
+"""Shows architectures and search spaces as text, and compares two. No torch."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from espnet_stnas.results.architecture import Architecture, read_space
 from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.results.layer_table import LayerRow
 
-# Longer lists of candidates stand below the table.
+# Longer lists of candidates are printed below the table.
 _LONGEST = 60
 
 
 @dataclass(frozen=True)
 class SpaceFile:
-    """What a file holds.
+    """The contents of a file.
 
     Args:
         name: The file.
-        architecture: Its architecture; for a search space, the space in that form.
-        input_size: Dimensions of an input frame, if the file tells.
+        architecture: Its architecture; a search space is stored in the same form.
+        input_size: Dimensions of an input frame, if the file contains them.
     """
 
     name: str
@@ -42,12 +42,12 @@ class SpaceFile:
 
 @dataclass(frozen=True)
 class CostRange:
-    """What architectures cost: one, or from the cheapest to the most expensive.
+    """The range of one cost over all architectures of a space.
 
     Args:
-        name: Of what.
-        least: The cost of the cheapest architecture.
-        most: That of the most expensive one.
+        name: Name of the cost.
+        least: Cost of the cheapest architecture.
+        most: Cost of the most expensive architecture.
     """
 
     name: str
@@ -61,11 +61,11 @@ class CostRange:
 
 
 def read_space_file(path: PathLike, *, whole_space: bool = False) -> SpaceFile:
-    """Read an architecture or a search space, see :func:`read_space`.
+    """Read an architecture or a search space; see :func:`read_space`.
 
     Args:
-        path: The file; or the directory of a training, or of a search, whose last
-            architecture is read.
+        path: A file, the directory of a training, or the directory of a search (then
+            its last architecture is read).
         whole_space: Read the space of a search instead of its last architecture.
 
     Raises:
@@ -92,13 +92,13 @@ def show_text(
     costs: Sequence[CostRange],
     frame_shift: float = FRAME_SHIFT,
 ) -> str:
-    """What is to be said of an architecture or a search space.
+    """Describe an architecture or a search space as text.
 
     Args:
-        file: What to show.
+        file: The architecture or search space.
         rows: Its layers.
-        costs: What it costs.
-        frame_shift: Milliseconds from an input frame to the next.
+        costs: Its costs.
+        frame_shift: Milliseconds from one input frame to the next.
 
     Raises:
         ConfigError: If the frame shift is not above 0.
@@ -140,22 +140,22 @@ def _table(rows: Sequence[LayerRow]) -> list[str]:
         "1 frame in": [str(row.view.stride) for row in rows],
         "sees": [row.seen for row in rows],
     }
-    table = _aligned({name: cells for name, cells in columns.items() if any(cells)})
+    table = _table_lines({name: cells for name, cells in columns.items() if any(cells)})
     return table + [f"  ({n}) {' | '.join(ops)}" for n, ops in enumerate(long, start=1)]
 
 
 def difference(
     one: SpaceFile, other: SpaceFile, costs: Sequence[tuple[CostRange, CostRange]]
 ) -> tuple[str, bool]:
-    """What differs between two architectures or search spaces.
+    """Describe the difference between two architectures or search spaces.
 
     Args:
         one: The first file.
         other: The second file.
-        costs: What each costs, kind by kind.
+        costs: The costs of both, kind by kind.
 
     Returns:
-        The text, and whether they are the same.
+        The text, and whether the two are the same.
     """
     same = one.space == other.space
     lines = [f"- {one_line(one.name)}", f"+ {one_line(other.name)}"]
@@ -197,8 +197,8 @@ def _layer_differences(one: SearchSpace, other: SearchSpace) -> list[str]:
     return lines
 
 
-def _aligned(columns: dict[str, list[str]]) -> list[str]:
-    """Columns as lines, numbers to the right."""
+def _table_lines(columns: dict[str, list[str]]) -> list[str]:
+    """Format columns as lines, with numbers aligned to the right."""
     cells = []
     for name, values in columns.items():
         width = max(map(len, (name, *values)))

@@ -1,1 +1,1 @@
-"""Search: the ESPnet task and trainer that train a supernet."""
+"""The ESPnet task and trainer that train a supernet."""

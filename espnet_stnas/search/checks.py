@@ -1,4 +1,4 @@
-"""Options that ESPnet and torch would refuse with a traceback, or not at all."""
+"""Checks options that ESPnet and torch would refuse late, with a traceback."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ _NAMES = {"int": "an integer", "float": "a number", "str2bool": "true or false"}
 
 
 def check_config(parser: argparse.ArgumentParser, path: str) -> None:
-    """Check the YAML of a search against the options it sets.
+    """Check that every key and value in the YAML of a search fits an option.
 
-    ESPnet checks options of the command line, but takes any value from a YAML.
+    ESPnet checks options of the command line, but accepts any value from a YAML.
 
     Args:
-        parser: Knows the options.
+        parser: The parser that defines the options.
         path: The YAML.
 
     Raises:
@@ -54,11 +54,11 @@ def check_config(parser: argparse.ArgumentParser, path: str) -> None:
 
 
 def _accepted_instead(action: argparse.Action, value: Any) -> Optional[str]:
-    """Says what an option accepts, if it is not this value."""
+    """Return what an option accepts; None if it accepts the value."""
     if isinstance(action, NestedDictAction):
         fits = value is None or isinstance(value, dict)
         return None if fits else "accepted is a mapping of keys"
-    # Options that may be given several times, or take several values.
+    # Options that may be repeated, or take several values.
     if action.nargs is not None or isinstance(action.default, (list, tuple)):
         return None
     if value is None and action.default is None:
@@ -67,12 +67,12 @@ def _accepted_instead(action: argparse.Action, value: Any) -> Optional[str]:
     if kind is not None:
         try:
             value = kind("none" if value is None else str(value))
-        except Exception:  # whatever a type of ESPnet raises
+        except Exception:  # types of ESPnet may raise anything
             name = getattr(kind, "__name__", "")
             return f"accepted is {_NAMES.get(name, 'another kind of value')}"
         if value is None:
-            # ESPnet's types that read "none" as None take null for any option, also
-            # where None is none of the choices: `frontend: null` with `input_size`.
+            # ESPnet's types that read "none" as None accept null, even if None is not
+            # among the choices: `frontend: null` with `input_size`.
             return None
     if action.choices is not None and value not in list(action.choices):
         return f"accepted are: {', '.join(map(str, action.choices))}"
@@ -81,12 +81,12 @@ def _accepted_instead(action: argparse.Action, value: Any) -> Optional[str]:
 
 @contextmanager
 def building(what: str) -> Iterator[None]:
-    """Say in one sentence what ESPnet or torch does not accept.
+    """Turn errors of ESPnet and torch into a ConfigError of one sentence.
 
-    The traceback is in the log, at the level DEBUG.
+    The traceback is in the log at the level DEBUG.
 
     Args:
-        what: What is built, and from which options.
+        what: Name of the object that is built, and its options.
 
     Raises:
         ConfigError: Instead of any other exception.
@@ -104,7 +104,7 @@ def building(what: str) -> Iterator[None]:
 
 
 def check_scheduler(args: argparse.Namespace, suffix: str) -> Any:
-    """Check a scheduler on an optimizer of its own.
+    """Build a scheduler on a temporary optimizer to check its options.
 
     Args:
         args: All options.

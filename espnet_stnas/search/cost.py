@@ -1,4 +1,4 @@
-"""The cost of a search: its options, checked, and what is reported of it."""
+"""The cost of a search: checks of its options, and values to report."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from espnet_stnas.supernet.supernet import Supernet
 
 
 def check_cost_options(conf: Any, estimator: Estimator) -> None:
-    """Check ``cost_conf``, before anything is built.
+    """Check ``cost_conf`` before anything is built.
 
     Args:
-        conf: The option; empty if cost is of no interest.
-        estimator: That of the search.
+        conf: The option; empty if the search ignores costs.
+        estimator: Name of the search's estimator.
 
     Raises:
-        ConfigError: If it cannot be honoured.
+        ConfigError: If the option cannot be honoured.
     """
     if not conf:
         return
@@ -34,14 +34,14 @@ def check_cost_options(conf: Any, estimator: Estimator) -> None:
 
 
 def check_cost(supernet: Supernet, conf: Any) -> None:
-    """Count or read all costs, before the training.
+    """Count or read all costs before the training starts.
 
     Args:
         supernet: The supernet.
-        conf: The option ``cost_conf``; empty if cost is of no interest.
+        conf: The option ``cost_conf``; empty if the search ignores costs.
 
     Raises:
-        ConfigError: If that fails, or no architecture meets the target.
+        ConfigError: If a cost is not available, or no architecture meets the target.
     """
     term = cost_term(supernet, conf)
     if term is None:
@@ -60,7 +60,7 @@ def check_cost(supernet: Supernet, conf: Any) -> None:
 
 
 def cost_term(supernet: Supernet, conf: Any) -> Optional[CostTerm]:
-    """The cost term of a search; None if cost is of no interest.
+    """Build the cost term of a search; None if the search ignores costs.
 
     Args:
         supernet: The supernet.
@@ -73,16 +73,19 @@ def cost_term(supernet: Supernet, conf: Any) -> Optional[CostTerm]:
 
 
 def input_size(supernet: Supernet) -> int:
-    """Dimensions of a frame that goes into a supernet, which its first layer gets."""
+    """Return the dimensions of an input frame of a supernet, from its first layer."""
     return supernet.layers[0].operations[0].input_width  # type: ignore[union-attr, index]
 
 
 def cost_report(supernet: Supernet, term: Optional[CostTerm]) -> dict[str, float]:
-    """Expected cost and cost of the most probable architecture, in units of the kind.
+    """Return the expected cost and the cost of the most probable architecture.
 
     Args:
         supernet: The supernet.
         term: The cost term, or None.
+
+    Returns:
+        Values in units of the kind, by the names of their curves.
     """
     if term is None:
         return {}
@@ -94,7 +97,7 @@ def cost_report(supernet: Supernet, term: Optional[CostTerm]) -> dict[str, float
 
 
 def found_cost(supernet: Supernet, term: Optional[CostTerm]) -> Optional[FoundCost]:
-    """What an architecture file says about cost.
+    """Return the cost for an architecture file.
 
     Args:
         supernet: The supernet.

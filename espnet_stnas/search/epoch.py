@@ -38,25 +38,24 @@ from espnet_stnas.supernet.steps import (
 )
 from espnet_stnas.supernet.supernet import Gates
 
-# As many skipped steps in a row are too many. A loss scaler that starts at 2^16 may
-# skip a dozen until it has found its scale.
+# Default limit of skipped steps in a row. A loss scaler that starts at 2^16 may skip a
+# dozen steps until it has found its scale.
 MAX_SKIPPED = 50
 
 
 class Epoch:
-    """Hands weight batches to ESPnet's training loop, one path drawn for each.
+    """Gives weight batches to ESPnet's training loop, and draws a path for each.
 
-    Before it hands out a batch, it performs an architecture step and draws the path
-    of the weight step, or makes that a joint step. So ESPnet's own
-    ``train_one_epoch`` stays in charge of all else: mixed precision, accumulation,
-    clipping, logging. It is a context, too: inside, losses that are not finite are
-    skipped, and the steps are followed.
+    Before each batch, it makes an architecture step and draws the path of the weight
+    step (or it prepares a joint step). ESPnet's own ``train_one_epoch`` controls the
+    rest: mixed precision, accumulation, clipping, logging. Use it as a context: inside,
+    steps with a loss that is not finite are skipped, and steps are logged.
 
     Args:
         run: The search.
-        model: The model as ESPnet's loop has it, perhaps wrapped for several ranks.
+        model: The model of ESPnet's loop, possibly wrapped for several ranks.
         batches: The batches of this epoch.
-        reporter: Gets the statistics of architecture steps.
+        reporter: Receives the statistics of architecture steps.
         scaler: Loss scaler of mixed precision, or None.
     """
 
@@ -98,9 +97,9 @@ class Epoch:
         self._running: Optional[Generator[Batch, None, None]] = None
 
     def __enter__(self) -> Epoch:
-        """Watch the losses, the weights' optimizer and the steps."""
+        """Register hooks for the losses and the optimizer, and start the log."""
         run, enter = self.run, self._stack.enter_context
-        self._stack.callback(run.model.register_forward_hook(poison).remove)
+        self._stack.callback(run.model.register_forward_hook(nan_gradients).remove)
         hook = run.optimizers[0].register_step_post_hook(self._after_weights)
         self._stack.callback(hook.remove)
         if run.distributed and not run.own_draws:
@@ -110,13 +109,13 @@ class Epoch:
         return self
 
     def __exit__(self, *_: Any) -> None:
-        """Leave everything as it was, also if the loop stopped half-way."""
+        """Remove all hooks, also if the loop stopped half-way."""
         if self._running is not None:
             self._running.close()
         self._stack.close()
 
     def __len__(self) -> int:
-        """Weight batches of the epoch."""
+        """Return the number of weight batches in the epoch."""
         return len(self.batches)
 
     def __iter__(self) -> Iterator[Batch]:
@@ -136,7 +135,7 @@ class Epoch:
                 self.architecture_step(step, next(others), batch)
             updates = self._weight_updates
             gates = self._weight_gates(step)
-            self._announce(gates)
+            self._share_paths(gates)
             with run.supernet.routed(gates):
                 yield batch
             if options.no_forward_run:
@@ -147,12 +146,12 @@ class Epoch:
                 self.log(step)
 
     def architecture_step(self, step: int, batch: Batch, weight_batch: Batch) -> None:
-        """Accumulate the architecture gradient of one batch; update when it is time.
+        """Accumulate the architecture gradient of one batch; update when it is due.
 
         Args:
             step: Number of the step in the epoch, from 1.
             batch: Utterance ids and the data of the model.
-            weight_batch: The batch of the weight step that comes next.
+            weight_batch: The batch of the next weight step.
         """
         start = time.perf_counter()
         accum_grad = self.run.options.accum_grad
@@ -172,10 +171,11 @@ class Epoch:
         self.reporter.register({"arch_time": time.perf_counter() - start})
 
     def update_logits(self, utterances: Sequence[str]) -> None:
-        """Update the logits by what has accumulated and by their cost; report it.
+        """Update the logits by the accumulated gradients and the cost; report it.
 
         Args:
-            utterances: Those of the last batch, to be named if the step is skipped.
+            utterances: Utterances of the last batch, for the message if steps are
+                skipped.
 
         Raises:
             TrainingError: If too many updates in a row have been skipped.
@@ -186,10 +186,10 @@ class Epoch:
             sizes = [len(p) for p in learner.logits]
             learner.touched = list(union_over_ranks(learner.touched, sizes, run.device))
         if run.cost is not None:
-            # Before clipping, which then keeps the direction of the loss as a whole:
-            # after it, cost would weigh the more, the more of the rest is clipped.
+            # Add the cost before clipping, which keeps the direction of the sum. Added
+            # later, the cost would gain weight whenever the rest is clipped.
             statistics["arch_cost_loss"], gradients = run.cost.gradients(learner.logits)
-            # Cost moves all candidates of a choice, also those no gate touched.
+            # The cost moves all candidates of a choice, even without a gate.
             learner.accumulate(
                 gradients, [frozenset(range(len(g) * bool(g.any()))) for g in gradients]
             )
@@ -207,7 +207,7 @@ class Epoch:
         self.reporter.register({**statistics, "optim1_lr0": rate})
 
     def report_skips(self) -> None:
-        """Log how many steps of the epoch were skipped, if any."""
+        """Log the number of skipped steps in the epoch, if any."""
         for kind, count in self.skipped.items():
             if count:
                 logging.warning(
@@ -232,8 +232,8 @@ class Epoch:
             self.joint.accumulate()
             self.update_logits(self._utterances)
 
-    def _announce(self, gates: Gates) -> None:
-        """Say which candidates any rank will train."""
+    def _share_paths(self, gates: Gates) -> None:
+        """Tell the communication hook which candidates any rank will train."""
         run = self.run
         if run.traffic is None:
             return
@@ -270,10 +270,10 @@ class Epoch:
 
 
 class BatchLoss:
-    """The loss of ESPnet's model on a batch, computed when it is called.
+    """The loss of ESPnet's model on a batch, computed at each call.
 
     Args:
-        epoch: Knows the model.
+        epoch: The epoch with the model.
         batch: Utterance ids and the data of the model.
     """
 
@@ -291,7 +291,7 @@ class BatchLoss:
         amp = self.epoch.scaler is not None
         with torch.autocast("cuda", enabled=amp, **autocast_args):
             result = run.model(**data)
-        # Either form of the output of ESPnet's models.
+        # ESPnet's models return either of two forms.
         if isinstance(result, dict):
             loss, self.weight = result["loss"].sum(), result["weight"]
         else:
@@ -302,10 +302,10 @@ class BatchLoss:
         return loss
 
 
-def poison(module: torch.nn.Module, inputs: Any, result: Any) -> Any:
-    """A forward hook that makes the gradients of a loss NaN if that is not finite.
+def nan_gradients(module: torch.nn.Module, inputs: Any, result: Any) -> Any:
+    """Turn a loss that is not finite into NaN gradients, as a forward hook.
 
-    ESPnet looks at gradients only, and skips a step whose gradient is not finite.
+    ESPnet checks only gradients, and skips a step if the gradient is not finite.
 
     Args:
         module: An ESPnet model, not wrapped for parallel training.

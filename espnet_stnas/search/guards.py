@@ -1,4 +1,4 @@
-"""Warnings of a search that does not move, or decides too soon."""
+"""Warns if choices of a search do not move, or decide too early."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from espnet_stnas.search.options import SearchTrainerOptions
 
 
 class Guard:
-    """Logs what becomes doubtful in a search, once for each choice and kind of doubt.
+    """Logs doubts about a search, once for each choice and kind of doubt.
 
-    It lives for a run: architectures of epochs before it are read once, at its first
-    epoch. ``warnings.yaml`` in the output directory keeps what has been said, so that
-    a resumed search neither repeats nor forgets any of it.
+    One object serves a whole run: it reads the architectures of earlier epochs once, at
+    its first epoch. ``warnings.yaml`` in the output directory stores the warnings, so
+    that a resumed search neither repeats nor loses any.
 
     Args:
         space: The search space.
@@ -36,29 +36,29 @@ class Guard:
         )
         self._warmup = options.warmup_epochs
         self._history: Optional[list[Architecture]] = None
-        self._said: list[dict[str, Any]] = []
+        self._warnings: list[dict[str, Any]] = []
 
     def warn(self, epoch: int) -> None:
-        """Log what became doubtful in an epoch.
+        """Log new doubts after an epoch.
 
         Args:
-            epoch: The epoch, the one after that of the last call; its architecture
-                file is there.
+            epoch: The epoch that follows the epoch of the previous call. Its
+                architecture file must exist.
         """
         path = self._experiment.path / "warnings.yaml"
         if self._history is None:
             self._history = []
             written = _read(path)
-            # Those of this epoch and later ones are of a run that was stopped, or of
-            # an older search in the same place.
-            self._said = [entry for entry in written if entry["epoch"] < epoch]
-            if self._said != written:
-                write_text(path, dump_yaml({"warnings": self._said}))
+            # Warnings of this and of later epochs come from a run that was stopped, or
+            # from an older search in the same directory.
+            self._warnings = [entry for entry in written if entry["epoch"] < epoch]
+            if self._warnings != written:
+                write_text(path, dump_yaml({"warnings": self._warnings}))
             epochs = [n for n in self._experiment.epochs if n <= epoch]
         else:
             epochs = [epoch]
         self._history += self._architectures(epochs)
-        known = {(entry["layer"], entry["kind"]) for entry in self._said}
+        known = {(entry["layer"], entry["kind"]) for entry in self._warnings}
         new = [
             doubt
             for doubt in doubts(self._history, self._plan)
@@ -66,9 +66,9 @@ class Guard:
         ]
         for doubt in new:
             logging.warning(doubt.text)
-            self._said.append({"epoch": epoch, **dataclasses.asdict(doubt)})
+            self._warnings.append({"epoch": epoch, **dataclasses.asdict(doubt)})
         if new:
-            write_text(path, dump_yaml({"warnings": self._said}))
+            write_text(path, dump_yaml({"warnings": self._warnings}))
 
     def _architectures(self, epochs: Sequence[int]) -> Iterator[Architecture]:
         for number in epochs:
@@ -88,5 +88,5 @@ def _read(path: Path) -> list[dict[str, Any]]:
             for e in entries
         ]
     except (ConfigError, KeyError, TypeError, ValueError):
-        # Not there, or damaged: it is better to say something twice than to stop.
+        # The file is missing or damaged: better repeat a warning than stop.
         return []

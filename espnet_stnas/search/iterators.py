@@ -12,8 +12,8 @@ from espnet2.iterators.abs_iter_factory import AbsIterFactory
 
 Batch = tuple[list[str], dict[str, Any]]
 
-# Passes over the architecture split within an epoch are shuffled as epochs of their
-# own, this far from the epochs of any search.
+# Each pass over the architecture split is shuffled as an epoch of its own, with a
+# number far above the epochs of any search.
 _PASS = 1_000_000
 
 
@@ -22,8 +22,8 @@ class SearchBatches:
     """The batches of one epoch.
 
     Args:
-        weights: Batches for weight steps; they set the length of the epoch.
-        architecture: Makes batches for architecture steps, if they have their own.
+        weights: Batches for weight steps; they determine the length of the epoch.
+        architecture: Makes batches for architecture steps, if those have their own.
         epoch: The epoch, from 1.
     """
 
@@ -32,19 +32,19 @@ class SearchBatches:
     epoch: int
 
     def __len__(self) -> int:
-        """Weight batches of the epoch.
+        """Return the number of weight batches in the epoch.
 
         Raises:
-            TypeError: If ESPnet's iterator does not know.
+            TypeError: If ESPnet's iterator has no length.
         """
         return len(self.weights)
 
     def __iter__(self) -> Iterator[Batch]:
-        """Only the weight batches, as any ESPnet iterator."""
+        """Iterate over the weight batches only, like any ESPnet iterator."""
         return iter(self.weights)
 
     def architecture_batches(self) -> Iterator[Batch]:
-        """Architecture batches without end, each pass in a new order.
+        """Yield architecture batches without end, each pass in a new order.
 
         Raises:
             RuntimeError: If there is no such stream.

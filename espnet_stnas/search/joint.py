@@ -11,12 +11,12 @@ from espnet_stnas.supernet.supernet import Gates
 class JointGradients:
     """Takes the architecture gradients out of ESPnet's own weight steps.
 
-    The gates depend on copies of the logits. So ESPnet's loop sees the gradients of
-    the weights alone (loss scaling, clipping and DDP treat them as ever), and those of
-    the copies are there for the logits when the weights' optimizer has made a step.
+    The gates depend on copies of the logits. So ESPnet's loop sees only the gradients
+    of the weights (loss scaling, clipping and DDP work as usual). The logits get the
+    gradients of the copies after the weights' optimizer has made a step.
 
     Args:
-        learner: Gets the gradients, knows the supernet and the estimator.
+        learner: Receives the gradients; knows the supernet and the estimator.
     """
 
     def __init__(self, learner: LogitLearner) -> None:
@@ -25,10 +25,10 @@ class JointGradients:
         self._scale = 1.0
 
     def begin(self, loss_scale: float) -> None:
-        """Begin an accumulation; what is left of one that was skipped is dropped.
+        """Begin an accumulation and drop gradients of one that was skipped.
 
         Args:
-            loss_scale: By what ESPnet's loop multiplies the loss.
+            loss_scale: Factor that ESPnet's loop multiplies the loss by.
         """
         self._pending = []
         self._scale = loss_scale
@@ -41,7 +41,7 @@ class JointGradients:
         """
         learner = self.learner
         if self._pending:
-            # DDP overwrites buffers by those of rank 0 before each forward.
+            # DDP overwrites buffers with the buffers of rank 0 before each forward.
             learner.average([])
         copies = [p.detach().clone().requires_grad_() for p in learner.logits]
         gates = learner.supernet.architecture_gates(
@@ -51,13 +51,13 @@ class JointGradients:
         return gates
 
     def accumulate(self) -> None:
-        """Hand over the gradients of all forwards since the beginning."""
+        """Pass on the gradients of all forward passes since the beginning."""
         for gates, copies in self._pending:
             gradients = [
                 torch.zeros_like(c) if c.grad is None else c.grad / self._scale
                 for c in copies
             ]
-            # ESPnet's loss already holds the weights of the ranks.
+            # ESPnet's loss already includes the weights of the ranks.
             self.learner.accumulate(
                 self.learner.average(gradients), [gate.touched for gate in gates]
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-# Of each task, its module below espnet2.tasks and its class.
+# For each task, its module below espnet2.tasks and its class.
 TASKS = {
     "asr": ("asr", "ASRTask"),
     "st": ("st", "STTask"),

@@ -1,4 +1,4 @@
-"""Options of a search that cannot be honoured: one check for each, by its name."""
+"""Refuses options of a search that cannot be honoured; one function per check."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def check_search(args: argparse.Namespace) -> None:
         args: All options, with ``distributed`` as ESPnet resolves it.
 
     Raises:
-        ConfigError: If any of them cannot be honoured; the message has all that are
-            not, unless there is nothing to search.
+        ConfigError: If some of them cannot be honoured; the message lists all problems,
+            unless there is nothing to search.
     """
     _space(args)
     problems: list[str] = []
@@ -143,7 +143,7 @@ def _max_skipped_steps(args: argparse.Namespace) -> None:
 
 
 def _frontend(args: argparse.Namespace) -> None:
-    # Tasks without input_size have no frontend that could be left out.
+    # Tasks without input_size always need their frontend.
     if getattr(args, "input_size", 0) is None and args.frontend is None:
         raise ConfigError(
             "frontend is null and so is input_size; accepted is a frontend, or the "
@@ -163,10 +163,10 @@ def _init_param(args: argparse.Namespace) -> None:
 
 
 def _output_dir(args: argparse.Namespace) -> None:
-    """Refuse to go on with a search of another space."""
+    """Refuse to continue a search of another space."""
     if not _trains(args):
         return
-    # Not by config.yaml, which ESPnet may not have written to its end.
+    # Do not use config.yaml: ESPnet may not have finished writing it.
     output_dir = Path(args.output_dir)
     experiment = SearchExperiment(output_dir, _space(args))
     if not (output_dir / "checkpoint.pth").exists() or not experiment.epochs:

@@ -1,4 +1,4 @@
-"""The options of a search that its trainer sees."""
+"""The options of a search that its trainer uses."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from espnet2.train.trainer import TrainerOptions
 
 @dataclasses.dataclass
 class SearchTrainerOptions(TrainerOptions):
-    """ESPnet's options and those of the search."""
+    """The options of ESPnet's trainer and of the search."""
 
     warmup_epochs: int
     estimator: str

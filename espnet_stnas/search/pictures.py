@@ -22,12 +22,12 @@ from espnet_stnas.search.state import SearchRun
 def show_architecture(
     run: SearchRun, summary_writer: Any, reporter: SubReporter
 ) -> None:
-    """Send the most probable architecture to where ESPnet sends its curves.
+    """Send the most probable architecture to tensorboard and wandb.
 
     Args:
         run: The search.
-        summary_writer: Tensorboard's, or None.
-        reporter: Knows the epoch, and the steps that were made.
+        summary_writer: Tensorboard's writer, or None.
+        reporter: Provides the epoch and the number of steps.
     """
     use_wandb = run.options.use_wandb
     if summary_writer is None and not use_wandb:
@@ -40,7 +40,7 @@ def show_architecture(
     figure = architecture_figure(space, architecture_rows(architecture, parameters))
     step = reporter.get_total_count()
     if summary_writer is not None:
-        # Indented lines are shown as they are.
+        # Tensorboard shows indented lines unchanged.
         indented = "\n".join(f"    {line}" for line in text.splitlines())
         summary_writer.add_text("architecture", indented, step)
         summary_writer.add_figure("architecture", figure, step)
@@ -59,8 +59,8 @@ def show_architecture(
 def draw_probabilities(run: SearchRun) -> None:
     """Draw ``images/probabilities.png``, the probabilities of all choices so far.
 
-    Instead of ESPnet's figures, one for each value that was reported: with all
-    candidates of all choices among them, they take longer than a small search.
+    This replaces ESPnet's figures, one for each reported value. With all candidates of
+    all choices among the values, they take longer than a small search.
     """
     directory = Path(run.options.output_dir)
     figure = probability_figure(run.supernet.space, read_curves(directory))

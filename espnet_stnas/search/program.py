@@ -18,8 +18,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Train a supernet and its architecture logits.
 
     Args:
-        cmd: Command line of ESPnet's training, and ``--task``; by default that of the
-            process.
+        cmd: Command line of ESPnet's training, and ``--task``; default: the arguments
+            of the process.
 
     Example:
         % stnas search --task st --print_config > search.yaml
@@ -30,7 +30,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         chooser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         chooser.add_argument("--task", default="asr", help=", ".join(TASKS))
         chosen, options = chooser.parse_known_args(options)
-        load_plugins()  # their estimators are among the choices of --estimator
+        load_plugins()  # --estimator also accepts the estimators of plugins
         search = search_task(chosen.task)
         given = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
         given.add_argument("--config")

@@ -1,4 +1,4 @@
-"""What the processes of a distributed search, its ranks, tell each other."""
+"""Communication between the processes (ranks) of a distributed search."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ Item = TypeVar("Item")
 
 
 def stop_together(items: Iterable[Item], device: str) -> Iterator[Item]:
-    """End on all ranks as soon as one has no more items.
+    """End the iteration on all ranks as soon as one rank has no more items.
 
-    ESPnet's loop agrees on this after it got a batch. An architecture step, which
-    averages over all ranks, comes before, so it must be agreed on earlier.
+    ESPnet's loop checks this after it got a batch. An architecture step averages over
+    all ranks and comes before that, so the ranks must agree earlier.
     """
     iterator = iter(items)
     while True:
@@ -33,17 +33,17 @@ def stop_together(items: Iterable[Item], device: str) -> Iterator[Item]:
 def weighted_loss(
     loss: torch.Tensor, weight: torch.Tensor
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """Scale the loss of a rank so that the mean over ranks is that of all utterances.
+    """Scale the loss of a rank so that the mean over ranks weights utterances equally.
 
-    As ESPnet does in weight steps. It must happen before the gradients are computed:
-    synchronised batch norms pass gradients of the losses of all ranks on.
+    ESPnet does the same in weight steps. It must happen before the gradients are
+    computed: synchronised batch norms propagate gradients of the losses of all ranks.
 
     Args:
         loss: Mean loss () over the utterances of this rank.
-        weight: Their weight (), e.g. how many they are.
+        weight: Weight () of this rank, e.g. its number of utterances.
 
     Returns:
-        The loss (), and the weight () of all ranks.
+        The scaled loss (), and the total weight () of all ranks.
     """
     total = weight.detach().clone()
     torch.distributed.all_reduce(total)
@@ -51,10 +51,10 @@ def weighted_loss(
 
 
 def mean_over_ranks(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
-    """Average over ranks, in one reduction of a vector.
+    """Average tensors over ranks, in one reduction of a vector.
 
     Args:
-        tensors: What to average (any shape, the same on all ranks).
+        tensors: Tensors to average (any shape, the same on all ranks).
     """
     flat = torch.cat([t.detach().reshape(-1) for t in tensors])
     torch.distributed.all_reduce(flat)
@@ -64,10 +64,10 @@ def mean_over_ranks(tensors: Sequence[torch.Tensor]) -> list[torch.Tensor]:
 
 
 class LearnerOverRanks(LogitLearner):
-    """Lets the logits learn from the gradients of all ranks."""
+    """Updates the logits from the average gradients of all ranks."""
 
     def average(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Average tensors (any shape), and in place what sub-graphs keep."""
+        """Average tensors (any shape); average the score offsets in place, too."""
         offsets = self.supernet.score_offsets
         means = mean_over_ranks([*tensors, *offsets])
         for offset, mean in zip(offsets, means[len(tensors) :], strict=True):
@@ -78,12 +78,12 @@ class LearnerOverRanks(LogitLearner):
 def union_over_ranks(
     sets: Sequence[frozenset[int]], sizes: Sequence[int], device: str
 ) -> tuple[frozenset[int], ...]:
-    """The unions of sets of candidates over all ranks.
+    """Return the union of each choice's candidates over all ranks.
 
     Args:
         sets: Candidates of each choice on this rank.
         sizes: Number of candidates K of each choice.
-        device: Where ranks communicate.
+        device: Device of the communication.
     """
     members = torch.zeros(sum(sizes), dtype=torch.uint8)
     for part, chosen in zip(members.split(list(sizes)), sets, strict=True):
@@ -102,7 +102,7 @@ def refuse_divergence(model: torch.nn.Module, epoch: int, device: str) -> None:
     Args:
         model: The model, not wrapped for parallel training.
         epoch: The epoch, for the error.
-        device: Where ranks communicate.
+        device: Device of the communication.
 
     Raises:
         TrainingError: On all ranks, if any two of them differ.
@@ -124,6 +124,6 @@ def refuse_divergence(model: torch.nn.Module, epoch: int, device: str) -> None:
 
 
 def _digest(tensor: torch.Tensor) -> int:
-    """The first 63 bits of the SHA-256 of a tensor's bytes."""
+    """Return the first 63 bits of the SHA-256 of a tensor's bytes."""
     data = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy()
     return int.from_bytes(hashlib.sha256(data.data).digest()[:8], "big") >> 1

@@ -1,4 +1,4 @@
-"""What a search reports of its logits after each epoch, and of its start."""
+"""Reports of a search: its logits after each epoch, and its start."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from espnet_stnas.search.state import SearchRun
 
 
 def epoch_report(run: SearchRun) -> dict[str, float]:
-    """Of every choice, probabilities, entropy in nats and margin, by layer number."""
+    """Return probabilities, entropy (nats) and margin by layer number."""
     report = {}
     entropies, margins = [], []
     space = run.supernet.space
@@ -43,11 +43,11 @@ def epoch_report(run: SearchRun) -> dict[str, float]:
 
 
 def epoch_architecture(run: SearchRun, epoch: int) -> Architecture:
-    """The most probable architecture, with its provenance.
+    """Return the most probable architecture, with its provenance.
 
     Args:
         run: The search.
-        epoch: Finished epochs.
+        epoch: Number of finished epochs.
     """
     supernet = run.supernet
     provenance = search_provenance(
@@ -63,7 +63,7 @@ def epoch_architecture(run: SearchRun, epoch: int) -> Architecture:
 
 
 def write_epoch(run: SearchRun, reporter: SubReporter) -> None:
-    """Write the end of an epoch's curves and ``architectures/<epoch>epoch.yaml``.
+    """Write the last curve point of an epoch and ``architectures/<epoch>epoch.yaml``.
 
     Args:
         run: The search.
@@ -88,10 +88,10 @@ def write_epoch(run: SearchRun, reporter: SubReporter) -> None:
 
 
 def note_start(options: SearchTrainerOptions) -> None:
-    """Note the command that starts or continues a search, and on what it runs."""
+    """Write down the command that starts or continues a search, and its machine."""
     command = list(sys.orig_argv)
     if "multiprocessing" in " ".join(command[:4]):
-        # A process that ESPnet started for a GPU: it has its arguments alone.
+        # A process that ESPnet started for a GPU has only the arguments.
         command = [command[0], *sys.argv]
     note_run(
         options.output_dir,

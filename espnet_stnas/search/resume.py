@@ -1,4 +1,4 @@
-"""Whether a search can go on from its checkpoint with the options of today."""
+"""Checks whether a search can continue from its checkpoint with the given options."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _REMEDY = "set the options as they were, or choose another output_dir"
 
 
 def resumes(args: argparse.Namespace) -> bool:
-    """Whether a search with these options goes on from a checkpoint."""
+    """Return whether a search with these options continues from a checkpoint."""
     trains = not (args.collect_stats or args.dry_run)
     return bool(
         args.resume and trains and (Path(args.output_dir) / CHECKPOINT).exists()
@@ -31,13 +31,13 @@ def check_resume(
     optimizers: Sequence[torch.optim.Optimizer],
     schedulers: Sequence[Optional[Any]],
 ) -> None:
-    """Try what ESPnet does when it goes on, before it overwrites config.yaml.
+    """Load the checkpoint as ESPnet will, before ESPnet overwrites config.yaml.
 
     Args:
         args: All options.
-        model: The model; it gets the weights of the checkpoint, as it will again.
-        optimizers: Those of the weights and of the logits; they stay as they are.
-        schedulers: As the options say, on optimizers of their own.
+        model: The model; it gets the weights of the checkpoint.
+        optimizers: The optimizers of weights and logits; they do not change.
+        schedulers: The schedulers of the options, on temporary optimizers.
 
     Raises:
         ConfigError: If the checkpoint is damaged, or its state does not fit.
@@ -47,7 +47,7 @@ def check_resume(
         states = torch.load(path, map_location="cpu", weights_only=True)
         weights = states["model"]
         saved = states["optimizers"], states["schedulers"]
-    except Exception as error:  # whatever torch makes of a damaged file
+    except Exception as error:  # torch raises many kinds of errors at a damaged file
         raise ConfigError(
             f"{path} is damaged or no checkpoint of a search "
             f"({type(error).__name__}: {one_line(error)[:200]}); remove it to start "
@@ -79,9 +79,9 @@ def check_resume(
 
 
 def _same_kind(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> bool:
-    """Whether an optimizer has the settings and parameters of a state."""
+    """Return whether an optimizer has the settings and parameters of a state."""
     own, saved = optimizer.param_groups, state["param_groups"]
-    # Schedulers add the rate they start from.
+    # Schedulers add their initial learning rate.
     return len(own) == len(saved) and all(
         len(a["params"]) == len(b["params"])
         and {*a} - {"initial_lr"} == {*b} - {"initial_lr"}
@@ -90,7 +90,7 @@ def _same_kind(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> bo
 
 
 def _keys(state: Optional[Mapping[str, Any]]) -> set[str]:
-    """Names of what a scheduler saves, with those of the one that it delays."""
+    """Return the keys of a scheduler's state and of the scheduler that it delays."""
     if state is None:
         return set()
     inner = state.get("scheduler")

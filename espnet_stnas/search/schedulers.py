@@ -12,10 +12,10 @@ from espnet2.schedulers.abs_scheduler import (
 
 
 class AfterWarmup(AbsEpochStepScheduler):
-    """An epoch scheduler that starts when the warm-up has ended.
+    """An epoch scheduler that starts after the warm-up.
 
-    ESPnet steps every scheduler at the end of each epoch. Without this, the learning
-    rate of the logits would decay before their first step.
+    ESPnet steps every scheduler at the end of each epoch. Without this class, the
+    learning rate of the logits would decay before their first step.
 
     Args:
         scheduler: The scheduler to delay.
@@ -34,23 +34,23 @@ class AfterWarmup(AbsEpochStepScheduler):
             self.scheduler.step(*value)
 
     def state_dict(self) -> dict[str, Any]:
-        """Plain containers, as ESPnet saves them."""
+        """Return the state as plain containers, as ESPnet saves it."""
         return {"epochs": self.epochs, "scheduler": self.scheduler.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Restore what `state_dict` gave."""
+        """Restore a state from `state_dict`."""
         self.epochs = state["epochs"]
         self.scheduler.load_state_dict(state["scheduler"])
 
 
 class ValueAfterWarmup(AfterWarmup, AbsValEpochStepScheduler):
-    """The same for schedulers that look at a validation result."""
+    """The same for schedulers that depend on a validation result."""
 
 
 def after_warmup(
     scheduler: Optional[AbsScheduler], warmup_epochs: int
 ) -> Optional[AbsScheduler]:
-    """Delay a scheduler until the warm-up has ended, if it counts epochs."""
+    """Delay a scheduler until the end of the warm-up, if it counts epochs."""
     if isinstance(scheduler, AbsValEpochStepScheduler):
         return ValueAfterWarmup(scheduler, warmup_epochs)
     if isinstance(scheduler, AbsEpochStepScheduler):

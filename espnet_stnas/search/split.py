@@ -12,7 +12,7 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import write_text
 
 ROLES = ("weights", "architecture")
-# ESPnet's and Kaldi's speed perturbation puts this in front of utterance ids.
+# ESPnet's and Kaldi's speed perturbation adds this prefix to utterance ids.
 _SPEED_PREFIX = re.compile(r"^sp\d+(\.\d+)?-")
 
 
@@ -21,7 +21,7 @@ def split_utterances(
 ) -> dict[str, list[str]]:
     """Divide utterances into disjoint sets for weight and architecture steps.
 
-    Speed-perturbed copies of an utterance stay together, since they hold the same
+    Speed-perturbed copies of an utterance stay together, since they contain the same
     words by the same speaker. The order of ``utterances`` does not matter.
 
     Args:
@@ -64,7 +64,7 @@ def plan_split(
     fraction: float,
     seed: int,
 ) -> dict[str, dict[Path, str]]:
-    """Split ESPnet shape files, which decide what utterances are batched.
+    """Split ESPnet shape files, which determine the utterances of the batches.
 
     Args:
         shape_files: ESPnet shape files of the training set, with equal utterances.
@@ -73,12 +73,12 @@ def plan_split(
         seed: Seed of the draw.
 
     Returns:
-        By role, the texts of the new shape files, by their paths:
+        For each role, the paths and texts of the new shape files:
         ``<output_dir>/split/<role>/<name of the shape file>``.
 
     Raises:
-        ConfigError: If a file is missing, the split leaves nothing, or the experiment
-            goes on from a checkpoint with another split.
+        ConfigError: If a file is missing, a set is empty, or the experiment continues
+            from a checkpoint with another split.
     """
     tables = [_read_shapes(Path(path)) for path in shape_files]
     if not tables:
@@ -110,7 +110,7 @@ def write_split(
         Paths of the new shape files by role.
 
     Raises:
-        ConfigError: As `plan_split` does; nothing is written then.
+        ConfigError: See `plan_split`; nothing is written then.
     """
     plan = plan_split(shape_files, output_dir, fraction=fraction, seed=seed)
     for files in plan.values():

@@ -1,4 +1,4 @@
-"""The state of one run of a search: all that goes on from epoch to epoch."""
+"""The state of one run of a search, which lasts from epoch to epoch."""
 
 from __future__ import annotations
 
@@ -19,16 +19,16 @@ from espnet_stnas.supernet.supernet import find_supernet
 
 
 class SearchRun:
-    """What a search is made of, and what it knows besides its model.
+    """The parts of a search and its state outside of the model.
 
-    Nothing here is saved: a resumed search starts with a new one.
+    Nothing here is saved: a resumed search starts with a new object.
 
     Args:
         options: Options of the search.
         model: The ESPnet model, not wrapped for parallel training.
-        optimizers: Of the weights and of the logits.
+        optimizers: The optimizers of weights and logits.
         schedulers: Their learning rate schedules, or None.
-        distributed_option: How many processes search together, and which this is.
+        distributed_option: Number of processes of the search, and number of this one.
     """
 
     def __init__(
@@ -62,16 +62,16 @@ class SearchRun:
         """When the last epoch was validated, if this run has had one."""
 
     def is_searching(self, epoch: int) -> bool:
-        """Whether the logits may learn in an epoch: it is not of the warm-up."""
+        """Return whether the logits learn in an epoch (it is not warm-up)."""
         return epoch > self.options.warmup_epochs
 
 
 @dataclass
 class RunOptions(SearchTrainerOptions):
-    """The trainer's options and the state of the run.
+    """The trainer's options together with the state of the run.
 
-    ESPnet's trainer has class methods only and hands its options to each of them: so
-    the state gets to where it is needed, and ends with the run.
+    ESPnet's trainer has only class methods and passes its options to each of them. So
+    this object brings the state to every method, and ends with the run.
     """
 
     run: SearchRun

@@ -1,4 +1,4 @@
-"""Curves and a readable line for every log interval of a search."""
+"""Writes a curve point and a readable line for every log interval of a search."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from espnet_stnas.search.cost import cost_report
 from espnet_stnas.search.state import SearchRun
 from espnet_stnas.search.time_left import TimeLeft
 
-# One sign for each candidate: 1 is the first.
+# One character for each candidate: 1 is the first.
 _SIGNS = "123456789abcdefghijklmnopqrstuvwxyz"
 
 
 class StepLog:
-    """Follows an epoch; a context in which a progress bar is shown on a terminal.
+    """Follows the steps of an epoch; as a context, it shows a progress bar.
 
     Args:
         run: The search.
-        reporter: Where the losses of the steps are.
+        reporter: Contains the losses of the steps.
         batches: Batches of the weight steps of the epoch.
     """
 
@@ -41,7 +41,7 @@ class StepLog:
         self.epoch = reporter.get_epoch()
         self.last = run.options.max_epoch
         self.steps = _length(batches)
-        # Without an interval, as ESPnet does.
+        # ESPnet's default interval.
         usual = max(self.steps // 20, 10) if self.steps else 100
         self.interval = run.options.log_interval or usual
         self._time_left = TimeLeft(run, self.epoch, self.steps)
@@ -54,7 +54,7 @@ class StepLog:
 
     def __enter__(self) -> StepLog:
         """Show a progress bar if standard error is a terminal."""
-        # disable=None: not where nobody sees it move.
+        # disable=None: show the bar on a terminal only.
         bar = tqdm(
             total=self.steps or None,
             desc=f"epoch {self.epoch}/{self.last}",
@@ -72,10 +72,10 @@ class StepLog:
         self._stack.close()
 
     def __call__(self, step: int) -> None:
-        """Follow a step that has been made.
+        """Record a finished step.
 
         Args:
-            step: Its number in the epoch, from 1.
+            step: Number of the step in the epoch, from 1.
         """
         self._step = step
         if self._bar is not None:
@@ -84,7 +84,7 @@ class StepLog:
             self._write()
 
     def finish(self) -> None:
-        """Follow the last steps of the epoch."""
+        """Record the last steps of the epoch."""
         if self._seen < self.reporter.count:
             self._write()
 
@@ -93,14 +93,14 @@ class StepLog:
         self._seen = self.reporter.count
         write_point(self.run.options.output_dir, point)
         if not point.warmup and not self.run.told_signs:
-            # Once in every run, so after a resume again, where it is needed first.
+            # Once in every run, so also after a resume.
             self.run.told_signs = True
             signs = describe_signs(self.run.supernet.space)
             logging.info(f"Signs of the arg max: {signs}")
         logging.info(self.line(point))
 
     def line(self, point: CurvePoint) -> str:
-        """What a person wants to know of a point."""
+        """Format a curve point as a line for the log."""
         phase = " (warm-up)" if point.warmup else ""
         parts = [f"loss {_number(point.loss)}"]
         if not point.warmup:
@@ -136,25 +136,25 @@ class StepLog:
         )
 
     def _mean(self, key: str) -> Optional[float]:
-        """Of what was reported since the last point, as ESPnet aggregates it."""
+        """Return the mean of the values since the last point, as ESPnet does."""
         values = list(self.reporter.stats.get(key, ()))[self._seen :]
         if not values:
             return None
         with warnings.catch_warnings():
-            # Of steps that did not report it, such as skipped ones.
+            # Some steps do not report it, such as skipped ones.
             warnings.simplefilter("ignore", RuntimeWarning)
             mean = float(aggregate(values))
         return mean if math.isfinite(mean) else None
 
 
 def compact(probabilities: tuple[tuple[float, ...], ...]) -> str:
-    """The most probable candidate of every choice, a sign for each: 1 is the first."""
+    """Return one character per choice for its most probable candidate (1: first)."""
     best = (pi.index(max(pi)) for pi in probabilities)
     return "".join(_SIGNS[k] if k < len(_SIGNS) else "+" for k in best)
 
 
 def describe_signs(space: SearchSpace) -> str:
-    """Which candidates the signs of :func:`compact` stand for, in words."""
+    """Describe the candidates that the characters of :func:`compact` stand for."""
     groups: dict[tuple[str, ...], list[str]] = {}
     for number, choice in zip(space.first_layers, space.choices, strict=True):
         names = tuple(str(op) for op in choice.candidates)
@@ -167,7 +167,7 @@ def describe_signs(space: SearchSpace) -> str:
 
 
 def _length(batches: Sized) -> int:
-    """How many there are; 0 if ESPnet's iterator does not know."""
+    """Return the number of batches; 0 if ESPnet's iterator has no length."""
     try:
         return len(batches)
     except TypeError:

@@ -33,9 +33,10 @@ from espnet_stnas.supernet.supernet import find_supernet
 
 
 class SearchTask(AbsTask):
-    """A supernet encoder, two optimizers and two streams of batches.
+    """Adds a supernet encoder, two optimizers and two streams of batches to a task.
 
-    To be inherited from before a task of ESPnet, whose option ``encoder`` it needs.
+    Use this as the first base class, in front of an ESPnet task that has the option
+    ``encoder``.
     """
 
     num_optimizers = 2
@@ -68,7 +69,7 @@ class SearchTask(AbsTask):
         args: Optional[argparse.Namespace] = None,
         cmd: Optional[Sequence[str]] = None,
     ) -> None:
-        """Check everything about the search, then train. See `AbsTask`.
+        """Check all options of the search, then train. See `AbsTask`.
 
         Raises:
             ConfigError: If an option of the search cannot be honoured.
@@ -84,10 +85,11 @@ class SearchTask(AbsTask):
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> AbsESPnetModel:
-        """Build the model, which ESPnet has not written anything about yet.
+        """Build the model. ESPnet has written nothing at this point.
 
         Raises:
-            ConfigError: If it cannot be built, or its statistics are of other features.
+            ConfigError: If it cannot be built, or its statistics belong to other
+                features.
         """
         args.task = cls.task_name  # for config.yaml, which derive reads
         if args.warmup_epochs >= args.max_epoch:
@@ -97,7 +99,7 @@ class SearchTask(AbsTask):
                 "searched"
             )
         if not args.unused_parameters:
-            # A weight step uses one candidate per choice; distributed training must
+            # A weight step uses one candidate per choice, so distributed training must
             # not wait for gradients of the others.
             logging.info("Setting unused_parameters to true, as a search needs")
             args.unused_parameters = True
@@ -112,7 +114,7 @@ class SearchTask(AbsTask):
     def build_optimizers(
         cls, args: argparse.Namespace, model: torch.nn.Module
     ) -> list[torch.optim.Optimizer]:
-        """One optimizer for the weights, built by ESPnet, and one for the logits.
+        """Build ESPnet's optimizer for the weights and another one for the logits.
 
         Raises:
             ConfigError: If the optimizer of the logits is not known.
@@ -124,7 +126,7 @@ class SearchTask(AbsTask):
             )
         others = _WithoutLogits(model, logits)
         with building(f"optim '{args.optim}' with its optim_conf"):
-            # ESPnet's refuses to build the first of two.
+            # ESPnet's method refuses to build the first of two optimizers.
             task: Any = cls.__mro__[cls.__mro__.index(SearchTask) + 1]
             optimizers = list(task.build_optimizers(args, model=others))
         with building(f"optim2 '{args.optim2}' with its optim2_conf"):
@@ -137,10 +139,10 @@ class SearchTask(AbsTask):
 
     @classmethod
     def _try_batches(cls, args: argparse.Namespace) -> None:
-        """Make the batches once before ESPnet overwrites the config.yaml of a search.
+        """Build the batches once, before ESPnet overwrites config.yaml.
 
         Raises:
-            ConfigError: If none can be made.
+            ConfigError: If no batches can be built.
         """
         option = build_dataclass(DistributedOption, args)
         option.init_options()
@@ -156,10 +158,10 @@ class SearchTask(AbsTask):
         mode: str,
         kwargs: Optional[dict] = None,
     ) -> AbsIterFactory:
-        """Build an iterator factory; that of training has two streams. See `AbsTask`.
+        """Build an iterator factory; for training, it has two streams. See `AbsTask`.
 
         Raises:
-            ConfigError: If no batches can be made of a part of the training set.
+            ConfigError: If a part of the training set gives no batches.
         """
         if mode != "train" or kwargs is not None:
             return super().build_iter_factory(args, distributed_option, mode, kwargs)
@@ -187,7 +189,7 @@ class SearchASRTask(SearchTask, ASRTask):
 
 
 def _streams(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
-    """What each stream changes in ESPnet's options of the training iterator."""
+    """Return each stream's changes to ESPnet's options of the training iterator."""
     if args.arch_data == "joint":
         return {"weights": {}}
     if args.arch_data == "valid":
@@ -215,7 +217,7 @@ def _streams(args: argparse.Namespace) -> dict[str, dict[str, Any]]:
 
 
 def describe_sizes(model: torch.nn.Module) -> str:
-    """The parameters of a search, of the encoder and of the whole model.
+    """Describe the number of parameters of a search: encoder and whole model.
 
     Args:
         model: A model with a supernet.
@@ -233,7 +235,7 @@ def describe_sizes(model: torch.nn.Module) -> str:
 
 
 class _WithoutLogits(torch.nn.Module):
-    """A model whose ``parameters()`` leave some out."""
+    """A model whose ``parameters()`` omit the logits."""
 
     def __init__(
         self, model: torch.nn.Module, parameters: Sequence[torch.nn.Parameter]

@@ -1,8 +1,8 @@
-"""Search tasks by their name, made when they are asked for.
+"""Search tasks by name, built on first use.
 
-ESPnet hands the class to the processes it spawns for several GPUs as a name in a
-module. So classes are attributes of this module, though only those in use are made:
-importing a task takes seconds.
+ESPnet passes the class to the processes that it spawns for several GPUs as a name in a
+module. So classes are attributes of this module. Only the classes in use are built,
+since importing a task takes seconds.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ from espnet_stnas.search.task import SearchASRTask, SearchTask
 
 @functools.cache
 def search_task(name: str) -> type[SearchTask]:
-    """The task with an architecture search.
+    """Return the ESPnet task with an architecture search.
 
     Args:
-        name: As in ``espnet2.bin.<name>_train``.
+        name: Name as in ``espnet2.bin.<name>_train``.
 
     Raises:
         ConfigError: If there is no such task, or not in this version of ESPnet.

@@ -1,4 +1,4 @@
-"""How long a search will take from now on, and no second opinion on it."""
+"""Estimates the remaining time of a search, instead of ESPnet's own estimate."""
 
 from __future__ import annotations
 
@@ -14,24 +14,24 @@ from espnet_stnas.estimators import build_estimator
 from espnet_stnas.results.curves import CurvePoint, read_epoch
 from espnet_stnas.search.state import SearchRun
 
-# Time of a weight step with one path: forward 1, backward 2. Fitted to the table of
-# benchmarks/search_step.py in docs/estimators.md.
+# Relative times: in a weight step with one path, forward takes 1 and backward 2. Fitted
+# to the table of benchmarks/search_step.py in docs/estimators.md.
 _WEIGHT_STEP, _FORWARD_AND_BACKWARD, _SCORE = 3.0, 1.6, 0.7
-# The epoch before counts as much as this share of the present one.
+# The previous epoch has the weight of this share of the present epoch.
 _PRIOR = 0.1
 
 
 class TimeLeft:
-    """Estimates the rest of a search from the steps of an epoch and the one before.
+    """Estimates the remaining time from the present and the previous epoch.
 
-    Steps of a warm-up take less than those of the search, and after its steps an epoch
-    validates and writes. The curves of the epoch before tell about both, also after a
-    resume. Before a search step has been timed, :func:`relative_time` stands in.
+    Steps of a warm-up are faster than steps of the search, and an epoch ends with
+    validation and files. The curves of the previous epoch give both times, also after a
+    resume. Until a search step has been timed, :func:`relative_time` gives its time.
 
     Args:
         run: The search.
         epoch: The present epoch.
-        steps: Its weight steps.
+        steps: Its number of weight steps.
     """
 
     def __init__(self, run: SearchRun, epoch: int, steps: int) -> None:
@@ -39,7 +39,7 @@ class TimeLeft:
         self.steps = steps
         self.ratio = relative_time(run)
         warmup = not run.is_searching(epoch)
-        # Epochs to come: like this one, and slower ones after the warm-up.
+        # The epochs to come: some like this one, and slower ones after the warm-up.
         last = min(options.warmup_epochs, options.max_epoch)
         self._like_this = (last if warmup else options.max_epoch) - epoch
         self._slower = options.max_epoch - epoch - self._like_this
@@ -55,15 +55,15 @@ class TimeLeft:
             if validated is not None and validated.seconds is not None:
                 self._after_steps = max(0.0, validated.seconds - trained.seconds)
         if run.validated_at is not None:
-            # Checkpoints and whatever else ESPnet does between two epochs.
+            # The time for checkpoints and other work of ESPnet between two epochs.
             self._after_steps += time.perf_counter() - run.validated_at
 
     def __call__(self, step: int, seconds: float) -> float:
-        """Seconds until the search is done.
+        """Return the seconds until the end of the search.
 
         Args:
-            step: Steps of the epoch so far.
-            seconds: What they took.
+            step: Number of finished steps of the epoch.
+            seconds: Time that they took.
         """
         known = 0.0 if self._before is None else _PRIOR * self.steps
         per_step = (seconds + known * (self._before or 0.0)) / (step + known)
@@ -81,9 +81,9 @@ def _last(points: list[CurvePoint], *, valid: bool) -> Optional[CurvePoint]:
 
 
 def relative_time(run: SearchRun) -> float:
-    """Roughly, the time of a step of the search relative to one of the warm-up.
+    """Estimate the time of a search step relative to a warm-up step.
 
-    It goes by the candidates that run, or are scored, in the gates of a step.
+    The estimate counts the candidates that run or are scored in the gates of a step.
     """
     options = run.options
     estimator = build_estimator(options.estimator, options.estimator_conf)
@@ -102,14 +102,14 @@ def relative_time(run: SearchRun) -> float:
         return mean([len(g.active) for g in gates]) + scored / _WEIGHT_STEP
     architecture = _FORWARD_AND_BACKWARD * mean([len(g.active) for g in gates]) + scored
     if estimator.needs_weight_batch:
-        # Four gradients instead of one.
+        # Such a step needs four gradients instead of one.
         architecture *= 4
     return mean([len(g.active) for g in weights]) + architecture / _WEIGHT_STEP
 
 
 @contextmanager
 def one_estimate() -> Iterator[None]:
-    """Drop the estimate of ESPnet's log, which takes all epochs for equally long."""
+    """Remove ESPnet's own estimate from the log; it expects equal epochs."""
 
     def without(record: logging.LogRecord) -> bool:
         if isinstance(record.msg, str) and "epoch started. Estimated" in record.msg:

@@ -1,4 +1,4 @@
-"""Less traffic between ranks: only gradients of sampled candidates are sent."""
+"""Reduces the traffic between ranks: only sampled candidates send gradients."""
 
 # No "from __future__ import annotations": DDP compares the annotations of a hook with
 # types.
@@ -12,14 +12,14 @@ from espnet_stnas.supernet.supernet import Supernet
 
 
 class PathTraffic:
-    """A communication hook of DDP that knows which candidates have been sampled.
+    """A communication hook of DDP that knows the sampled candidates.
 
-    DDP lays the gradients of all parameters into buckets and sums each bucket over the
-    ranks, also where a candidate got no gradient on any of them: traffic grows with
-    the number of candidates K. This hook takes the gradients of the sampled candidates
-    and of the fixed layers out of a bucket, sums those, and puts them back. What it
-    leaves out is what DDP will not touch: it finds the parameters that no rank used,
-    and leaves their gradients as they were.
+    DDP groups the gradients of all parameters into buckets and sums each bucket over
+    the ranks, even if a candidate has no gradient on any rank. So traffic grows with
+    the number of candidates K. This hook extracts the gradients of the sampled
+    candidates and of the fixed layers from a bucket, sums those, and puts them back.
+    The rest needs no sum: DDP finds the parameters that no rank used, and leaves their
+    gradients unchanged.
 
     Args:
         supernet: The supernet.
@@ -38,7 +38,7 @@ class PathTraffic:
         self._logits = {id(parameter) for parameter in supernet.logits}
 
     def sends(self, parameter: torch.Tensor) -> bool:
-        """Whether the gradient of a parameter (any shape) is summed over the ranks."""
+        """Return whether a parameter's gradient (any shape) is summed over ranks."""
         if id(parameter) in self._logits:
             return False
         owner = self._owners.get(id(parameter))
@@ -46,7 +46,7 @@ class PathTraffic:
 
 
 def path_traffic(model: torch.nn.Module, supernet: Supernet) -> PathTraffic:
-    """Register the hook of a model, which takes one, once."""
+    """Register the hook on a model, once (DDP accepts only one)."""
     assert isinstance(model, torch.nn.parallel.DistributedDataParallel)
     traffic = PathTraffic(supernet)
     model.register_comm_hook(traffic, reduce_paths)
@@ -60,7 +60,7 @@ def reduce_paths(
 
     Args:
         state: Knows the paths of this step.
-        bucket: Gradients of several parameters, as DDP lays them end to end, (n,).
+        bucket: Gradients (n,) of several parameters, end to end.
 
     Returns:
         The same gradients (n,), with the averages in their places.

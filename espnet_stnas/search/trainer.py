@@ -34,11 +34,11 @@ from espnet_stnas.search.time_left import one_estimate
 
 
 class SearchTrainer(Trainer):
-    """Trains weights and architecture logits in turn.
+    """Trains weights and architecture logits alternately.
 
-    The first optimizer holds the weights, the second the logits. All of the training
+    The first optimizer updates the weights, the second one the logits. The training
     loop is ESPnet's: this class wraps the iterator of an epoch
-    (:class:`~espnet_stnas.search.epoch.Epoch`) and adds to the reports.
+    (:class:`~espnet_stnas.search.epoch.Epoch`) and adds values to the reports.
     """
 
     @classmethod
@@ -91,7 +91,7 @@ class SearchTrainer(Trainer):
 
     @classmethod
     def build_options(cls, args: argparse.Namespace) -> SearchTrainerOptions:
-        """Pick the trainer's options from all arguments."""
+        """Collect the trainer's options from all arguments."""
         return build_dataclass(SearchTrainerOptions, args)
 
     @classmethod
@@ -111,7 +111,7 @@ class SearchTrainer(Trainer):
         run = SearchRun(
             trainer_options, model, optimizers, schedulers, distributed_option
         )
-        # ESPnet would draw a figure for each candidate, after each epoch.
+        # ESPnet would draw a figure for each candidate after each epoch.
         changed = {**vars(trainer_options), "use_matplotlib": False}
         if run.rank == 0:
             note_start(trainer_options)
@@ -144,8 +144,8 @@ class SearchTrainer(Trainer):
             Whether all weight steps were invalid.
         """
         for optimizer in optimizers:
-            # What is left of an accumulation is not saved with a checkpoint either;
-            # dropping it keeps resumed and uninterrupted searches the same.
+            # A checkpoint has no unfinished accumulation. Dropping it keeps resumed and
+            # uninterrupted searches equal.
             optimizer.zero_grad()
         with Epoch(options.run, model, iterator, reporter, scaler) as epoch:
             invalid = super().train_one_epoch(
@@ -174,12 +174,12 @@ class SearchTrainer(Trainer):
         options: RunOptions,
         distributed_option: DistributedOption,
     ) -> None:
-        """Validate the arg-max architecture, report pi, write the architecture.
+        """Validate the arg-max architecture; write it and report pi.
 
         See ESPnet's Trainer for the arguments.
 
         Raises:
-            ConfigError: If a batch holds nothing but empty transcripts.
+            ConfigError: If all transcripts of a batch are empty.
         """
         run = options.run
         try:

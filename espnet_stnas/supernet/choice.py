@@ -19,9 +19,9 @@ class ChoiceBlock(NetworkLayer):
     """A layer whose operation the search decides.
 
     Args:
-        layer: The candidate operations, K of them.
+        layer: The K candidate operations.
         shape: Widths of the layer and whether it has a skip.
-        space: Where the shared settings are.
+        space: Gives the settings that all layers share.
     """
 
     score_offset: torch.Tensor
@@ -29,11 +29,11 @@ class ChoiceBlock(NetworkLayer):
     def __init__(self, layer: Layer, shape: LayerShape, space: SearchSpace) -> None:
         super().__init__(layer, shape, space)
         self.logits = torch.nn.Parameter(torch.zeros(len(layer.candidates)))
-        # In the state dict, so that a resumed search goes on as it would have.
+        # Part of the state dict, so that a resumed search equals an uninterrupted one.
         self.register_buffer("score_offset", torch.zeros(2))
 
     def espnet_initialization_fn(self) -> None:
-        """Let the logits start equal, whatever ESPnet's option ``init`` says."""
+        """Start with equal logits, whatever ESPnet's option ``init`` says."""
         torch.nn.init.zeros_(self.logits)
 
     def forward(  # type: ignore[override]
@@ -44,7 +44,7 @@ class ChoiceBlock(NetworkLayer):
         Args:
             xs_pad: Frames (B, T, D), zero where padded.
             ilens: Valid frames (B,).
-            gate: What to run.
+            gate: Selects the candidates to run and how to combine them.
 
         Returns:
             Frames (B, T', D'), zero where padded, and valid lengths (B,).

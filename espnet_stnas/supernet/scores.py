@@ -1,4 +1,4 @@
-"""Scores: the gradient of the loss with respect to mixing coefficients."""
+"""Scores of candidates: the gradient of the loss by the mixing coefficients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from espnet_stnas.estimators.base import Gate, Scoring
 from espnet_stnas.ops import Operation
 from espnet_stnas.ops.lengths import joined, zero_padding
 
-# How fast the mean of past score differences forgets: about 20 steps.
+# Decay of the running mean of score differences per step: about 20 steps count.
 OFFSET_RATE = 0.05
 
 # (x, y, dLoss/dy) -> dLoss/dc (K,)
@@ -19,10 +19,10 @@ ScoreFunction = Callable[[torch.Tensor, torch.Tensor, torch.Tensor], torch.Tenso
 
 
 class ScoredPath(torch.autograd.Function):
-    """Passes the sampled output on, and scores candidates in the backward.
+    """Returns the sampled output and scores candidates in the backward pass.
 
-    The output and its gradient are those of the plain single-path network; only the
-    coefficients get an additional gradient.
+    The output and its gradient equal those of a network with this single path; only
+    the coefficients get an additional gradient.
     """
 
     @staticmethod
@@ -37,12 +37,12 @@ class ScoredPath(torch.autograd.Function):
         """Return ``ys`` with its padding set to zero.
 
         Args:
-            ctx: Of the autograd function.
+            ctx: Context of the autograd function.
             ys: Output (B, T', D') of the sampled candidate.
-            coefficients: Mixing coefficients c (K,), which get the scores as gradient.
+            coefficients: Mixing coefficients c (K,); their gradient is the scores.
             xs_pad: Input (B, T, D) of all candidates.
             olens: Valid output frames (B,).
-            score: Makes the scores (K,) when dLoss/dy has come.
+            score: Computes the scores (K,) in the backward pass, given dLoss/dy.
         """
         device = ys.device.type
         ctx.autocast = (
@@ -59,9 +59,9 @@ class ScoredPath(torch.autograd.Function):
     def backward(
         ctx: Any, gradient: torch.Tensor
     ) -> tuple[torch.Tensor, Optional[torch.Tensor], None, None, None]:
-        """Pass dLoss/dy (B, T', D') on; dLoss/dc (K,) are the scores."""
+        """Return dLoss/dy (B, T', D') and the scores dLoss/dc_k (K,)."""
         xs_pad, ys, olens = ctx.saved_tensors
-        # The next layer reaches over into padding frames, where y is always zero.
+        # The next layer also reads padding frames, where y is always zero.
         gradient = zero_padding(gradient, olens)
         scores = None
         if ctx.needs_input_grad[1]:
@@ -79,16 +79,16 @@ def candidate_scores(
     ys: torch.Tensor,
     gradient: torch.Tensor,
 ) -> torch.Tensor:
-    """s_k = <dLoss/dy, o_k(x)> (K,), as far as the gate asks for them.
+    """Return the scores s_k = <dLoss/dy, o_k(x)> (K,) that the gate asks for.
 
-    The other candidates' outputs are made, used and dropped one by one, without a
-    graph, once dLoss/dy is known: memory does not grow with K. That of the sampled
-    one is at hand.
+    The outputs of the other candidates are computed, used and freed one by one, without
+    a graph, once dLoss/dy is known. So memory does not grow with K. The output of the
+    sampled candidate is already there.
 
     Args:
-        operations: The candidates, K of them.
-        gate: Which of them count, with coefficients.
-        offset: Running mean (2,) of scores that :func:`estimated_scores` keeps.
+        operations: The K candidates.
+        gate: Selects the candidates to score.
+        offset: Running mean (2,) of scores for :func:`estimated_scores`.
         ilens: Valid frames (B,) of the input.
         xs_pad: Input frames (B, T, D).
         ys: Output frames (B, T', D') of the sampled candidate, zero where padded.
@@ -120,7 +120,7 @@ def _other_scores(
     xs_pad: torch.Tensor,
     gradient: torch.Tensor,
 ) -> torch.Tensor:
-    """The scores (n,) of the candidates that were not sampled."""
+    """Return the scores (n,) of the candidates that were not sampled."""
     if gate.scored and all(operations[k].frame_local for k in gate.scored):
         reach = int(max(r for k in gate.scored for r in operations[k].reach))
         ilens, xs_pad, gradient = _without_padding(ilens, xs_pad, gradient, reach)
@@ -140,10 +140,10 @@ def _other_scores(
 def _without_padding(
     ilens: torch.Tensor, xs_pad: torch.Tensor, gradient: torch.Tensor, gap: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """The batch as one long utterance, if that is shorter.
+    """Return the batch as one long utterance, if that is shorter.
 
-    Where utterances meet, outputs are of no use, but there the gradient is zero. Not on
-    a GPU: it would have to stop and tell the lengths.
+    Outputs at the borders between utterances are wrong, but the gradient is zero there.
+    This is not done on a GPU, since the lengths would have to be copied to the CPU.
     """
     if ilens.device.type != "cpu":
         return ilens, xs_pad, gradient
@@ -161,19 +161,19 @@ def _without_padding(
 def estimated_scores(
     gate: Gate, sampled: torch.Tensor, others: torch.Tensor, offset: torch.Tensor
 ) -> torch.Tensor:
-    """Estimates (K,) of all scores from those of a few candidates, without bias.
+    """Estimate the scores (K,) of all candidates from a few of them, without bias.
 
-    e + 1[k drawn] (s_k - e) / chance_k, with e = s_sampled + b. Any b that does not
-    depend on the draw leaves the expectation at s_k; the best one is what is to be
-    expected of s_k - s_sampled. The sampled candidate's score differs from all others'
-    by much the same amount (it alone had its dropout, and the gradient is taken at its
-    output), so that b is the mean of past draws.
+    The estimate is e + 1[k drawn] (s_k - e) / chance_k, with e = s_sampled + b. Its
+    expectation is s_k for any b that does not depend on the draw. The variance is
+    smallest if b is the expected value of s_k - s_sampled. That difference is similar
+    for all other candidates (only the sampled one had dropout, and the gradient is
+    taken at its output), so b is the mean difference over past draws.
 
     Args:
-        gate: Which candidates were drawn, with weights 1 / chance.
+        gate: The drawn candidates, with their inverse chances.
         sampled: Score () of the sampled candidate.
-        others: Scores (n,) of the drawn ones.
-        offset: Sum and weight (2,) of past s_k - s_sampled, decaying; updated in place.
+        others: Scores (n,) of the drawn candidates.
+        offset: Decaying sum and weight (2,) of past s_k - s_sampled; updated in place.
     """
     assert gate.coefficients is not None and gate.inverse_chances is not None
     mean = offset[0] / offset[1].clamp(min=torch.finfo(offset.dtype).tiny)
@@ -186,22 +186,22 @@ def estimated_scores(
     scores[index] += inverse * (others - baseline)
     observed = torch.stack([(others - sampled).mean(), torch.ones_like(sampled)])
     updated = offset + OFFSET_RATE * (observed.to(offset.dtype) - offset)
-    # A step that overflows must not spoil all later ones.
+    # An overflow in one step must not change later steps.
     offset.copy_(torch.where(torch.isfinite(updated).all(), updated, offset))
     return scores
 
 
 def scored_rows(scoring: Scoring, count: int) -> torch.Tensor:
-    """The utterances, of ``count``, that are scored: indices (n,) on the CPU."""
+    """Draw the utterances to score, of ``count``: row indices (n,) on the CPU."""
     generator = torch.Generator().manual_seed(scoring.seed)
     order = torch.randperm(count, generator=generator)
     return order[: max(1, round(scoring.share * count))].sort().values
 
 
 def inner_product(one: torch.Tensor, other: torch.Tensor) -> torch.Tensor:
-    """The inner product () over all elements of two tensors of the same shape.
+    """Return the inner product () over all elements of two tensors of the same shape.
 
-    It is accumulated in float32 at least.
+    The sum is accumulated in at least float32.
     """
     dtype = torch.promote_types(one.dtype, torch.float32)
     with torch.autocast(one.device.type, enabled=False):

@@ -1,7 +1,7 @@
 """Architecture steps and weight steps in plain PyTorch.
 
-A search alternates them. ESPnet's search and a loop of your own (docs/python.md) both
-use what is here.
+A search alternates the two. Both the ESPnet search and your own training loop
+(docs/python.md) use the functions of this module.
 """
 
 from __future__ import annotations
@@ -17,26 +17,26 @@ from espnet_stnas.estimators.base import Estimator, Gate
 from espnet_stnas.ops.norm import frozen_statistics
 from espnet_stnas.supernet.supernet import Gates, find_supernet, frozen_weights
 
-# Runs the model on a batch and returns the loss (). Every call runs it anew.
+# Runs the model on a batch and returns the loss (). Every call runs the model again.
 Loss = Callable[[], torch.Tensor]
-# Makes the source of the draws of a step. Every call makes the same one.
+# Makes the random generator of a step. Every call returns one in the same state.
 Source = Callable[[], torch.Generator]
 
 
 class LogitLearner:
-    """Lets the architecture logits of a model learn.
+    """Updates the architecture logits of a model.
 
-    Gradients of one or several batches accumulate. An update clips their sum, steps
-    the optimizer and lets the estimator correct the result.
+    Gradients of one or several batches accumulate. An update clips their sum, makes a
+    step of the optimizer and lets the estimator correct the result.
 
-    Gradients come from ``torch.autograd.grad`` with respect to the logits alone: no
-    weight gets a gradient, so nothing of an architecture step leaks into weight steps.
+    Gradients come from ``torch.autograd.grad`` with respect to the logits alone. No
+    weight gets a gradient, so an architecture step does not affect weight steps.
 
     Args:
-        model: A supernet, or a module that holds one.
-        estimator: Draws the gates and says what the gradient is.
-        optimizer: Optimizer of the logits, and of nothing else.
-        max_norm: Gradients whose norm exceeds this are scaled down to it.
+        model: A supernet, or a module that contains one.
+        estimator: Draws the gates and computes the gradient of the logits.
+        optimizer: Optimizer of the logits only.
+        max_norm: Maximum norm of the gradient; larger gradients are scaled down.
         norm_type: Order of that norm.
     """
 
@@ -68,12 +68,12 @@ class LogitLearner:
     def gradients(
         self, loss: Loss, gates: Gates, wrt: Sequence[torch.nn.Parameter]
     ) -> tuple[list[torch.Tensor], torch.Tensor]:
-        """Gradients of a loss with the gates of an architecture step.
+        """Compute the gradients of a loss with the gates of an architecture step.
 
         Args:
             loss: Runs the model and returns the loss ().
-            gates: One for each choice, with coefficients.
-            wrt: With respect to which parameters (any shape).
+            gates: One gate for each choice, with coefficients.
+            wrt: Parameters (any shape) to differentiate by.
 
         Returns:
             The gradients, and the loss () without a graph.
@@ -82,7 +82,7 @@ class LogitLearner:
             with frozen_weights(self.model, wrt):
                 value = loss()
             found = torch.autograd.grad(
-                # Not every loss reaches all parameters.
+                # Some losses do not depend on all parameters.
                 value * self.loss_scale,
                 list(wrt),
                 allow_unused=True,
@@ -95,15 +95,15 @@ class LogitLearner:
         return averages, value
 
     def average(self, tensors: list[torch.Tensor]) -> list[torch.Tensor]:
-        """Average gradients (any shape) over processes; here there is one."""
+        """Average gradients (any shape) over processes; here there is only one."""
         return tensors
 
     def learn(self, losses: StepLosses, share: float = 1.0) -> None:
-        """Add the architecture gradient of a step to what has accumulated.
+        """Add the architecture gradient of one step to the accumulated gradients.
 
         Args:
             losses: The losses of the step.
-            share: Share of its batch in the update: 1 / number of batches.
+            share: Weight of its batch in the update: 1 / number of batches.
         """
         gradients = self.estimator.gradients(losses)
         self.accumulate(
@@ -115,22 +115,22 @@ class LogitLearner:
         gradients: Sequence[torch.Tensor],
         touched: Sequence[frozenset[int]],
     ) -> None:
-        """Add gradients to what has accumulated.
+        """Add gradients to the accumulated gradients.
 
         Args:
-            gradients: Of the logits, (K_1,), (K_2,), ...
-            touched: For each choice, the candidates that the gradient tells about.
+            gradients: Gradients of the logits, (K_1,), (K_2,), ...
+            touched: For each choice, the candidates that the gates gave a gradient.
         """
         for logits, gradient in zip(self.logits, gradients, strict=True):
             logits.grad = gradient if logits.grad is None else logits.grad + gradient
         self.touched = [a | b for a, b in zip(self.touched, touched, strict=True)]
 
     def update(self) -> dict[str, float]:
-        """Update the logits and forget the gradients; skip if they are not finite.
+        """Update the logits and clear the gradients; skip if they are not finite.
 
         Returns:
-            ``arch_grad_norm`` before clipping, ``arch_skipped`` (1 or 0), and what the
-            estimator reports.
+            ``arch_grad_norm`` before clipping, ``arch_skipped`` (1 or 0), and the
+            values that the estimator reports.
         """
         report = self.estimator.report()
         norm = torch.nn.utils.clip_grad_norm_(
@@ -153,22 +153,22 @@ class LogitLearner:
         }
 
     def forget(self) -> None:
-        """Forget the gradients that have accumulated."""
+        """Clear the accumulated gradients."""
         self.optimizer.zero_grad()
         self.touched = [frozenset() for _ in self.logits]
 
 
 class StepLosses:
-    """What an estimator sees of one architecture step; see ``estimators.base.Losses``.
+    """The losses of one architecture step; implements :class:`Losses`.
 
     Args:
         learner: Computes the gradients.
-        source: Makes the source of the draws of this step.
+        source: Makes the random generator of this step.
         loss: Runs the model on the batch of the architecture step.
-        weight_loss: Runs it on the batch of the next weight step. Only estimators that
-            need a weight batch ask for it.
-        learning_rate: Learning rate of the weights' optimizer, now; for the same
-            estimators.
+        weight_loss: Runs the model on the batch of the next weight step; only for
+            estimators that need a weight batch.
+        learning_rate: Present learning rate of the weights' optimizer; only for the
+            same estimators.
 
     Raises:
         ValueError: If the estimator needs a weight batch and there is none.
@@ -212,7 +212,7 @@ class StepLosses:
         return self._learner.gradients(self._weight_loss, self._gates(), wrt)[0]
 
     def _gates(self) -> Gates:
-        # A graph can be used once: every gradient gets gates of its own, drawn alike.
+        # A graph can be used only once, so every gradient draws the same gates again.
         learner = self._learner
         return learner.supernet.architecture_gates(learner.estimator, self._source())
 
@@ -228,22 +228,22 @@ def architecture_step(
     weight_loss: Optional[Loss] = None,
     learning_rate: float = 0.0,
 ) -> dict[str, float]:
-    """Let the architecture logits learn from one batch; no weight changes.
+    """Update the architecture logits from one batch; no weight changes.
 
     Args:
-        model: A supernet, or a module that holds one; in training mode.
+        model: A supernet, or a module that contains one; in training mode.
         loss: Runs the model on the batch and returns the loss ().
-        estimator: What :func:`build_estimator` returned.
-        optimizer: Optimizer of the supernet's logits, and of nothing else.
-        generator: CPU generator; source of the draws.
-        max_norm: Gradients whose norm exceeds this are scaled down to it.
+        estimator: An estimator from :func:`build_estimator`.
+        optimizer: Optimizer of the supernet's logits only.
+        generator: CPU generator for the draws.
+        max_norm: Maximum norm of the gradient; larger gradients are scaled down.
         weight_loss: Runs the model on the batch of the next weight step; for second
             order DARTS.
-        learning_rate: Learning rate of the weights' optimizer; for the same.
+        learning_rate: Learning rate of the weights' optimizer; for second order DARTS.
 
     Returns:
         ``arch_loss``, ``arch_grad_norm`` before clipping, ``arch_skipped`` (1: the
-        gradient was not finite, and nothing changed) and what the estimator reports.
+        gradient was not finite, and nothing changed) and the estimator's own values.
 
     Raises:
         ValueError: If the estimator needs ``weight_loss`` and there is none.
@@ -267,15 +267,15 @@ def weight_step(
     optimizer: torch.optim.Optimizer,
     generator: torch.Generator,
 ) -> float:
-    """Let the weights on one drawn path learn from one batch; no logit changes.
+    """Update the weights on one drawn path from one batch; no logit changes.
 
     Args:
-        model: A supernet, or a module that holds one; in training mode.
+        model: A supernet, or a module that contains one; in training mode.
         loss: Runs the model on the batch and returns the loss ().
-        estimator: What :func:`build_estimator` returned. In a warm-up, ``uniform``
-            trains all candidates alike.
+        estimator: An estimator from :func:`build_estimator`. For a warm-up, use
+            ``uniform``, which trains all candidates equally.
         optimizer: Optimizer of the weights.
-        generator: CPU generator; source of the draws.
+        generator: CPU generator for the draws.
 
     Returns:
         The loss.
@@ -292,17 +292,21 @@ def weight_step(
 def path_generator(
     seed: int, epoch: int, step: int, role: str, rank: int = 0
 ) -> torch.Generator:
-    """A CPU generator that depends on its arguments only.
+    """Return a CPU generator whose state depends only on the arguments.
 
-    Paths drawn from it are the same after a resume, and on every rank of a distributed
-    search if all ask for rank 0, whatever else draws random numbers.
+    Paths drawn from it do not change after a resume. They are equal on all ranks of a
+    distributed search if all ranks pass rank 0. Other random draws have no effect.
 
     Args:
         seed: Seed of the search.
         epoch: Epoch, from 1.
         step: Step of the epoch, from 1.
-        role: What the draws are for, e.g. ``weights`` or ``architecture``.
-        rank: The rank, if each draws its own.
+        role: Purpose of the draws, e.g. ``weights`` or ``architecture``.
+        rank: The rank, if each rank draws its own paths.
+
+    >>> one, other = (path_generator(0, 1, 7, "weights") for _ in range(2))
+    >>> torch.equal(torch.rand(2, generator=one), torch.rand(2, generator=other))
+    True
     """
     text = "/".join(str(x) for x in (seed, epoch, step, role, *([rank] * (rank > 0))))
     number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1

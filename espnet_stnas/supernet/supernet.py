@@ -24,10 +24,10 @@ Gates = tuple[Gate, ...]
 
 
 class Supernet(Network):
-    """Choice layers and fixed layers.
+    """Choice blocks and fixed layers in one network.
 
-    Which candidates run is decided from outside, by :meth:`routed`. Without it, an
-    evaluation runs the arg-max architecture and training is refused.
+    The context :meth:`routed` sets the candidates to run. Outside of it, an evaluation
+    runs the arg-max architecture, and training raises an error.
 
     Args:
         layers: The layers, from input to output.
@@ -40,12 +40,12 @@ class Supernet(Network):
 
     @property
     def choice_blocks(self) -> tuple[ChoiceBlock, ...]:
-        """The layers that are choices, in order; several may share a choice."""
+        """All choice blocks, in order; several may share a choice."""
         return tuple(la for la in self.layers if isinstance(la, ChoiceBlock))
 
     @property
     def blocks_of_choices(self) -> tuple[tuple[ChoiceBlock, ...], ...]:
-        """For each choice, in order, the layers that share it."""
+        """For each choice, in order, the choice blocks that share it."""
         numbers = self.space.choice_numbers
         return tuple(
             tuple(
@@ -68,17 +68,17 @@ class Supernet(Network):
 
     @property
     def score_offsets(self) -> tuple[torch.Tensor, ...]:
-        """Running means (2,) that sub-graphs keep, one per choice layer, in order."""
+        """The running means (2,) for sub-graphs, one per choice block, in order."""
         return tuple(layer.score_offset for layer in self.choice_blocks)
 
     def probabilities(self) -> tuple[torch.Tensor, ...]:
-        """The probabilities pi of all choices, in order, detached: (K_1,), ..."""
+        """Return the probabilities pi of all choices, detached: (K_1,), (K_2,), ..."""
         return tuple(probabilities(logits.detach()) for logits in self.logits)
 
     def architecture(self) -> SearchSpace:
-        """The architecture with the most probable candidate of every choice.
+        """Return the architecture with the most probable candidate of every choice.
 
-        Of equally probable candidates, the first counts.
+        Of equally probable candidates, the first one is taken.
         """
         return self.space.resolve([int(pi.argmax()) for pi in self.probabilities()])
 
@@ -91,10 +91,9 @@ class Supernet(Network):
         """Draw the gates of an architecture step.
 
         Args:
-            estimator: Draws them.
+            estimator: The estimator that draws them.
             generator: Source of all random draws.
-            logits: (K_1,), (K_2,), ...: what the gates depend on instead of the
-                supernet's own logits.
+            logits: (K_1,), (K_2,), ...: logits to use instead of the supernet's own.
         """
         return _draw(estimator.architecture_gate, logits or self.logits, generator)
 
@@ -105,10 +104,10 @@ class Supernet(Network):
 
     @contextmanager
     def routed(self, gates: Sequence[Gate]) -> Iterator[None]:
-        """Use these gates, one per choice, in every forward inside the context.
+        """Use these gates, one per choice, in every forward pass inside the context.
 
         Raises:
-            ValueError: If their number is not that of the choices.
+            ValueError: If the number of gates differs from the number of choices.
         """
         if len(gates) != len(self.space.choices):
             raise ValueError(
@@ -123,10 +122,10 @@ class Supernet(Network):
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        """Run the layers, each choice as its gate says; see :class:`Network`.
+        """Run the layers, each choice block with its gate; see :class:`Network`.
 
         Raises:
-            RuntimeError: If it is in training mode and nothing draws paths.
+            RuntimeError: If the supernet is in training mode outside of :meth:`routed`.
         """
         gates = self._gates_or_best()
         numbers = self.space.choice_numbers
@@ -157,9 +156,9 @@ def _draw(
     logits: Sequence[torch.Tensor],
     generator: torch.Generator,
 ) -> Gates:
-    """Draw gates on the CPU: there and back in one transfer each, forward as backward.
+    """Draw gates on the CPU, with one transfer in each direction.
 
-    Logits are few, and a GPU would have to wait for each of the draws.
+    There are few logits, and a GPU would have to wait at each draw.
     """
     device = logits[0].device
     flat = torch.cat(list(logits)).cpu()
@@ -183,8 +182,15 @@ def build_supernet(space: SearchSpace, input_size: int) -> Supernet:
         input_size: Dimensions of an input frame.
 
     Raises:
-        ConfigError: If the space has no choice, or sizes do not fit together, or are
-            too large.
+        ConfigError: If the space has no choice, sizes do not fit together, or the
+            network is too large.
+
+    >>> conf = {"layers": [["tdnn-C1D1", "tdnn-C1D2"], "tdnn-C1S3D1"], "width": 64}
+    >>> supernet = build_supernet(SearchSpace.from_conf(conf), input_size=40).eval()
+    >>> with supernet.routed([Gate(active=(1,))]):  # runs tdnn-C1D2
+    ...     ys, olens = supernet(torch.randn(2, 9, 40), torch.tensor([9, 4]))
+    >>> tuple(ys.shape), [pi.tolist() for pi in supernet.probabilities()]
+    ((2, 3, 64), [[0.5, 0.5]])
     """
     if space.is_architecture:
         raise ConfigError("encoder_conf: layers holds no choice to search")
@@ -196,16 +202,16 @@ def build_supernet(space: SearchSpace, input_size: int) -> Supernet:
     first = space.first_layers
     for layer, number in zip(layers, space.choice_numbers, strict=True):
         if isinstance(layer, ChoiceBlock) and number is not None:
-            # Layers that share a choice share the parameter.
+            # Layers that share a choice also share the parameter of its logits.
             layer.logits = layers[first[number]].logits  # type: ignore[assignment]
     return Supernet(layers, space)
 
 
 def find_supernet(model: torch.nn.Module) -> Supernet:
-    """The supernet inside a model.
+    """Return the supernet inside a model.
 
     Raises:
-        RuntimeError: If there is none.
+        RuntimeError: If the model contains no supernet.
     """
     for module in model.modules():
         if isinstance(module, Supernet):
@@ -217,14 +223,14 @@ def find_supernet(model: torch.nn.Module) -> Supernet:
 def frozen_weights(
     model: torch.nn.Module, learning: Sequence[torch.Tensor]
 ) -> Iterator[None]:
-    """Make constants of all parameters of a model but some, while a graph is built.
+    """Exclude all parameters except the given ones from the graph that is built.
 
-    An architecture step then keeps nothing for gradients of weights, and does not go
-    back behind the first choice.
+    An architecture step then stores nothing for the gradients of weights, and its
+    backward pass ends at the first choice.
 
     Args:
         model: The model.
-        learning: Those (any shape) that stay as they are.
+        learning: The parameters (any shape) that still get gradients.
     """
     kept = {id(p) for p in learning}
     frozen = [p for p in model.parameters() if p.requires_grad and id(p) not in kept]

@@ -12,7 +12,7 @@ from espnet2.train import trainer
 
 from espnet_stnas.errors import TrainingError
 from espnet_stnas.search import program
-from espnet_stnas.search.epoch import Epoch, poison
+from espnet_stnas.search.epoch import Epoch, nan_gradients
 from tests.search.conftest import command, search_config
 from tests.search.test_architecture_step import make, reporter
 
@@ -114,7 +114,7 @@ def test_finite_losses_are_not_changed():
 
     model, x = Model(), torch.randn(3)
     plain = model(x)["loss"]
-    model.register_forward_hook(poison)
+    model.register_forward_hook(nan_gradients)
     guarded = model(x)["loss"]
     assert torch.equal(plain, guarded)
     gradients = [torch.autograd.grad(loss, weight)[0] for loss in (plain, guarded)]
