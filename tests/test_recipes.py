@@ -506,6 +506,8 @@ def test_words_are_decoded_with_lexicon_and_scored_with_the_words(recipe, dumped
     assert stages_of([scored]) == ["13"]
     assert option_of(scored, "inference_tag") == tag
     assert option_of(scored, "dumpdir") == "dump"
+    # What was scored is reported; here, nothing was trained.
+    assert "There is no report with these results" in text
     # Another weight is another decoding, in a directory of its own.
     assert run(recipe, *options[:-1], "--lm_weight 2")[0] == 0
     assert option_of(calls(recipe)[-1], "inference_tag") == tag.replace(

@@ -16,6 +16,7 @@ Stages:
    5  token list                  } asr.sh          15  score   (asr.sh's 13)
    6-9  language models           }                 16  pack    (asr.sh's 14)
   10  statistics                  }
+The report of 12 is made again by 15, with the error rates.
 A stage that is complete is not run again, unless options that matter to it have changed
 or its mark in <expdir>/.done is removed. A search or training that was stopped goes on
 from its last epoch.
@@ -594,6 +595,11 @@ fi
 if in_stages 15; then
     log "Stage 15: score"
     run_stage 15 "$(mark 14)" -- asr 13 "${trained[@]}"
+    reported=("${asr_exp}")
+    [ -n "${arch}" ] || reported+=("${search_exp}" --output "${derived}/report"
+        --arch "${derived}/architecture.yaml")
+    "${program[0]}" -m espnet_stnas report "${reported[@]}" \
+        || log "There is no report with these results, for the reason above." >&2
     log "Results: ${asr_exp}/RESULTS.md"
 fi
 if in_stages 16; then
