@@ -125,6 +125,7 @@ def test_help(recipe):
         (("--stage", "2", "--arch", "nowhere.yaml"), {}, "no file 'nowhere.yaml'"),
         (("--stage", "2", "--arch", "no.yaml"), {}, "paths are relative to /"),
         (("--stage",), {}, "option --stage needs a value"),
+        (("--epoch", "last"), {}, "--epoch is 'last'; accepted is a number or latest"),
         (("stage",), {}, "unexpected argument 'stage'"),
         (("--stage", "11"), {}, "has no statistics; run stage 10 first"),
         (("--stage", "13"), {}, "run stage 1"),

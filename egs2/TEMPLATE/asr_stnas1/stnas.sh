@@ -121,6 +121,8 @@ for name in stage stop_stage ngpu num_nodes; do
     [[ "${!name}" =~ ^[0-9]+$ ]] \
         || die "--${name} is '${!name}'; accepted is an integer of 0 or more"
 done
+[[ "${epoch}" =~ ^([0-9]+|latest)$ ]] \
+    || die "--epoch is '${epoch}'; accepted is a number or latest"
 case "${criterion}:${passed[token_type]}" in
     ctc:*|ctc_crf:char|ctc_crf:bpe|ctc_crf:word) ;;
     ctc_crf:*)
