@@ -26,8 +26,8 @@ def recipe(request, tmp_path):
     for name in ("pyscripts/audio", "scripts", "steps", "utils", "conf"):
         (template / name).mkdir(parents=True)
     (template / "pyscripts/audio/format_wav_scp.py").write_text("")
-    (template / "utils" / "run.pl").symlink_to("/bin/true")
-    (template / "utils" / "split_scp.pl").symlink_to("/bin/true")
+    for name in ("run.pl", "slurm.pl", "split_scp.pl"):
+        (template / "utils" / name).symlink_to("/bin/true")
     for name in ("queue", "pbs", "slurm"):
         (template / "conf" / f"{name}.conf").write_text("")
     (template / "db.sh").write_text("WSJ0=\nWSJ1=\nSWBD=\n")
@@ -46,6 +46,8 @@ def recipe(request, tmp_path):
 # Knows the names of some options and writes down how it was called.
 ASR = """#!/usr/bin/env bash
 asr_config= asr_exp= asr_tag= asr_args= asr_stats_dir=
+asr_task=
+use_lightning=
 lang=
 token_type=
 nbpe=
@@ -90,7 +92,7 @@ def run(recipe, *options, **environment):
         given.setdefault(name, "")
     given = {name: value for name, value in given.items() if value is not None}
     found = subprocess.run(
-        ["bash", str(folder / "run.sh"), *options],
+        ["bash", str(folder / "run.sh"), "--ngpu", "0", *options],
         capture_output=True,
         text=True,
         env=given,
@@ -121,7 +123,9 @@ def test_help(recipe):
         (("--stage", "2", "--speling", "1"), {}, "unknown option --speling"),
         (("--stage", "2", "--asr_config", "a"), {}, "--asr_config is not accepted"),
         (("--stage", "2", "--arch", "nowhere.yaml"), {}, "no file 'nowhere.yaml'"),
+        (("--stage", "2", "--arch", "no.yaml"), {}, "paths are relative to /"),
         (("--stage",), {}, "option --stage needs a value"),
+        (("--epoch", "last"), {}, "--epoch is 'last'; accepted is a number or latest"),
         (("stage",), {}, "unexpected argument 'stage'"),
         (("--stage", "11"), {}, "has no statistics; run stage 10 first"),
         (("--stage", "13"), {}, "run stage 1"),
@@ -151,9 +155,40 @@ def test_help(recipe):
             {},
             "has model ctc_crf, which needs --criterion ctc_crf",
         ),
+        (
+            ("--stage", "2", "--asr_task", "asr_transducer"),
+            {},
+            "--asr_task is 'asr_transducer'; accepted is asr",
+        ),
+        (
+            ("--stage", "2", "--use_lightning", "true"),
+            {},
+            "--use_lightning is 'true', and Lightning cannot search",
+        ),
+        (
+            ("--stage", "2", "--python", "python3"),
+            {},
+            "--python is 'python3'; accepted is a Python with our program",
+        ),
+        (
+            ("--stage", "2", "--ngpu", "2"),
+            {"CUDA_VISIBLE_DEVICES": ""},
+            "ngpu is 2, but torch finds no CUDA device here; accepted is 0",
+        ),
+        (
+            ("--stage", "2", "--search_config", "other.yaml"),
+            {},
+            "frontend is None in other.yaml and 'default' in conf/train_asr.yaml",
+        ),
+        (
+            ("--stage", "2", "--train_config", "conf/search.yaml"),
+            {},
+            "training config conf/search.yaml has the key 'warmup_epochs'",
+        ),
     ],
 )
 def test_what_cannot_work_is_said_first(recipe, options, environment, message):
+    (recipe[0] / "other.yaml").write_text("encoder: stnas\n")
     code, text = run(recipe, *options, **environment)
     assert code != 0
     assert message in text
@@ -212,11 +247,19 @@ def test_a_failed_stage_says_how_to_go_on(recipe):
 
 
 def test_gpus_and_nodes_reach_searches_and_trainings(recipe):
-    assert run(recipe, "--stage", "10", "--stop_stage", "11", "--ngpu", "4")[0] == 0
-    assert (
-        run(recipe, "--stage", "11", "--stop_stage", "11", "--num_nodes", "2")[0] == 0
-    )
-    assert all("|--ngpu|4|--num_nodes|1|" in call for call in calls(recipe)[:2])
+    """Those of a cluster, which need not be here."""
+    options = ("--ngpu", "4", "--num_nodes", "2", "--stage", "10", "--stop_stage", "11")
+    code, text = run(recipe, *options, cmd_backend="slurm")
+    assert code == 0, text
+    assert len(calls(recipe)) == 2
+    assert all("|--ngpu|4|--num_nodes|2|" in call for call in calls(recipe))
+
+
+def test_lightning_is_for_trainings(recipe):
+    options = ("--stage", "10", "--stop_stage", "13", "--use_lightning", "true")
+    code, text = run(recipe, *options, "--arch", str(LARGEST))
+    assert code == 0, text
+    assert option_of(calls(recipe)[-1], "use_lightning") == "true"
 
 
 @pytest.mark.parametrize(
@@ -464,6 +507,8 @@ def test_words_are_decoded_with_lexicon_and_scored_with_the_words(recipe, dumped
     assert stages_of([scored]) == ["13"]
     assert option_of(scored, "inference_tag") == tag
     assert option_of(scored, "dumpdir") == "dump"
+    # What was scored is reported; here, nothing was trained.
+    assert "There is no report with these results" in text
     # Another weight is another decoding, in a directory of its own.
     assert run(recipe, *options[:-1], "--lm_weight 2")[0] == 0
     assert option_of(calls(recipe)[-1], "inference_tag") == tag.replace(
@@ -478,7 +523,7 @@ echo >> launched
 while [ $# -gt 0 ]; do
     case $1 in
         JOB=*) last=${1#JOB=1:} ;;
-        --output_dir) output=$2 ;;
+        --output) output=$2 ;;
     esac
     shift
 done

@@ -14,6 +14,7 @@ from typing import Any
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.messages import quote
+from espnet_stnas.results.derive import read_template
 
 KEYS = ("frontend", "frontend_conf")
 
@@ -28,9 +29,10 @@ def run(args: argparse.Namespace) -> None:
     """Compare the features.
 
     Raises:
-        ConfigError: If a file cannot be read, or the features differ.
+        ConfigError: If a file cannot be read, TRAIN is a search, or the features
+            differ.
     """
-    train = read_yaml_mapping(Path(args.train), "training configuration")
+    train = read_template(args.train)
     if args.search is not None:
         search = read_yaml_mapping(Path(args.search), "search configuration")
         for key in KEYS:

@@ -46,15 +46,8 @@ def write_training_config(
     Raises:
         ConfigError: If the template is damaged or is the configuration of a search.
     """
-    config = read_yaml_mapping(template, "training config")
-    wrong = [key for key in SEARCH_OPTIONS if key in config]
-    if wrong:
-        raise ConfigError(
-            f"training config {template} has the key '{wrong[0]}', which belongs to a "
-            "search; accepted is a YAML of an ESPnet training"
-        )
     config = {
-        **config,
+        **read_template(template),
         "encoder": "stnas",
         "encoder_conf": architecture.space.to_conf(),
     }
@@ -74,6 +67,28 @@ def write_training_config(
         "and its ranking may be others; search with these features, or train with "
         "those of the search"
     ]
+
+
+def read_template(template: PathLike) -> dict[str, Any]:
+    """Read an ESPnet training YAML that is to get an architecture.
+
+    Args:
+        template: The YAML.
+
+    Returns:
+        What it says.
+
+    Raises:
+        ConfigError: If the file is damaged or is the configuration of a search.
+    """
+    config = read_yaml_mapping(template, "training config")
+    wrong = [key for key in SEARCH_OPTIONS if key in config]
+    if wrong:
+        raise ConfigError(
+            f"training config {template} has the key '{wrong[0]}', which belongs to a "
+            "search; accepted is a YAML of an ESPnet training"
+        )
+    return config
 
 
 def training_comment(task: Optional[str] = None) -> str:

@@ -22,6 +22,12 @@ def test_equal_features(tmp_path, capsys):
     assert capsys.readouterr().out.strip() == expected
 
 
+def test_a_search_is_no_training(tmp_path):
+    text = "frontend: default\n"
+    with pytest.raises(SystemExit, match="train.yaml has the key 'warmup_epochs'"):
+        run(tmp_path, text, text + "warmup_epochs: 1\n")
+
+
 def test_other_features(tmp_path):
     with pytest.raises(SystemExit, match=r"frontend_conf is \{'n_mels': 40\} in "):
         run(tmp_path, "frontend_conf: {n_mels: 40}", "frontend_conf: {n_mels: 80}")

@@ -43,3 +43,6 @@ def test_stages_from_speed_perturbation_to_packing(recipe, options, tmp_path):
     assert "test_eval92" in results.read_text() or "eval2000" in results.read_text()
     assert ("decode_lexicon_word_lm_" in results.read_text()) == bool(options)
     assert list(exp.glob("asr_*/*.zip"))
+    # Written by stage 12 without it, and by stage 15 with it.
+    tables = [path.read_text() for path in exp.glob("derived_*/report/table.md")]
+    assert ["WER" in table for table in tables] == [True] * ("--arch" not in options)

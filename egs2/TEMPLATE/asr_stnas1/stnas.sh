@@ -16,6 +16,7 @@ Stages:
    5  token list                  } asr.sh          15  score   (asr.sh's 13)
    6-9  language models           }                 16  pack    (asr.sh's 14)
   10  statistics                  }
+The report of 12 is made again by 15, with the error rates.
 A stage that is complete is not run again, unless options that matter to it have changed
 or its mark in <expdir>/.done is removed. A search or training that was stopped goes on
 from its last epoch.
@@ -120,6 +121,8 @@ for name in stage stop_stage ngpu num_nodes; do
     [[ "${!name}" =~ ^[0-9]+$ ]] \
         || die "--${name} is '${!name}'; accepted is an integer of 0 or more"
 done
+[[ "${epoch}" =~ ^([0-9]+|latest)$ ]] \
+    || die "--epoch is '${epoch}'; accepted is a number or latest"
 case "${criterion}:${passed[token_type]}" in
     ctc:*|ctc_crf:char|ctc_crf:bpe|ctc_crf:word) ;;
     ctc_crf:*)
@@ -170,10 +173,25 @@ for name in asr_config asr_exp asr_tag asr_args asr_stats_dir; do
         || die "--${name} is not accepted here; see --train_config, --train_args," \
             "--tag and --expdir in run.sh --help"
 done
+[ "${passed[asr_task]:-asr}" = asr ] \
+    || die "--asr_task is '${passed[asr_task]}'; accepted is asr, since the encoders of" \
+        "asr_transducer are other ones (asr has transducers, too: decoder: transducer)"
+if [ -z "${arch}" ] && in_stages 11 && [ "${passed[use_lightning]:-false}" != false ]; then
+    die "--use_lightning is '${passed[use_lightning]}', and Lightning cannot search;" \
+        "accepted is false, or --arch, which needs no search"
+fi
+case "${python}" in
+    *"-m espnet_stnas.run") ;;
+    *)
+        die "--python is '${python}'; accepted is a Python with our program, such as" \
+            "'python3 -m espnet_stnas.run': the search gets its --search by itself"
+        ;;
+esac
 for file in "${search_config}" "${train_config}" "${arch:-/dev/null}" \
     "${passed[inference_config]:-/dev/null}" "${passed[lm_config]:-/dev/null}" \
     "${lexicon[@]}" "${word_lm:-/dev/null}"; do
-    [ -e "${file}" ] || die "there is no file '${file}'"
+    [ -e "${file}" ] \
+        || die "there is no file '${file}'; paths are relative to ${PWD}"
 done
 [ "${criterion}" = ctc_crf ] || ! grep -q "^model: *ctc_crf" "${train_config}" \
     || die "${train_config} has model ctc_crf, which needs --criterion ctc_crf"
@@ -208,6 +226,17 @@ read -ra program <<< "${python}"
 "${program[0]}" -c "import espnet_stnas" 2> /dev/null \
     || die "${program[0]} cannot import espnet_stnas; pip install it there, or activate" \
         "the environment that has it"
+# A cluster has its GPUs elsewhere.
+case "${cmd_backend:-local}" in
+    local|stdout)
+        if [ "${ngpu}" -gt 0 ] && { in_stages 11 || in_stages 13; }; then
+            "${program[0]}" -c "from argparse import Namespace
+from espnet_stnas.errors import plain_errors as plain
+from espnet_stnas.host.start import check_ngpu
+with plain(): check_ngpu(Namespace(ngpu=${ngpu}))" || exit 1
+        fi
+        ;;
+esac
 if [ "${units}" = phn ] && in_stages 14; then
     "${program[0]}" -c "from espnet_stnas.errors import plain_errors as plain
 from espnet_stnas.ctc_crf.decoding.beam import require_flashlight as require
@@ -568,6 +597,11 @@ fi
 if in_stages 15; then
     log "Stage 15: score"
     run_stage 15 "$(mark 14)" -- asr 13 "${trained[@]}"
+    reported=("${asr_exp}")
+    [ -n "${arch}" ] || reported+=("${search_exp}" --output "${derived}/report"
+        --arch "${derived}/architecture.yaml")
+    "${program[0]}" -m espnet_stnas report "${reported[@]}" \
+        || log "There is no report with these results, for the reason above." >&2
     log "Results: ${asr_exp}/RESULTS.md"
 fi
 if in_stages 16; then
