@@ -154,8 +154,8 @@ def _check_provenance(space: SearchSpace, provenance: Provenance) -> None:
     if digest != space.digest:
         named = quote(digest).strip("'")
         raise ConfigError(f"it comes from the space {named}, not {space.digest}")
-    if provenance.space.get("layers") != space.to_conf()["layers"]:
-        raise ConfigError("the layers of the space in its provenance are others")
+    if provenance.search_space() != space:
+        raise ConfigError("the space in its provenance is another one")
     expected = [{str(op) for op in layer.candidates} for layer in space.choices]
     complete = [set(pi) for pi in provenance.probabilities] == expected
     if not complete or provenance.epoch is None or provenance.phase is None:

@@ -139,7 +139,6 @@ def test_damaged_files(files):
         (("--repeat", "0"), "repeat is 0; accepted is an integer from 1"),
         (("--frames", "0"), "frames is 0; accepted is an integer from 1"),
         (("--input_size", "0"), "input_size is 0; accepted is an integer"),
-        (("--space", "no.yaml"), "search space no.yaml does not exist"),
     ],
 )
 def test_wrong_options_write_nothing(files, options, message):

@@ -111,9 +111,9 @@ def test_command_takes_empty_lines_and_unknown_labels(tmp_path, capsys):
 @pytest.mark.parametrize(
     "options, problem",
     [
-        (("{}/missing"), "text .*missing does not exist"),
+        (("{}/missing",), "text .*missing does not exist"),
         (("--arpa", "{}/missing"), "label LM .*missing does not exist"),
-        (("{}/empty"), "text .*empty holds no utterance"),
+        (("{}/empty",), "text .*empty holds no utterance"),
         (("{}/text", "--min_counts", "3", "2"), "min_counts is 3 2"),
         (("{}/text", "--token_type", "bpe"), "give its model"),
         (("{}/text", "--train_config", "{}/empty"), "2"),

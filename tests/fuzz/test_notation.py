@@ -127,8 +127,8 @@ def test_encoders_are_built_whole_or_not_at_all(conf, input_size):
         (
             {"layers": [{"repeat": 9, "layers": ["deltas"]}]},
             80,
-            "layer 7: 'deltas-O2' turns w"
-            "idth 58320 into 174960; accepted are at most 100000",
+            r"layer 7 \(layers\[1\]: repetition 7: layers\[1\]\): 'deltas-O2' turns "
+            "width 58320 into 174960; accepted are at most 100000",
         ),
         (
             {"layers": ["tdnn-C100000D2W1"]},

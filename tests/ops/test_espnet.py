@@ -109,6 +109,10 @@ def both(name: str):
         dropout_rate=0.1,
     ).double()
     state = {our_name(k, block): v for k, v in encoder.state_dict().items()}
+    # ESPnet's encoder does not name an architecture.
+    state |= {
+        k: v for k, v in chain.state_dict().items() if k.startswith("architecture_")
+    }
     chain.load_state_dict(state, strict=True)
     return encoder, chain
 

@@ -50,7 +50,7 @@ def make(*, report=None, scaler=None, lr=0.1, as_dict=False, scheduler=None, **o
         **{"estimator": "st", "estimator_conf": {}, "cost_conf": {}, "seed": 0},
         **{"arch_data": "train", "path_draws": "same", "no_forward_run": False},
         **{"warmup_epochs": 0, "max_epoch": 1, "max_skipped_steps": 50},
-        "log_interval": 1,
+        **{"log_interval": 1, "output_dir": "no_experiment"},
     }
     optimizer = torch.optim.SGD(model.supernet.logits, lr=lr)
     weights = [p for n, p in model.named_parameters() if "logits" not in n]
