@@ -147,6 +147,12 @@ def test_wrong_options_write_nothing(files, options, message):
     assert not files[1].exists()
 
 
+def test_a_missing_space_writes_nothing(files):
+    with pytest.raises(SystemExit, match="^error: .*no.yaml"):
+        run((files[0].with_name("no.yaml"), files[1]))
+    assert not files[1].exists()
+
+
 def test_no_gpu(files, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(SystemExit, match="'cuda', but torch finds no CUDA device"):
