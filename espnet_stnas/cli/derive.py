@@ -75,6 +75,8 @@ def run(args: argparse.Namespace) -> None:
         raise UsageError("--train_config and --train_output go together")
     if not (args.output or args.train_output or args.init_output):
         raise UsageError("nothing to write: give --output, --train_output or both")
+    if args.init_output and _is_file(args):
+        raise UsageError("--init_output needs a search, where the weights are")
     architecture, source = _find(args)
     history, plan, notes = _history(args, architecture)
     costs, excesses = _costs(args, architecture)

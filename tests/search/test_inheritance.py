@@ -5,10 +5,11 @@ from __future__ import annotations
 import pytest
 import torch
 import yaml
-from espnet_stnas.bin import asr_search, derive
 
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.estimators import Gate
 from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.search import program
 from espnet_stnas.search.task import SearchASRTask
 from espnet_stnas.supernet.supernet import find_supernet
 from tests.search.conftest import command, search_config
@@ -21,9 +22,9 @@ def test_retraining_starts_as_the_supernet_ended(corpus, tmp_path, capsys):
     from espnet2.torch_utils.load_pretrained_model import load_pretrained_model
 
     exp, init = tmp_path / "exp", tmp_path / "init.pth"
-    asr_search.main(command(corpus, exp, search_config(max_epoch=2)))
-    derived = ["--search_exp", str(exp), "--init_output", str(init)]
-    derive.main([*derived, "--output", str(tmp_path / "a.yaml")])
+    program.main(command(corpus, exp, search_config(max_epoch=2)))
+    derived = ["derive", str(exp), "--init_output", str(init)]
+    stnas([*derived, "--output", str(tmp_path / "a.yaml")])
     architecture = Architecture.read(tmp_path / "a.yaml").space
 
     config = yaml.safe_load((exp / "config.yaml").read_text())
@@ -51,7 +52,7 @@ def test_retraining_starts_as_the_supernet_ended(corpus, tmp_path, capsys):
     (exp / "2epoch.pth").unlink()
     (exp / "checkpoint.pth").unlink()
     with pytest.raises(SystemExit, match="^error: .* has no weights of epoch 2: neith"):
-        derive.main(derived)
+        stnas(derived)
     with pytest.raises(SystemExit):
-        derive.main(["--arch", str(tmp_path / "a.yaml"), "--init_output", str(init)])
-    assert "--init_output needs --search_exp" in capsys.readouterr().err
+        stnas(["derive", str(tmp_path / "a.yaml"), "--init_output", str(init)])
+    assert "--init_output needs a search" in capsys.readouterr().err
