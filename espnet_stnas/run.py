@@ -155,8 +155,11 @@ def _run_module(arguments: list[str]) -> None:
     if checkable and hasattr(program, "get_parser"):
         # This imports torch, which ESPnet has imported by then.
         from espnet_stnas.host.start import check_training
+        from espnet_stnas.results.derive import other_features
 
-        check_training(program.get_parser(), arguments[1:])
+        config, size = check_training(program.get_parser(), arguments[1:])
+        for warning in other_features(config, size) if config else ():
+            print(f"warning: {warning}", file=sys.stderr)
     with _saving(name):
         program.main()
 

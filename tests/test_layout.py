@@ -48,7 +48,7 @@ FLAT: dict[str, set[str]] = {
         *("host.registry", "version", "estimators", "network", "notation"),
         *("results", "supernet"),
     },
-    "run": {"errors", "files", "host", "results.search_options", "search"},
+    "run": {"errors", "files", "host", "results", "search"},
     "__main__": {"cli"},
 }
 # Rooms without torch and ESPnet. A module of another room is light if it says so.

@@ -10,6 +10,12 @@ import numpy as np
 import pytest
 
 from espnet_stnas import run
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.architecture import Architecture
+from espnet_stnas.results.derive import write_training_config
+from espnet_stnas.results.provenance import Provenance
+
+SPACE = SearchSpace.from_conf({"layers": ["tdnn"], "width": 8})
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +179,31 @@ def test_trainings_that_could_not_end_well(tmp_path, yaml, options, message):
     argv += ["--normalize", "global_mvn", "--normalize_conf", f"stats_file={stats}"]
     with pytest.raises(SystemExit, match=f"^error: .*{message}"):
         run.main([*argv, "--token_list", "-", *options])
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ("frontend_conf: {n_mels: 40}", "trains on frames of 40: its cost and"),
+        ("frontend_conf: {n_mels: 80}", None),
+        ("frontend: null\ninput_size: 83", "trains on frames of 83"),
+    ],
+)
+def test_retraining_on_other_features_than_the_search(
+    tmp_path, monkeypatch, capsys, text, warned
+):
+    arch, template = Architecture(SPACE, Provenance(input_size=80)), tmp_path / "t.yaml"
+    template.write_text(text)
+    write_training_config(arch, template, tmp_path / "train.yaml", "a search")
+    monkeypatch.setattr("espnet2.bin.asr_train.main", lambda: None)
+    argv = ["-m", "espnet2.bin.asr_train", "--config", str(tmp_path / "train.yaml")]
+    run.main([*argv, "--token_list", "-"])
+    said = capsys.readouterr().err
+    start = "warning: the architecture was found on input frames of 80 dimensions, and "
+    if warned is None:
+        assert "warning: the architecture" not in said
+    else:
+        assert start in said and warned in said
 
 
 @pytest.mark.parametrize("argv", [[], ["--help"]])

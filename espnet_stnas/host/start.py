@@ -12,7 +12,9 @@ import torch
 from espnet_stnas.errors import ConfigError
 
 
-def check_training(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> None:
+def check_training(
+    parser: argparse.ArgumentParser, cmd: Sequence[str]
+) -> tuple[Optional[str], Optional[int]]:
     """Check the options of an ESPnet training.
 
     Args:
@@ -20,14 +22,19 @@ def check_training(parser: argparse.ArgumentParser, cmd: Sequence[str]) -> None:
             read them.
         cmd: The command line.
 
+    Returns:
+        The YAML of the training, and the dimensions of its feature frames, if known.
+
     Raises:
         ConfigError: If the training cannot run with these options.
     """
     args = parser.parse_args(list(cmd))
     if getattr(args, "print_config", False):
-        return
+        return None, None
     check_ngpu(args)
-    check_statistics(args, _frontend_size(args))
+    size = _frontend_size(args)
+    check_statistics(args, size)
+    return getattr(args, "config", None), size
 
 
 def check_ngpu(args: argparse.Namespace) -> None:

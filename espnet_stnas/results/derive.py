@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Optional
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
+from espnet_stnas.files import (
+    PathLike,
+    dump_yaml,
+    read_text,
+    read_yaml_mapping,
+    write_text,
+)
 from espnet_stnas.messages import one_line
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import Certainty, certainties, runner_up
 from espnet_stnas.results.search_options import SEARCH_OPTIONS
+
+_FOUND_ON = "# Found on input frames of "
 
 # Header of the table of `describe`, and the columns that hold numbers.
 _HEADER = [
@@ -55,18 +64,10 @@ def write_training_config(
     header = f"# {one_line(template)} with the architecture of {one_line(source)}.\n"
     found_with = architecture.provenance.input_size
     if found_with is not None:
-        header += f"# Found on input frames of {found_with} dimensions.\n"
+        header += f"{_FOUND_ON}{found_with} dimensions.\n"
     header += training_comment(task)
     write_text(path, header + dump_yaml(config))
-    given = _input_size(config)
-    if None in (given, found_with) or given == found_with:
-        return []
-    return [
-        f"the architecture was found on input frames of {found_with} "
-        f"dimensions, and {one_line(template)} trains on frames of {given}: its cost "
-        "and its ranking may be others; search with these features, or train with "
-        "those of the search"
-    ]
+    return _other_features(found_with, _input_size(config), template)
 
 
 def read_template(template: PathLike) -> dict[str, Any]:
@@ -89,6 +90,33 @@ def read_template(template: PathLike) -> dict[str, Any]:
             "search; accepted is a YAML of an ESPnet training"
         )
     return config
+
+
+def other_features(path: PathLike, input_size: Optional[int]) -> list[str]:
+    """Return a warning if a derived YAML is trained on features of another size.
+
+    Args:
+        path: A YAML that :func:`write_training_config` may have written.
+        input_size: Dimensions of an input frame of the training, if known.
+    """
+    # Only a comment can say it: ESPnet refuses keys that are not its own.
+    lines = read_text(path, "training config").splitlines()
+    found = (re.fullmatch(rf"{_FOUND_ON}(\d{{1,9}}) dimensions\.", x) for x in lines)
+    sizes = [int(match[1]) for match in found if match]
+    return _other_features(sizes[0] if sizes else None, input_size, path)
+
+
+def _other_features(
+    found_with: Optional[int], given: Optional[int], path: PathLike
+) -> list[str]:
+    if found_with is None or given is None or given == found_with:
+        return []
+    return [
+        f"the architecture was found on input frames of {found_with} "
+        f"dimensions, and {one_line(path)} trains on frames of {given}: its cost "
+        "and its ranking may be others; search with these features, or train with "
+        "those of the search"
+    ]
 
 
 def training_comment(task: Optional[str] = None) -> str:
