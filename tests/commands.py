@@ -175,7 +175,8 @@ def _module_problem(name: str, *arguments: str) -> Optional[str]:
 def _stnas_problem(*words: str) -> Optional[str]:
     while words[:1] == ("--debug",):
         words = words[1:]
-    if words in (("--help",), ("--version",)):
+    # Options of the command itself, perhaps with what is left out behind.
+    if words in ((), ("...",), ("--help",), ("--version",)):
         return None
     if not words or words[0] not in COMMANDS:
         return f"stnas has no command {' '.join(words[:1])}"
