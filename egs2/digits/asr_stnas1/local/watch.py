@@ -44,7 +44,7 @@ class Watcher:
         """What to show of a line, and whether it stays.
 
         Args:
-            line: Of a log.
+            line: A line of a log.
             now: Seconds on any clock.
         """
         if match := _SEARCH.search(line):
