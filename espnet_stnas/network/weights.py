@@ -45,20 +45,6 @@ def read_weights(path: PathLike) -> Weights:
     return dict(data)
 
 
-def encoder_weights(weights: Mapping[str, torch.Tensor], source: PathLike) -> Weights:
-    """Return the weights of the encoder 'stnas', with the encoder's own keys.
-
-    Args:
-        weights: Tensors (any shape) of a model by their names.
-        source: Name of the source of the weights, for messages.
-
-    Raises:
-        ConfigError: If there is not exactly one such encoder.
-    """
-    prefix = _prefix(weights, source)
-    return {k[len(prefix) :]: v for k, v in weights.items() if k.startswith(prefix)}
-
-
 def inherited(
     weights: Mapping[str, torch.Tensor],
     space: SearchSpace,

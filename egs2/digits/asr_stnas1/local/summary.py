@@ -70,7 +70,8 @@ def decided(choices: Sequence[Certainty]) -> str:
     other, pi = runner_up(least.pi, least.op)
     return (
         f"{len(choices)} choices, {steady} of them the same over the last "
-        f"{least.window} epochs; margins {margins[0]:.2f} to {margins[-1]:.2f}. "
+        f"{least.window} epoch{'s' * (least.window > 1)}; "
+        f"margins {margins[0]:.2f} to {margins[-1]:.2f}. "
         f"Least sure: layer {least.layer}, {least.op} {least.pi[least.op]:.2f} before "
         f"{other} {pi:.2f}"
     )
