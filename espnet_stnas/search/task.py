@@ -21,6 +21,7 @@ from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_stnas.cost.counts import parameter_table
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.host.data import name_data_errors
 from espnet_stnas.host.start import check_statistics, model_frame_size
 from espnet_stnas.search.checks import building, check_scheduler
 from espnet_stnas.search.cost import check_cost, input_size
@@ -164,7 +165,9 @@ class SearchTask(AbsTask):
             ConfigError: If a part of the training set gives no batches.
         """
         if mode != "train" or kwargs is not None:
-            return super().build_iter_factory(args, distributed_option, mode, kwargs)
+            others = super().build_iter_factory(args, distributed_option, mode, kwargs)
+            name_data_errors(others)
+            return others
         streams = _streams(args)
         factories = {}
         for role, overrides in streams.items():
@@ -179,6 +182,7 @@ class SearchTask(AbsTask):
                     f"{', '.join(overrides.get('shape_files', args.train_shape_file))}:"
                     f" {error}"
                 ) from error
+            name_data_errors(factories[role])
         return SearchIterFactory(factories["weights"], factories.get("architecture"))
 
 
