@@ -74,9 +74,10 @@ def worker_message(text: str) -> Optional[str]:
     """
     if not _OF_A_WORKER.match(text):
         return None
-    # The lines of a traceback are indented, apart from the error.
-    last = re.split(r"\n(?= )", text)[-1]
-    name, colon, message = last.partition("\n")[2].partition(": ")
+    # The last frame is followed by indented lines of code, then by the error.
+    lines = text.strip().rpartition('\n  File "')[2].split("\n")[1:]
+    error = "\n".join(itertools.dropwhile(lambda line: line[:1] == " ", lines))
+    name, colon, message = error.partition(": ")
     return f"{name.rpartition('.')[2]}{colon}{message}"
 
 
