@@ -27,6 +27,7 @@ from espnet_stnas.search.checks import building, check_scheduler
 from espnet_stnas.search.cost import check_cost, input_size
 from espnet_stnas.search.iterators import SearchIterFactory
 from espnet_stnas.search.option_checks import check_search
+from espnet_stnas.search.option_values import settle_options
 from espnet_stnas.search.resume import check_resume, resumes
 from espnet_stnas.search.split import write_split
 from espnet_stnas.search.trainer import SearchTrainer
@@ -78,6 +79,7 @@ class SearchTask(AbsTask):
         if args is None:
             args = cls.get_parser().parse_args(cmd)
         if not args.print_config:
+            settle_options(cls.get_parser(), args)
             cls.check_required_command_args(args)
             resolved = argparse.Namespace(**vars(args))
             resolve_distributed_mode(resolved)
