@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from espnet_stnas.errors import ConfigError
@@ -17,18 +17,19 @@ from espnet_stnas.search.cost import check_cost_options
 from espnet_stnas.search.split import plan_split
 
 
-def check_search(args: argparse.Namespace) -> None:
+def check_search(args: argparse.Namespace, found: Sequence[str] = ()) -> None:
     """Check the options of a search before anything is built or written.
 
     Args:
         args: All options, with ``distributed`` as ESPnet resolves it.
+        found: Sentences about other options that cannot be honoured.
 
     Raises:
         ConfigError: If some of them cannot be honoured; the message lists all problems,
             unless there is nothing to search.
     """
     _space(args)
-    problems: list[str] = []
+    problems = list(found)
     for option in sorted(_CHECKS):
         try:
             _CHECKS[option](args)
@@ -162,6 +163,14 @@ def _init_param(args: argparse.Namespace) -> None:
             )
 
 
+def _pretrain_path(args: argparse.Namespace) -> None:
+    if args.pretrain_path is not None:
+        raise ConfigError(
+            f"pretrain_path is {quote(args.pretrain_path)}; accepted is null: ESPnet "
+            "has init_param instead"
+        )
+
+
 def _output_dir(args: argparse.Namespace) -> None:
     """Refuse to continue a search of another space."""
     if not _trains(args):
@@ -195,6 +204,7 @@ _CHECKS: dict[str, Callable[[argparse.Namespace], object]] = {
     "init_param": _init_param,
     "ngpu": _ngpu,
     "output_dir": _output_dir,
+    "pretrain_path": _pretrain_path,
     "train_dtype": _train_dtype,
     **{
         option: _only_false(option)

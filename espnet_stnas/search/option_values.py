@@ -12,7 +12,6 @@ from typing import Any, Union
 
 from espnet2.utils.nested_dict_action import NestedDictAction
 
-from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import quote
 
 Number = Union[int, float]
@@ -103,15 +102,18 @@ RANGES: dict[str, Range] = {
 }
 
 
-def settle_options(parser: argparse.ArgumentParser, args: argparse.Namespace) -> None:
+def settle_options(
+    parser: argparse.ArgumentParser, args: argparse.Namespace
+) -> list[str]:
     """Convert options to the types of their parser, and check the ranges of numbers.
 
     Args:
         parser: The parser of the search.
         args: Options of the command line and of a YAML; they are converted in place.
+            Those with other values get their defaults, so that others can be checked.
 
-    Raises:
-        ConfigError: If some of them have other values; the message lists all.
+    Returns:
+        A sentence for each option with a value that is not accepted.
     """
     problems = []
     for action in parser._actions:
@@ -123,16 +125,13 @@ def settle_options(parser: argparse.ArgumentParser, args: argparse.Namespace) ->
             continue
         value = getattr(args, name)
         try:
-            value = _converted(action, value)
-            _check_range(name, value)
+            converted = _converted(action, value)
+            _check_range(name, converted)
         except _RefusalError as error:
             problems.append(f"{name} is {quote(value)}; accepted is {error}")
-        setattr(args, name, value)
-    if len(problems) > 1:
-        listed = "; ".join(f"({n}) {text}" for n, text in enumerate(problems, start=1))
-        raise ConfigError(f"{len(problems)} options cannot be honoured: {listed}")
-    if problems:
-        raise ConfigError(problems[0])
+            converted = action.default
+        setattr(args, name, converted)
+    return problems
 
 
 class _RefusalError(ValueError):

@@ -79,11 +79,11 @@ class SearchTask(AbsTask):
         if args is None:
             args = cls.get_parser().parse_args(cmd)
         if not args.print_config:
-            settle_options(cls.get_parser(), args)
+            problems = settle_options(cls.get_parser(), args)
             cls.check_required_command_args(args)
             resolved = argparse.Namespace(**vars(args))
             resolve_distributed_mode(resolved)
-            check_search(resolved)
+            check_search(resolved, problems)
         super().main(args=args)
 
     @classmethod
