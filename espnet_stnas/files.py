@@ -57,7 +57,7 @@ def write_text(path: PathLike, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_bytes(path: PathLike, data: Union[bytes, memoryview]) -> None:
+def write_bytes(path: PathLike, data: bytes) -> None:
     """Write a binary file through a temporary file, so that it is never half-written.
 
     Raises:
@@ -67,7 +67,7 @@ def write_bytes(path: PathLike, data: Union[bytes, memoryview]) -> None:
         _write_whole(Path(path), data)
 
 
-def _write_whole(path: Path, data: Union[bytes, memoryview]) -> None:
+def _write_whole(path: Path, data: bytes) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:

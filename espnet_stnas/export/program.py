@@ -91,7 +91,7 @@ def write_program(program: torch.export.ExportedProgram, path: PathLike) -> None
     """Write a program; ``torch.export.load`` reads it."""
     data = io.BytesIO()
     torch.export.save(program, data)
-    write_bytes(path, data.getbuffer())
+    write_bytes(path, data.getvalue())
 
 
 def write_onnx(program: torch.export.ExportedProgram, path: PathLike) -> None:

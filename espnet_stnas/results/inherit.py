@@ -38,7 +38,7 @@ def write_inherited(
     chosen = inherited(weights, experiment.space, architecture.space, source)
     data = io.BytesIO()
     torch.save(chosen, data)
-    write_bytes(path, data.getbuffer())
+    write_bytes(path, data.getvalue())
 
 
 def _weights_of(

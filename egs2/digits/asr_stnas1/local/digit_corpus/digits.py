@@ -227,7 +227,7 @@ def _write_audio(
             soundfile.write(wav, utt.samples, sample_rate, "PCM_16", format="WAV")
             path = folder / f"{utt.utt_id}.wav"
             with writing(path):
-                path.write_bytes(wav.getbuffer())
+                path.write_bytes(wav.getvalue())
             done[utt.utt_id] = (utt.spk_id, utt.text)
             samples += len(utt.samples)
             progress.update(min(samples, wanted) / sample_rate - progress.n)
