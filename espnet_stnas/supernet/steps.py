@@ -132,7 +132,6 @@ class LogitLearner:
             ``arch_grad_norm`` before clipping, ``arch_skipped`` (1 or 0), and the
             values that the estimator reports.
         """
-        report = self.estimator.report()
         norm = torch.nn.utils.clip_grad_norm_(
             self.logits, max_norm=self.max_norm, norm_type=self.norm_type
         )
@@ -145,6 +144,7 @@ class LogitLearner:
                     self.logits, before, self.touched, strict=True
                 ):
                     self.estimator.after_update(p, b, touched)
+        report = self.estimator.report()
         self.forget()
         return {
             "arch_grad_norm": float(norm),
