@@ -7,7 +7,6 @@ from abc import ABC, abstractmethod
 import torch
 
 from espnet_stnas.notation.spec import OpSpec
-from espnet_stnas.ops.norm import frozen_statistics
 
 
 class Operation(torch.nn.Module, ABC):
@@ -59,24 +58,3 @@ class Operation(torch.nn.Module, ABC):
         Returns:
             Output frames (B, T', D') and their valid lengths (B,).
         """
-
-    def without_dropout(
-        self, xs_pad: torch.Tensor, ilens: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the expected output frames (B, T', D') with respect to dropout.
-
-        Scores of candidates that were not sampled use this: it has the mean of an
-        output with dropout without its variance, and draws no random numbers. Batch
-        norm normalises as in training, but does not update its running statistics.
-        """
-        dropouts = [
-            m for m in self.modules() if isinstance(m, torch.nn.Dropout) and m.training
-        ]
-        for dropout in dropouts:
-            dropout.training = False
-        try:
-            with frozen_statistics(self):
-                return self(xs_pad, ilens)[0]
-        finally:
-            for dropout in dropouts:
-                dropout.training = True

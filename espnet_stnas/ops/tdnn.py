@@ -70,6 +70,13 @@ class FrameConv(torch.nn.Module):
         )
         return images.squeeze(2).transpose(1, 2)
 
+    def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
+        """Return the output frames (B,) of valid input frames (B,).
+
+        The padding must be half of the kernel's span.
+        """
+        return (ilens - 1) // self.stride + 1
+
 
 class TDNN(Operation):
     """Convolution -> ReLU -> norm -> dropout (Zheng et al. 2021, section 4).
@@ -110,6 +117,6 @@ class TDNN(Operation):
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Transform (B, T, D) to (B, T', D'); see :class:`Operation`."""
-        olens = self.spec.output_length(ilens)
+        olens = self.conv.output_lengths(ilens)
         ys = F.relu(self.conv(xs_pad), inplace=True)
         return self.dropout(normalised(self.norm, ys, olens)), olens

@@ -168,6 +168,7 @@ class Epoch:
         """
         start = time.perf_counter()
         accum_grad = self.run.options.accum_grad
+        self.learner.loss_scale = self._loss_scale()
         loss = BatchLoss(self, batch)
         losses = StepLosses(
             self.learner,
@@ -176,7 +177,6 @@ class Epoch:
             BatchLoss(self, weight_batch),
             float(self.run.optimizers[0].param_groups[0]["lr"]),
         )
-        self.learner.loss_scale = self._loss_scale()
         self.learner.learn(losses, share=1.0 / accum_grad)
         self.reporter.register({"arch_loss": losses.value}, loss.weight)
         if step % accum_grad == 0:

@@ -72,11 +72,12 @@ class ChoiceBlock(NetworkLayer):
     def _path(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor, gate: Gate
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        ys, olens = self.operations[gate.active[0]](xs_pad, ilens)
-        if gate.coefficients is None or not torch.is_grad_enabled():
-            return zero_padding(ys, olens), olens
-        score = partial(
-            candidate_scores, self.operations, gate, self.score_offset, ilens
-        )
-        scored = ScoredPath.apply(ys, gate.coefficients, xs_pad, olens, score)
-        return scored, olens
+        operations = self.operations
+        ys, olens = operations[gate.active[0]](xs_pad, ilens)
+        ys = zero_padding(ys, olens)
+        if gate.coefficients is not None and torch.is_grad_enabled():
+            score = partial(
+                candidate_scores, operations, gate, self.score_offset, ilens, olens
+            )
+            ys = ScoredPath.apply(ys, gate.coefficients, xs_pad, score)
+        return ys, olens

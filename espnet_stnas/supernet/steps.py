@@ -135,7 +135,6 @@ class LogitLearner:
             ``arch_grad_norm`` before clipping, ``arch_skipped`` (1 or 0), and the
             values that the estimator reports.
         """
-        report = self.estimator.report()
         norm = torch.nn.utils.clip_grad_norm_(
             self.logits, max_norm=self.max_norm, norm_type=self.norm_type
         )
@@ -151,6 +150,7 @@ class LogitLearner:
             self.forget()
         else:
             self.undo()
+        report = self.estimator.report()
         return {
             "arch_grad_norm": float(norm),
             "arch_skipped": 0.0 if finite else 1.0,

@@ -11,12 +11,7 @@ import torch
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators.base import Estimator, Gate, probabilities
-from espnet_stnas.network.network import (
-    Frames,
-    Network,
-    NetworkLayer,
-    check_size,
-)
+from espnet_stnas.network.network import Network, NetworkLayer, check_size
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.supernet.choice import ChoiceBlock
 
@@ -128,15 +123,11 @@ class Supernet(Network):
             RuntimeError: If the supernet is in training mode outside of :meth:`routed`.
         """
         gates = self._gates_or_best()
-        numbers = self.space.choice_numbers
-
-        def run_layer(index: int, xs_pad: torch.Tensor, ilens: torch.Tensor) -> Frames:
-            number = numbers[index]
-            if number is None:
-                return self.layers[index](xs_pad, ilens)
-            return self.layers[index](xs_pad, ilens, gates[number])
-
-        return self._run(run_layer, xs_pad, ilens)
+        extra = [
+            () if number is None else (gates[number],)
+            for number in self.space.choice_numbers
+        ]
+        return self._run(xs_pad, ilens, extra)
 
     def _gates_or_best(self) -> Gates:
         if self._gates is not None:
@@ -163,8 +154,10 @@ def _draw(
     device = logits[0].device
     flat = torch.cat(list(logits)).cpu()
     gates = [draw(a, generator) for a in flat.split([len(a) for a in logits])]
+    if device.type == "cpu":
+        return tuple(gates)
     filled = [g for g in gates if g.coefficients is not None]
-    if device.type == "cpu" or not filled:
+    if not filled:
         return tuple(gates)
     coefficients = torch.cat([g.coefficients for g in filled]).to(device)  # type: ignore[misc]
     moved = iter(coefficients.split([len(g.coefficients) for g in filled]))  # type: ignore[arg-type]

@@ -8,7 +8,7 @@ import math
 import torch
 
 from espnet_stnas.estimators import build_estimator
-from espnet_stnas.estimators.sampled import systematic
+from espnet_stnas.estimators.subgraph import systematic
 from espnet_stnas.ops.norm import frozen_statistics
 from tests.conftest import tiny_space
 
