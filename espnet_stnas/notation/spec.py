@@ -210,8 +210,13 @@ def _parse_chain(parts: Any, where: str) -> ChainSpec:
     specs: list[OpSpec] = []
     for number, part in enumerate(parts, start=1):
         place = f"{where}: operation {number} of the chain"
-        if isinstance(part, Mapping) and "chain" in part:
-            raise ConfigError(f"{place} is a chain; accepted is a single operation")
+        # Checked before it is read, since a chain can hold itself.
+        if (isinstance(part, Mapping) and "chain" in part) or (
+            isinstance(part, str) and "+" in part
+        ):
+            raise ConfigError(
+                f"{place} is the chain {quote(part)}; accepted is a single operation"
+            )
         specs.append(parse_op(part, place))
     return ChainSpec(parts=tuple(specs))
 
