@@ -7,6 +7,7 @@ from typing import Any, Callable, Literal, Union
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import quote
+from espnet_stnas.notation.lengths import Lengths
 
 OptionValue = Union[int, str, None]
 Options = dict[str, OptionValue]
@@ -95,8 +96,7 @@ class OpFamily:
         module: ``package.module:Class`` that implements it, imported when built.
         options: Accepted options, in the order of the canonical short form.
         output_width: ``(options, input width, network width) -> output width``.
-        output_length: ``(options, input length) -> output length``, in frames.
-        stride: ``options -> input frames per output frame``.
+        lengths: ``options -> number of output frames``, a map of input frames.
         reach: ``options -> input frames to the left and right`` that an output frame
             depends on; infinite for the whole utterance.
     """
@@ -105,8 +105,7 @@ class OpFamily:
     module: str
     options: tuple[Option, ...] = ()
     output_width: Callable[[Options, int, int], int] = lambda o, i, w: i
-    output_length: Callable[[Options, Any], Any] = lambda o, n: n
-    stride: Callable[[Options], int] = lambda o: 1
+    lengths: Callable[[Options], Lengths] = lambda o: Lengths()
     reach: Callable[[Options], tuple[float, float]] = lambda o: (0, 0)
 
     def option_names(self) -> str:

@@ -4,19 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.family import MAX_SIZE
-from espnet_stnas.notation.spec import OpSpec
+from espnet_stnas.notation.lengths import Lengths
 from espnet_stnas.notation.topology import Algebra, Layer, Node, fold, layer_name
-
-# For these numbers of input frames, and for some near their strides, all candidates of
-# a choice must give the same number of output frames.
-_PROBE_LENGTHS = range(1, 100)
-
-LengthOf = Callable[[int], int]
 
 
 @dataclass(frozen=True)
@@ -81,11 +73,11 @@ class _Part:
 
     Args:
         first: Index of its first layer.
-        measure: ``(input width, default width) -> (output width, length function)``.
+        measure: ``(input width, default width) -> (output width, lengths)``.
     """
 
     first: int
-    measure: Callable[[int, int], tuple[int, LengthOf]]
+    measure: Callable[[int, int], tuple[int, Lengths]]
 
 
 class _Sizes(Algebra[_Part]):
@@ -102,27 +94,27 @@ class _Sizes(Algebra[_Part]):
     def layer(self, index: int) -> _Part:
         layer = self.layers[index]
 
-        def measure(input_width: int, width: int) -> tuple[int, LengthOf]:
+        def measure(input_width: int, width: int) -> tuple[int, Lengths]:
             shape = _layer_shape(
                 layer, self._name(index), input_width, width, self.keep_skips
             )
             self.shapes[index] = shape
-            return shape.output_width, layer.candidates[0].output_length
+            return shape.output_width, layer.candidates[0].lengths
 
         return _Part(index, measure)
 
     def chain(self, parts: Sequence[_Part]) -> _Part:
-        def measure(input_width: int, width: int) -> tuple[int, LengthOf]:
-            lengths: list[LengthOf] = []
+        def measure(input_width: int, width: int) -> tuple[int, Lengths]:
+            lengths = Lengths()
             for part in parts:
-                input_width, length = part.measure(input_width, width)
-                lengths.append(length)
-            return input_width, partial(_length_of_chain, lengths)
+                input_width, own = part.measure(input_width, width)
+                lengths = lengths.then(own)
+            return input_width, lengths
 
         return _Part(parts[0].first, measure)
 
     def residual(self, body: _Part, shortcut: _Part) -> _Part:
-        def measure(input_width: int, width: int) -> tuple[int, LengthOf]:
+        def measure(input_width: int, width: int) -> tuple[int, Lengths]:
             body_width, length = body.measure(input_width, width)
             short_width, short_length = shortcut.measure(input_width, width)
             place = f"{self._name(shortcut.first)}, a shortcut,"
@@ -139,7 +131,7 @@ class _Sizes(Algebra[_Part]):
         return _Part(body.first, measure)
 
     def bidirectional(self, ahead: _Part, back: _Part) -> _Part:
-        def measure(input_width: int, width: int) -> tuple[int, LengthOf]:
+        def measure(input_width: int, width: int) -> tuple[int, Lengths]:
             if width % 2:
                 raise ConfigError(
                     f"encoder_conf: width is {width} around a bidirectional block; "
@@ -154,19 +146,13 @@ class _Sizes(Algebra[_Part]):
         return _Part(ahead.first, measure)
 
 
-def _length_of_chain(lengths: Sequence[LengthOf], frames: int) -> int:
-    for length in lengths:
-        frames = length(frames)
-    return frames
-
-
-def _same_length(place: str, one: LengthOf, name: str, other: LengthOf) -> None:
-    for frames in _PROBE_LENGTHS:
-        if one(frames) != other(frames):
-            raise ConfigError(
-                f"{place} makes {one(frames)} of {frames} frames, {name} "
-                f"{other(frames)}; they must give the same length"
-            )
+def _same_length(place: str, one: Lengths, name: str, other: Lengths) -> None:
+    frames = one.difference(other)
+    if frames is not None:
+        raise ConfigError(
+            f"{place} makes {max(0, one(frames))} of {frames} frames, {name} "
+            f"{max(0, other(frames))}; they must give the same length"
+        )
 
 
 def _layer_shape(
@@ -181,27 +167,19 @@ def _layer_shape(
                 f"{widths[op]}, candidate '{first}' into {widths[first]}; all "
                 "candidates of a choice must give the same width"
             )
-        differing = _differing_length(first, op)
-        if differing is not None:
+        frames = first.lengths.difference(op.lengths)
+        if frames is not None:
             raise ConfigError(
-                f"{where}: of {differing} frames, candidate '{op}' makes "
-                f"{op.output_length(differing)} and candidate '{first}' "
-                f"{first.output_length(differing)}; all candidates of a choice must "
-                "give the same length (use a stride in a fixed layer)"
+                f"{where}: of {frames} frames, candidate '{op}' makes "
+                f"{max(0, op.output_length(frames))} and candidate '{first}' "
+                f"{max(0, first.output_length(frames))}; all candidates of a choice "
+                "must give the same length (use a stride in a fixed layer)"
             )
     if widths[first] > MAX_SIZE:
         raise ConfigError(
             f"{where}: '{first}' turns width {input_width} into {widths[first]}; "
             f"accepted are at most {MAX_SIZE}"
         )
-    keeps_length = all(first.output_length(n) == n for n in _PROBE_LENGTHS)
+    keeps_length = first.lengths == Lengths()
     skip = residual and keeps_length and widths[first] == input_width
     return LayerShape(input_width, widths[first], skip, width)
-
-
-def _differing_length(one: OpSpec, other: OpSpec) -> Optional[int]:
-    lengths = (*_PROBE_LENGTHS, one.stride + 1, other.stride + 1)
-    return next(
-        (n for n in lengths if one.output_length(n) != other.output_length(n)),
-        None,
-    )

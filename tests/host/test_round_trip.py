@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 import torch
-from hypothesis import HealthCheck, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from espnet_stnas.errors import ConfigError
@@ -18,6 +18,7 @@ from espnet_stnas.host.encoder import STNASEncoder
 from espnet_stnas.network.weights import inherited
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import OpSpec, parse_op
+from espnet_stnas.ops.espnet import too_short_error
 from espnet_stnas.results.architecture import Architecture
 from tests.ops.examples import SIZE, all_examples
 
@@ -51,9 +52,7 @@ def _blocks(inner: st.SearchStrategy) -> st.SearchStrategy:
     return (
         st.builds(lambda n, x: {"repeat": n, "layers": x}, st.integers(1, 3), body)
         | st.builds(lambda x: {"residual": {"body": x}}, body)
-        | st.builds(
-            lambda x, y: {"residual": {"body": x, "shortcut": y}}, body, LAYERS
-        )
+        | st.builds(lambda x, y: {"residual": {"body": x, "shortcut": y}}, body, LAYERS)
         | st.builds(lambda x: {"bidirectional": {"forward": x}}, body)
         | st.builds(
             lambda x, y: {"bidirectional": {"forward": x, "backward": y}}, body, body
@@ -102,8 +101,12 @@ def test_a_derived_encoder_is_the_path_of_the_supernet(path, items, residual, se
     if not space.is_architecture:
         weights = inherited(weights, space, read, "weights")
     derived.load_state_dict(weights)
-    frames, lengths = torch.randn(2, 60, SIZE), torch.tensor([60, 41])
+    frames, lengths = torch.randn(2, 120, SIZE), torch.tensor([120, 41])
     with torch.no_grad():
-        ours, theirs = encoder(frames, lengths), derived(frames, lengths)
+        try:
+            ours = encoder(frames, lengths)
+        except type(too_short_error("", 0)):  # many layers that subsample
+            assume(False)
+        theirs = derived(frames, lengths)
     assert torch.equal(ours[0], theirs[0]) and torch.equal(ours[1], theirs[1])
     assert ours[0].size(2) == derived.output_size() == encoder.output_size()
