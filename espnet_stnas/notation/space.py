@@ -259,6 +259,25 @@ class SearchSpace:
         """
         return self._sizes(input_size).output_width
 
+    def refuse_zero(self, input_size: int) -> None:
+        """Refuse a network whose output cannot depend on its input.
+
+        A search may still have a ``zero`` among the candidates of a layer without a
+        skip, and its results can be read, but a network with such a layer learns
+        nothing.
+
+        Raises:
+            ConfigError: If a fixed ``zero`` has no skip around it.
+        """
+        index = self._sizes(input_size).zero
+        if index is not None:
+            raise ConfigError(
+                f"encoder_conf: {self.layer_name(index)} is "
+                f"'{self.layers[index].candidates[0]}' without a skip around it, so "
+                "the output of the encoder does not depend on its input; accepted is "
+                "another operation there, 'residual: true', or a residual block"
+            )
+
     def _sizes(self, input_size: int) -> Shapes:
         if type(input_size) is not int or not 1 <= input_size <= MAX_SIZE:
             raise ConfigError(
