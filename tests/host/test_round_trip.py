@@ -82,7 +82,7 @@ def path(tmp_path_factory):
     return tmp_path_factory.mktemp("derived") / "architecture.yaml"
 
 
-@settings(max_examples=40, suppress_health_check=list(HealthCheck))
+@settings(max_examples=30, suppress_health_check=list(HealthCheck))
 @given(st.lists(ITEMS, min_size=1, max_size=4), st.booleans(), st.integers(0, 99))
 def test_a_derived_encoder_is_the_path_of_the_supernet(path, items, residual, seed):
     torch.manual_seed(seed)
@@ -96,7 +96,11 @@ def test_a_derived_encoder_is_the_path_of_the_supernet(path, items, residual, se
     assert read == chosen and read.digest == chosen.digest
     assert space.index(read) == space.index(chosen)
     assert SearchSpace.from_conf(space.to_conf()) == space
-    derived = STNASEncoder(input_size=SIZE, **read.to_conf()).eval()
+    try:
+        derived = STNASEncoder(input_size=SIZE, **read.to_conf()).eval()
+    except ConfigError as error:  # only a search can be with such a candidate
+        assert "'zero" in str(error) and "without a skip around it" in str(error)
+        return
     weights: Any = encoder.state_dict()
     if not space.is_architecture:
         weights = inherited(weights, space, read, "weights")
