@@ -85,12 +85,7 @@ def _take(path: Path) -> int:
         OSError: If it cannot be opened.
     """
     while True:
-        # The previous holder may have removed its directory, too.
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666)
-        except FileNotFoundError:
-            continue
+        handle = _open(path)
         try:
             _lock(path, handle)
         except BaseException:
@@ -108,6 +103,17 @@ def _take(path: Path) -> int:
             f"{_name(found)} ended without giving {path.parent} back; it is taken over"
         )
     return handle
+
+
+def _open(path: Path) -> int:
+    flags = os.O_RDWR | os.O_CREAT | os.O_CLOEXEC
+    # Another process may remove the directory between the two calls.
+    for _ in range(100):
+        with suppress(FileExistsError, FileNotFoundError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+        with suppress(FileNotFoundError):
+            return os.open(path, flags, 0o666)
+    return os.open(path, flags, 0o666)
 
 
 def _lock(path: Path, handle: int) -> None:

@@ -1,4 +1,4 @@
-"""One program at a time in a directory: threats are kills, forks and bad file systems."""
+"""One program at a time in a directory: also after kills and forks."""
 
 from __future__ import annotations
 
@@ -170,6 +170,12 @@ def test_damaged_files_of_dead_processes(tmp_path, monkeypatch, damage):
 
 def test_no_place_for_it(tmp_path):
     (tmp_path / "file").write_text("")
+    (tmp_path / "link").symlink_to("nowhere")
+    with (
+        pytest.raises(WriteError, match="link cannot be written: No such file"),
+        locked(tmp_path / "link", "search"),
+    ):
+        pass
     with (
         pytest.raises(WriteError, match="file/exp cannot be written: Not a direct"),
         locked(tmp_path / "file" / "exp", "search"),
