@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import tempfile
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, Optional
@@ -26,8 +27,19 @@ from espnet_stnas.search.checks import building, check_scheduler
 from espnet_stnas.search.cost import check_cost, input_size
 from espnet_stnas.search.iterators import SearchIterFactory
 from espnet_stnas.search.option_checks import check_search
-from espnet_stnas.search.resume import check_resume, resumes
+from espnet_stnas.search.ranks import connected
+from espnet_stnas.search.resume import check_resume, resumes, trains
 from espnet_stnas.search.split import write_split
+from espnet_stnas.search.start import (
+    Started,
+    begin,
+    check_epochs,
+    check_place,
+    check_unchanged,
+    check_weights,
+    started,
+    take_directory,
+)
 from espnet_stnas.search.trainer import SearchTrainer
 from espnet_stnas.supernet.supernet import find_supernet
 
@@ -84,6 +96,16 @@ class SearchTask(AbsTask):
         super().main(args=args)
 
     @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """Train in this process, which holds the output directory. See `AbsTask`.
+
+        Raises:
+            TrainingError: If the search fails, or another of its processes is lost.
+        """  # noqa: DOC502 (raised by the trainer)
+        with connected(), started(args) as options:
+            super().main_worker(options)
+
+    @classmethod
     def build_model(cls, args: argparse.Namespace) -> AbsESPnetModel:
         """Build the model. ESPnet has written nothing at this point.
 
@@ -91,6 +113,9 @@ class SearchTask(AbsTask):
             ConfigError: If it cannot be built, or its statistics belong to other
                 features.
         """
+        if isinstance(args, Started):
+            take_directory(args)
+            check_search(args)
         args.task = cls.task_name  # for config.yaml, which derive reads
         if args.warmup_epochs >= args.max_epoch:
             logging.warning(
@@ -117,7 +142,8 @@ class SearchTask(AbsTask):
         """Build ESPnet's optimizer for the weights and another one for the logits.
 
         Raises:
-            ConfigError: If the optimizer of the logits is not known.
+            ConfigError: If the optimizer of the logits is not known, or the search
+                cannot begin or go on with these options. ESPnet has written nothing.
         """
         logits = find_supernet(model).logits
         if args.optim2 not in optim_classes:
@@ -132,23 +158,32 @@ class SearchTask(AbsTask):
         with building(f"optim2 '{args.optim2}' with its optim2_conf"):
             optimizers.append(optim_classes[args.optim2](logits, **args.optim2_conf))
         schedulers = [check_scheduler(args, suffix) for suffix in ("", "2")]
-        if resumes(args):
-            check_resume(args, model, optimizers, schedulers)
+        if isinstance(args, Started) and trains(args):
+            check_weights(args, model)
+            done = 0
+            if resumes(args):
+                done = check_resume(args, model, optimizers, schedulers)
+                check_unchanged(args)
+                check_epochs(args, done)
             cls._try_batches(args)
+            check_place(args, model)
+            begin(args, done)
         return optimizers
 
     @classmethod
     def _try_batches(cls, args: argparse.Namespace) -> None:
-        """Build the batches once, before ESPnet overwrites config.yaml.
+        """Build the batches once, without writing the split.
 
         Raises:
             ConfigError: If no batches can be built.
         """
         option = build_dataclass(DistributedOption, args)
         option.init_options()
-        for mode in ("train", "valid"):
-            with building(f"the batches of mode '{mode}'"):
-                cls.build_iter_factory(args, option, mode)
+        with tempfile.TemporaryDirectory() as folder:
+            elsewhere = argparse.Namespace(**{**vars(args), "output_dir": folder})
+            for mode in ("train", "valid"):
+                with building(f"the batches of mode '{mode}'"):
+                    cls.build_iter_factory(elsewhere, option, mode)
 
     @classmethod
     def build_iter_factory(
@@ -174,10 +209,12 @@ class SearchTask(AbsTask):
                     args, distributed_option, mode, overrides
                 )
             except RuntimeError as error:
+                files = args.train_shape_file
+                if (role, args.arch_data) == ("architecture", "valid"):
+                    files = args.valid_shape_file
                 raise ConfigError(
                     f"no batches can be made for {role} steps from "
-                    f"{', '.join(overrides.get('shape_files', args.train_shape_file))}:"
-                    f" {error}"
+                    f"{', '.join(map(str, files))}: {error}"
                 ) from error
         return SearchIterFactory(factories["weights"], factories.get("architecture"))
 
