@@ -14,15 +14,12 @@ from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.tasks.abs_task import AbsTask, optim_classes
 from espnet2.tasks.asr import ASRTask
 from espnet2.train.abs_espnet_model import AbsESPnetModel
-from espnet2.train.distributed_utils import (
-    DistributedOption,
-    resolve_distributed_mode,
-)
+from espnet2.train.distributed_utils import DistributedOption
 from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_stnas.cost.counts import parameter_table
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.host.start import check_statistics, model_frame_size
+from espnet_stnas.host.start import check_statistics, model_frame_size, resolved
 from espnet_stnas.search.checks import building, check_scheduler
 from espnet_stnas.search.cost import check_cost, input_size
 from espnet_stnas.search.iterators import SearchIterFactory
@@ -90,9 +87,7 @@ class SearchTask(AbsTask):
             args = cls.get_parser().parse_args(cmd)
         if not args.print_config:
             cls.check_required_command_args(args)
-            resolved = argparse.Namespace(**vars(args))
-            resolve_distributed_mode(resolved)
-            check_search(resolved)
+            check_search(resolved(args))
         super().main(args=args)
 
     @classmethod
