@@ -80,9 +80,9 @@ def refuse_unmoved(run: SearchRun) -> None:
         return
     if skipped == tried:
         raise TrainingError(
-            f"the logits of this search never moved: all {tried} architecture steps "
-            "were skipped, since their loss or gradient was not finite; look at the "
-            "data, lower the learning rate or grad_clip, or switch use_amp off"
+            f"the logits did not move: all {tried} architecture steps of this run were "
+            "skipped, since their loss or gradient was not finite; look at the data, "
+            "lower the learning rate or grad_clip, or switch use_amp off"
         )
     if all(bool((p == p[0]).all()) for p in run.supernet.logits):
         raise TrainingError(

@@ -8,8 +8,9 @@ from contextlib import contextmanager
 from typing import Any, Optional, TypeVar
 
 import torch
+from torch.multiprocessing import ProcessExitedException
 
-from espnet_stnas.errors import ConfigError, TrainingError, WriteError
+from espnet_stnas.errors import ConfigError, TrainingError
 from espnet_stnas.messages import one_line, quote
 from espnet_stnas.supernet.steps import LogitLearner
 
@@ -25,7 +26,7 @@ def on_first_rank(work: Callable[[], object]) -> None:
     Raises:
         ConfigError: On all ranks, if rank 0 raises it.
         WriteError: On rank 0; the others raise a ConfigError with its sentence.
-    """  # noqa: DOC502 (raised by work)
+    """
     if not torch.distributed.is_initialized():
         work()
         return
@@ -78,6 +79,7 @@ def connected() -> Iterator[None]:
 
     Raises:
         TrainingError: Instead of the error of torch's communication.
+        RuntimeError: As it was, if it is of another kind.
     """
     try:
         yield
@@ -88,6 +90,25 @@ def connected() -> Iterator[None]:
             "this process of the search has lost another one, which was killed or "
             "ended with an error (see its log); what the last checkpoint has is whole, "
             f"and the same command goes on from it ({one_line(error)[:200]})"
+        ) from error
+
+
+@contextmanager
+def of_workers() -> Iterator[None]:
+    """Name the process that ended, where ESPnet started one for each GPU.
+
+    Raises:
+        TrainingError: If one ended with an error or by a signal; torch has ended the
+            others.
+    """
+    try:
+        yield
+    except ProcessExitedException as error:
+        cause = error.signal_name or f"exit code {error.exit_code}"
+        raise TrainingError(
+            f"process {error.error_index} of this search ended ({cause}), and so the "
+            "others were ended; what it said stands above, and the same command goes on "
+            "from the last checkpoint"
         ) from error
 
 

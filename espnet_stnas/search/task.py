@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import multiprocessing
 import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Optional
 
@@ -18,13 +20,13 @@ from espnet2.train.distributed_utils import DistributedOption
 from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_stnas.cost.counts import parameter_table
-from espnet_stnas.errors import ConfigError
+from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.host.start import check_statistics, model_frame_size, resolved
 from espnet_stnas.search.checks import building, check_scheduler
 from espnet_stnas.search.cost import check_cost, input_size
 from espnet_stnas.search.iterators import SearchIterFactory
 from espnet_stnas.search.option_checks import check_search
-from espnet_stnas.search.ranks import connected
+from espnet_stnas.search.ranks import connected, of_workers
 from espnet_stnas.search.resume import check_resume, resumes, trains
 from espnet_stnas.search.split import write_split
 from espnet_stnas.search.start import (
@@ -82,13 +84,15 @@ class SearchTask(AbsTask):
 
         Raises:
             ConfigError: If an option of the search cannot be honoured.
+            TrainingError: If the search fails, or one of its processes is lost.
         """
         if args is None:
             args = cls.get_parser().parse_args(cmd)
         if not args.print_config:
             cls.check_required_command_args(args)
             check_search(resolved(args))
-        super().main(args=args)
+        with of_workers():
+            super().main(args=args)
 
     @classmethod
     def main_worker(cls, args: argparse.Namespace) -> None:
@@ -96,9 +100,12 @@ class SearchTask(AbsTask):
 
         Raises:
             TrainingError: If the search fails, or another of its processes is lost.
-        """  # noqa: DOC502 (raised by the trainer)
-        with connected(), started(args) as options:
-            super().main_worker(options)
+        """
+        with ExitStack() as stack:
+            if multiprocessing.parent_process() is not None:
+                stack.enter_context(plain_errors())  # main of the parent is elsewhere
+            stack.enter_context(connected())
+            super().main_worker(stack.enter_context(started(args)))
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> AbsESPnetModel:

@@ -109,7 +109,7 @@ class SearchTrainer(Trainer):
 
         Raises:
             TrainingError: If the search fails; ``failed.yaml`` then has the reason.
-        """  # noqa: DOC502 (raised by the epochs)
+        """
         weights, logits = schedulers
         schedulers = [weights, after_warmup(logits, trainer_options.warmup_epochs)]
         run = SearchRun(
@@ -149,7 +149,7 @@ class SearchTrainer(Trainer):
 
         Raises:
             TrainingError: If all were, or too many in a row.
-        """  # noqa: DOC502 (raised by the epoch)
+        """
         for optimizer in optimizers:
             # A checkpoint has no unfinished accumulation. Dropping it keeps resumed and
             # uninterrupted searches equal.

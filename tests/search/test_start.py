@@ -139,7 +139,9 @@ def test_no_room_for_a_checkpoint(corpus, exp, monkeypatch):
     usage = shutil.disk_usage(exp)
     monkeypatch.setattr(shutil, "disk_usage", lambda _: usage._replace(free=1))
     before = contents(exp)
-    with pytest.raises(SystemExit, match="has 0 MB left, and the first checkpoint need"):
+    with pytest.raises(
+        SystemExit, match="has 0 MB left, and the first checkpoint need"
+    ):
         search(corpus, exp, max_epoch=3)
     assert contents(exp) == before
 
@@ -295,7 +297,9 @@ def test_two_searches_at_once(corpus, tmp_path):
             finish(process, log)
         except RuntimeError as error:
             failed.append(str(error).strip().splitlines()[-1])
-    assert [text for text in failed if "is in use by the search of pro" in text] == failed
+    assert [
+        text for text in failed if "is in use by the search of pro" in text
+    ] == failed
     if len(failed) == 1:
         assert len(read_runs(exp)) == 1
     assert len(failed) < 2
