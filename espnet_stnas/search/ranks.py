@@ -107,8 +107,8 @@ def of_workers() -> Iterator[None]:
         cause = error.signal_name or f"exit code {error.exit_code}"
         raise TrainingError(
             f"process {error.error_index} of this search ended ({cause}), and so the "
-            "others were ended; what it said stands above, and the same command goes on "
-            "from the last checkpoint"
+            "others were ended; what it said stands above, and the same command goes "
+            "on from the last checkpoint"
         ) from error
 
 
