@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import logging
 import shutil
 import sys
 from collections.abc import Iterator
@@ -188,6 +189,8 @@ def clear(directory: Path, done: int = 0) -> None:
         done: Number of epochs to keep; 0: none, so nothing of an older search stays.
     """
     if not done:
+        if (directory / ARCHITECTURES).exists():
+            logging.warning(f"Removing the older search in {directory}")
         # First, so that nothing goes on from it if this is interrupted.
         remove_checkpoints(directory)
         for name in ("images", "att_ws", "tensorboard", "split", "report"):

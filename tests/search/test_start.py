@@ -22,6 +22,7 @@ from benchmarks.processes import finish, start
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.host.lock import LOCK, locked
+from espnet_stnas.report.summary import summarise
 from espnet_stnas.results.curves import read_curves, read_runs
 from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.search import program
@@ -369,6 +370,7 @@ def test_failure_is_told_by_derive_until_forced(exp, tmp_path, capsys):
     with pytest.raises(SystemExit, match=f"^error: the search in .*{message}"):
         stnas(options)
     assert not (tmp_path / "arch.yaml").exists()
+    assert summarise(exp).status == "failed after 2 epochs: all steps were skipped"
     stnas([*options, "--force"])
     assert "exp, epoch 2:" in capsys.readouterr().out
     (exp / "failed.yaml").write_text("[")
