@@ -50,11 +50,20 @@ def _weights_of(
     if own.exists():
         return own, read_weights(own)
     checkpoint = experiment.path / "checkpoint.pth"
-    # It is written at the end of the last epoch.
-    if epoch == experiment.epochs[-1] and checkpoint.exists():
+    # It is written at the end of an epoch, after the architecture.
+    if epoch == experiment.epochs[-1] and _epoch_of(checkpoint) == epoch:
         return checkpoint, read_weights(checkpoint)
     raise ConfigError(
         f"{experiment.path} has no weights of epoch {epoch}: neither {own.name} nor, "
         "for the last epoch, checkpoint.pth; accepted are epochs whose weights ESPnet "
         "kept (keep_nbest_models)"
     )
+
+
+def _epoch_of(checkpoint: Path) -> Optional[int]:
+    """Return the epoch of a checkpoint; None if there is none, or it is damaged."""
+    try:
+        states = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return int(states["reporter"]["epoch"])
+    except Exception:  # torch raises many kinds of errors at damaged files
+        return None
