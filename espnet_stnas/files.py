@@ -1,7 +1,11 @@
-"""Reads small files with safe loaders; writes them completely or not at all."""
+"""Reads small files with safe loaders; writes them completely or not at all.
+
+A file gets its name when it is complete and on the disk.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
 from collections.abc import Iterator
@@ -51,7 +55,7 @@ def write_text(path: PathLike, text: str) -> None:
     write_bytes(path, text.encode())
 
 
-def write_bytes(path: PathLike, data: bytes) -> None:
+def write_bytes(path: PathLike, data: Union[bytes, memoryview]) -> None:
     """Write a binary file through a temporary file, so that it is never half-written.
 
     Raises:
@@ -61,7 +65,7 @@ def write_bytes(path: PathLike, data: bytes) -> None:
         _write_whole(Path(path), data)
 
 
-def _write_whole(path: Path, data: bytes) -> None:
+def _write_whole(path: Path, data: Union[bytes, memoryview]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     handle, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
@@ -71,10 +75,39 @@ def _write_whole(path: Path, data: bytes) -> None:
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
+        give_name(Path(temporary), path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def give_name(temporary: Path, path: Path) -> None:
+    """Give a complete file its name, so that both survive a loss of power.
+
+    Args:
+        temporary: The file, which is closed.
+        path: Its name, in the same directory; a file of this name is replaced.
+
+    Raises:
+        OSError: If the disk cannot hold it.
+    """
+    _to_disk(temporary)
+    os.replace(temporary, path)
+    try:
+        _to_disk(path.parent)
+    except OSError as error:
+        # Some network file systems cannot do this for directories.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_text(path: PathLike, what: str) -> str:

@@ -14,6 +14,7 @@ from espnet_stnas.messages import one_line, quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import SearchPlan
+from espnet_stnas.results.curves import read_epoch
 from espnet_stnas.results.provenance import Provenance
 
 ARCHITECTURES = "architectures"
@@ -116,6 +117,9 @@ class SearchExperiment:
             )
         if epoch is None:
             epoch = epochs[-1]
+            # A file that was lost must not let an earlier epoch pass for the last one.
+            if any(p.valid_loss is not None for p in read_epoch(self.path, epoch + 1)):
+                raise ConfigError(_lost(self.path, epoch + 1))
         if epoch not in epochs:
             raise ConfigError(
                 f"epoch {epoch} is not in {self.path / 'architectures'}; accepted are "
@@ -150,12 +154,24 @@ class SearchExperiment:
         return architecture
 
     def history(self, last: Optional[int] = None) -> tuple[Architecture, ...]:
-        """Return the architectures of all epochs up to ``last``, in order."""
-        return tuple(
-            self.architecture(epoch)
-            for epoch in self.epochs
-            if last is None or epoch <= last
-        )
+        """Return the architectures of all epochs up to ``last``, in order.
+
+        Raises:
+            ConfigError: If the file of an epoch is missing or damaged.
+        """
+        wanted = [e for e in self.epochs if last is None or e <= last]
+        for number, epoch in enumerate(wanted, start=1):
+            if epoch != number:
+                raise ConfigError(_lost(self.path, number))
+        return tuple(self.architecture(epoch) for epoch in wanted)
+
+
+def _lost(path: Path, epoch: int) -> str:
+    file = path / "architectures" / f"{epoch}epoch.yaml"
+    return (
+        f"{file} is missing, though the search has finished this epoch; accepted are "
+        "the whole directory, or earlier epochs by their number (derive --epoch)"
+    )
 
 
 def _plan(config: Mapping[str, Any]) -> SearchPlan:

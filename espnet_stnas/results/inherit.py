@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Optional
 
 import torch
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import PathLike, writing
+from espnet_stnas.files import PathLike, write_bytes
 from espnet_stnas.network.weights import Weights, inherited, read_weights
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.experiment import SearchExperiment
@@ -35,12 +36,9 @@ def write_inherited(
     epoch = architecture.provenance.epoch
     source, weights = _weights_of(experiment, epoch)
     chosen = inherited(weights, experiment.space, architecture.space, source)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.partial")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(chosen, temporary)
-        temporary.replace(path)
+    data = io.BytesIO()
+    torch.save(chosen, data)
+    write_bytes(path, data.getbuffer())
 
 
 def _weights_of(

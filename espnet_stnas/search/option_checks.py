@@ -13,6 +13,7 @@ from espnet_stnas.host.start import check_ngpu
 from espnet_stnas.messages import quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.search.checks import building
 from espnet_stnas.search.cost import check_cost_options
 from espnet_stnas.search.resume import resumes, trains
 from espnet_stnas.search.split import plan_split
@@ -58,7 +59,8 @@ def _space(args: argparse.Namespace) -> SearchSpace:
 
 
 def _estimator(args: argparse.Namespace) -> Estimator:
-    estimator = build_estimator(args.estimator, args.estimator_conf)
+    with building(f"estimator '{args.estimator}' with its estimator_conf"):
+        estimator = build_estimator(args.estimator, args.estimator_conf)
     estimator.check([len(choice.candidates) for choice in _space(args).choices])
     return estimator
 
@@ -83,14 +85,6 @@ def _arch_fraction(args: argparse.Namespace) -> None:
             Path(args.output_dir),
             fraction=args.arch_fraction,
             seed=args.seed,
-        )
-
-
-def _warmup_epochs(args: argparse.Namespace) -> None:
-    if args.warmup_epochs < 0:
-        raise ConfigError(
-            f"warmup_epochs is {args.warmup_epochs}; accepted is an integer of 0 or "
-            "more"
         )
 
 
@@ -136,12 +130,18 @@ def _ngpu(args: argparse.Namespace) -> None:
         )
 
 
-def _max_skipped_steps(args: argparse.Namespace) -> None:
-    if args.max_skipped_steps < 1:
-        raise ConfigError(
-            f"max_skipped_steps is {args.max_skipped_steps}; accepted is an integer "
-            "above 0"
-        )
+def _fold_length(args: argparse.Namespace) -> None:
+    for part in ("train", "valid"):
+        kind = args.batch_type
+        kind = getattr(args, f"{part}_batch_type", None) or kind
+        files = getattr(args, f"{part}_shape_file")
+        if kind == "folded" and files and len(args.fold_length) != len(files):
+            raise ConfigError(
+                f"fold_length has {len(args.fold_length)} lengths and "
+                f"{part}_shape_file {len(files)} files; accepted with batch_type "
+                "'folded' (the default) is a length for each, or another batch_type "
+                "such as numel or unsorted"
+            )
 
 
 def _frontend(args: argparse.Namespace) -> None:
@@ -199,13 +199,12 @@ _CHECKS: dict[str, Callable[[argparse.Namespace], object]] = {
     "cost_conf": _cost_conf,
     "ddp_comm_hook": _ddp_comm_hook,
     "estimator": _estimator,
+    "fold_length": _fold_length,
     "frontend": _frontend,
     "init_param": _init_param,
-    "max_skipped_steps": _max_skipped_steps,
     "ngpu": _ngpu,
     "output_dir": _output_dir,
     "train_dtype": _train_dtype,
-    "warmup_epochs": _warmup_epochs,
     **{
         option: _only_false(option)
         for option in ("multiple_iterator", "sharded_ddp", "use_adapter")

@@ -21,11 +21,13 @@ from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_stnas.cost.counts import parameter_table
 from espnet_stnas.errors import ConfigError, plain_errors
+from espnet_stnas.host.data import name_data_errors
 from espnet_stnas.host.start import check_statistics, model_frame_size, resolved
 from espnet_stnas.search.checks import building, check_scheduler
 from espnet_stnas.search.cost import check_cost, input_size
 from espnet_stnas.search.iterators import SearchIterFactory
 from espnet_stnas.search.option_checks import check_search
+from espnet_stnas.search.option_values import settle_options
 from espnet_stnas.search.ranks import connected, of_workers
 from espnet_stnas.search.resume import check_resume, resumes, trains
 from espnet_stnas.search.split import write_split
@@ -89,6 +91,7 @@ class SearchTask(AbsTask):
         if args is None:
             args = cls.get_parser().parse_args(cmd)
         if not args.print_config:
+            settle_options(cls.get_parser(), args)
             cls.check_required_command_args(args)
             check_search(resolved(args))
         with of_workers():
@@ -201,7 +204,9 @@ class SearchTask(AbsTask):
             ConfigError: If a part of the training set gives no batches.
         """
         if mode != "train" or kwargs is not None:
-            return super().build_iter_factory(args, distributed_option, mode, kwargs)
+            others = super().build_iter_factory(args, distributed_option, mode, kwargs)
+            name_data_errors(others)
+            return others
         streams = _streams(args)
         factories = {}
         for role, overrides in streams.items():
@@ -218,6 +223,7 @@ class SearchTask(AbsTask):
                     f"no batches can be made for {role} steps from "
                     f"{', '.join(map(str, files))}: {error}"
                 ) from error
+            name_data_errors(factories[role])
         return SearchIterFactory(factories["weights"], factories.get("architecture"))
 
 

@@ -110,7 +110,16 @@ def test_another_seed_is_another_directory_with_the_same_data(recipe: Path) -> N
 def test_seeds_are_checked_first(recipe: Path, name: str) -> None:
     code, text = run(recipe, f"--{name}", "-1")
     assert code == 1
-    assert f"--{name} is '-1'; accepted is an integer of 0 or more" in text
+    assert f"--{name} is '-1'; accepted is an integer from 0 to 999999999" in text
+    assert calls(recipe) == []
+
+
+@pytest.mark.parametrize("value", ["99999999999999999999", "two", ""])
+def test_stages_are_numbers(recipe: Path, value: str) -> None:
+    code, text = run(recipe, "--stage", value)
+    assert code == 1
+    last = text.splitlines()[-1]
+    assert last.startswith(f"run.sh: error: --stage is '{value}'; accepted is an integ")
     assert calls(recipe) == []
 
 
