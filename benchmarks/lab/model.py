@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import jiwer
 import torch
 import torch.nn.functional as F
+
 from lab.corpus import BLANK, Batch, Corpus
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Optional
 
 import torch
+
 from lab.corpus import Corpus, endless, make_batches
 from lab.model import Quality, Recogniser, evaluate
 
