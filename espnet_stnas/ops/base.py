@@ -4,14 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Optional
+from typing import Optional
 
 import torch
 
 from espnet_stnas.notation.spec import OpSpec
-
-if TYPE_CHECKING:
-    from espnet_stnas.ops.sharing import Borrowing
+from espnet_stnas.ops.borrowing import Borrowing
 
 
 class Operation(torch.nn.Module, ABC):

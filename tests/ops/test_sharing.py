@@ -13,7 +13,8 @@ from espnet_stnas.notation.families import FAMILIES
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import parse_op
 from espnet_stnas.ops import build_operation
-from espnet_stnas.ops.sharing import own_state, share_weights, take_slice
+from espnet_stnas.ops.borrowing import take_slice
+from espnet_stnas.ops.sharing import own_state, share_weights
 from espnet_stnas.ops.tdnn import TDNN
 from espnet_stnas.supernet.supernet import build_supernet
 from tests.conftest import double_network, tiny_space
