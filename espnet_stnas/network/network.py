@@ -14,6 +14,7 @@ from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.topology import Algebra, Layer, Node, fold
 from espnet_stnas.ops import Operation, build_operation
 from espnet_stnas.ops.lengths import reversed_frames, zero_padding
+from espnet_stnas.ops.sharing import own_state
 
 Frames = tuple[torch.Tensor, torch.Tensor]
 """Frames (B, T, D) and their valid lengths (B,)."""
@@ -56,6 +57,10 @@ class NetworkLayer(torch.nn.Module):
         """The modules of the candidate operations, in order."""
         # Looked up each time, since exports put other modules in their places.
         return tuple(self._modules[name] for name in self._names)  # type: ignore[misc]
+
+    def state_of(self, index: int) -> dict[str, torch.Tensor]:
+        """Return the state dict of one operation, with its slices of shared weights."""
+        return own_state(self.operations[index])
 
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor

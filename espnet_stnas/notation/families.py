@@ -89,6 +89,7 @@ FAMILIES: dict[str, OpFamily] = {
             output_width=_own_width,
             lengths=_tdnn_lengths,
             reach=_tdnn_reach,
+            shared_options=("context", "stride", "dilation", "width"),
         ),
         OpFamily("identity", "espnet_stnas.ops.basic:Identity"),
         OpFamily(
@@ -133,6 +134,7 @@ FAMILIES: dict[str, OpFamily] = {
             ),
             output_width=_own_width,
             reach=_tdnn_reach,
+            shared_options=("context", "dilation", "bottleneck", "width"),
         ),
         OpFamily(
             "sepconv",
@@ -141,6 +143,7 @@ FAMILIES: dict[str, OpFamily] = {
             output_width=_own_width,
             lengths=_tdnn_lengths,
             reach=_tdnn_reach,
+            shared_options=("context", "stride", "dilation", "width"),
         ),
         *(
             OpFamily(
@@ -166,12 +169,14 @@ FAMILIES: dict[str, OpFamily] = {
                 Option("positions", "P", "abs", choices=("abs", "rel")),
             ),
             reach=lambda o: _EVERYTHING,
+            shared_options=("heads", "feed_forward"),
         ),
         OpFamily(
             "conformer",
             "espnet_stnas.ops.conformer:Conformer",
             (_HEADS, _KERNEL, _FEED_FORWARD, _MACARON),
             reach=lambda o: _EVERYTHING,
+            shared_options=("heads", "kernel_size", "feed_forward"),
         ),
         OpFamily(
             "ebranchformer",
@@ -185,8 +190,20 @@ FAMILIES: dict[str, OpFamily] = {
                 Option("merge_kernel", "J", 3, parity="odd"),
             ),
             reach=lambda o: _EVERYTHING,
+            shared_options=(
+                "heads",
+                "kernel_size",
+                "cgmlp",
+                "feed_forward",
+                "merge_kernel",
+            ),
         ),
-        OpFamily("ff", "espnet_stnas.ops.feed_forward:FeedForward", (_FEED_FORWARD,)),
+        OpFamily(
+            "ff",
+            "espnet_stnas.ops.feed_forward:FeedForward",
+            (_FEED_FORWARD,),
+            shared_options=("feed_forward",),
+        ),
         OpFamily("norm", "espnet_stnas.ops.basic:Norm"),
         OpFamily(
             "positions",

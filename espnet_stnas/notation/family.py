@@ -28,8 +28,8 @@ RESERVED_NAMES = frozenset(
     register_full_backward_pre_hook register_load_state_dict_post_hook
     register_load_state_dict_pre_hook register_module register_parameter
     register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
-    score_offset set_extra_state set_submodule share_memory skip state_dict to to_empty
-    train training type xpu zero_grad
+    score_offset set_extra_state set_submodule share_memory shared skip state_dict to
+    to_empty train training type xpu zero_grad
     """.split()
 )
 
@@ -99,6 +99,8 @@ class OpFamily:
         lengths: ``options -> number of output frames``, a map of input frames.
         reach: ``options -> input frames to the left and right`` that an output frame
             depends on; infinite for the whole utterance.
+        shared_options: Options in which candidates of one choice may differ and still
+            share their weights (:mod:`espnet_stnas.ops.sharing`).
     """
 
     name: str
@@ -107,6 +109,7 @@ class OpFamily:
     output_width: Callable[[Options, int, int], int] = lambda o, i, w: i
     lengths: Callable[[Options], Lengths] = lambda o: Lengths()
     reach: Callable[[Options], tuple[float, float]] = lambda o: (0, 0)
+    shared_options: tuple[str, ...] = ()
 
     def option_names(self) -> str:
         """Return the long and short names of all options, for error messages."""

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Optional
 
 import torch
 
 from espnet_stnas.notation.spec import OpSpec
+from espnet_stnas.ops.borrowing import Borrowing
 
 
 class Operation(torch.nn.Module, ABC):
@@ -28,6 +31,11 @@ class Operation(torch.nn.Module, ABC):
     # frames within `spec.reach`, not on its position, the length of the utterance or
     # other utterances. Such candidates are scored without padding.
     frame_local: bool = False
+    # Parts of equal size along the first dimension of a weight, by a part of its name:
+    # the halves of gated layers. Candidates that share weights take rows of each part.
+    stacked: Mapping[str, int] = {}
+    # The weights that this operation takes from those of a choice, if they are shared.
+    borrowing: Optional[Borrowing] = None
 
     def __init__(
         self,
@@ -44,6 +52,22 @@ class Operation(torch.nn.Module, ABC):
         self.dropout_rate = dropout_rate
         self.reach = spec.reach
         """Input frames seen to the left and to the right of a frame."""
+
+    def stacked_parts(self, name: str) -> int:
+        """Return the number of parts that are stacked in a weight of this name."""
+        found = [n for part, n in self.stacked.items() if part in name.split(".")]
+        return found[0] if found else 1
+
+    def shared_products(self, xs_pad: torch.Tensor) -> Optional[torch.Tensor]:
+        """Return what operations with shared weights compute in common, if anything.
+
+        Their ``forward`` then takes it as a third argument. Only operations that share
+        their weights are asked.
+
+        Args:
+            xs_pad: Input frames (B, T, D), zero where padded.
+        """
+        return None
 
     @abstractmethod
     def forward(

@@ -35,7 +35,15 @@ def write_inherited(
     """
     epoch = architecture.provenance.epoch
     source, weights = _weights_of(experiment, epoch)
-    chosen = inherited(weights, experiment.space, architecture.space, source)
+    input_size = architecture.provenance.input_size
+    if input_size is None:
+        raise ConfigError(
+            f"{experiment.path}: the architecture of epoch {epoch} does not say the "
+            "input size of its search; accepted is what stnas derive found"
+        )
+    chosen = inherited(
+        weights, experiment.space, architecture.space, source, input_size
+    )
     data = io.BytesIO()
     torch.save(chosen, data)
     write_bytes(path, data.getbuffer())

@@ -12,6 +12,7 @@ from espnet_stnas.notation.shapes import LayerShape
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.topology import Layer
 from espnet_stnas.ops.lengths import zero_padding
+from espnet_stnas.ops.sharing import share_weights
 from espnet_stnas.supernet.scores import ScoredPath, candidate_scores
 
 
@@ -28,6 +29,8 @@ class ChoiceBlock(NetworkLayer):
 
     def __init__(self, layer: Layer, shape: LayerShape, space: SearchSpace) -> None:
         super().__init__(layer, shape, space)
+        if space.sharing == "kernel":
+            self.shared = share_weights(self.operations)
         self.logits = torch.nn.Parameter(torch.zeros(len(layer.candidates)))
         # Part of the state dict, so that a resumed search equals an uninterrupted one.
         self.register_buffer("score_offset", torch.zeros(2))

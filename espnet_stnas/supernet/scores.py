@@ -135,11 +135,33 @@ def _other_scores(
     if wanted is not None:
         xs_pad = xs_pad.to(wanted)
     scores = [gradient.new_zeros(0)]
-    for k in gate.scored:
+    scored = [operations[k] for k in gate.scored]
+    with torch.autocast(device, dtype, enabled):
+        products = _common_products(scored, xs_pad)
+    for operation in scored:
         with torch.autocast(device, dtype, enabled):
-            output = expected_output(operations[k], xs_pad, ilens)
+            output = expected_output(operation, xs_pad, ilens, products.get(operation))
         scores.append(inner_product(gradient, output).reshape(1))
     return torch.cat(scores)
+
+
+def _common_products(
+    operations: Sequence[Operation], xs_pad: torch.Tensor
+) -> dict[Operation, torch.Tensor]:
+    """Return, for each operation, what it computes in common with others, if it does.
+
+    This pays from the second operation with the same shared weights on.
+    """
+    groups: dict[torch.nn.Module, list[Operation]] = {}
+    for operation in operations:
+        if operation.borrowing is not None:
+            groups.setdefault(operation.borrowing.shared, []).append(operation)
+    found: dict[Operation, torch.Tensor] = {}
+    for members in groups.values():
+        products = members[0].shared_products(xs_pad) if len(members) > 1 else None
+        if products is not None:
+            found.update(dict.fromkeys(members, products))
+    return found
 
 
 def _without_padding(
@@ -180,7 +202,10 @@ def joined(xs_pad: torch.Tensor, lengths: list[int], gap: int) -> torch.Tensor:
 
 
 def expected_output(
-    operation: Operation, xs_pad: torch.Tensor, ilens: torch.Tensor
+    operation: Operation,
+    xs_pad: torch.Tensor,
+    ilens: torch.Tensor,
+    products: Optional[torch.Tensor] = None,
 ) -> torch.Tensor:
     """Return the expected output frames (B, T', D') with respect to dropout.
 
@@ -192,6 +217,8 @@ def expected_output(
         operation: The operation to run.
         xs_pad: Input frames (B, T, D), zero where padded.
         ilens: Valid input frames (B,).
+        products: Its :meth:`~espnet_stnas.ops.Operation.shared_products`, if they were
+            computed.
     """
     dropouts = [
         module
@@ -202,7 +229,8 @@ def expected_output(
         dropout.training = False
     try:
         with frozen_statistics(operation):
-            return operation(xs_pad, ilens)[0]
+            common = () if products is None else (products,)
+            return operation(xs_pad, ilens, *common)[0]
     finally:
         for dropout in dropouts:
             dropout.training = True
