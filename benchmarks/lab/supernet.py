@@ -11,8 +11,8 @@ import torch
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.estimators.base import Gate
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.supernet.steps import architecture_step, path_generator, weight_step
-from espnet_stnas.supernet.supernet import Supernet, build_supernet
+from espnet_stnas.supernet.steps import architecture_step, weight_step
+from espnet_stnas.supernet.supernet import Supernet, build_supernet, path_generator
 from lab.corpus import Batch, Corpus, endless, make_batches
 from lab.model import Recogniser
 from lab.training import Settings

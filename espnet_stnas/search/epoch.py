@@ -31,9 +31,8 @@ from espnet_stnas.search.skips import nan_gradients
 from espnet_stnas.search.state import SearchRun
 from espnet_stnas.search.step_log import StepLog
 from espnet_stnas.search.traffic import path_traffic
-from espnet_stnas.supernet.draws import path_generator
 from espnet_stnas.supernet.steps import LogitLearner, Source, StepLosses
-from espnet_stnas.supernet.supernet import Gates
+from espnet_stnas.supernet.supernet import Gates, path_generator
 from espnet_stnas.supernet.undo import Kept
 
 # Default limit of skipped steps in a row. A loss scaler that starts at 2^16 may skip a

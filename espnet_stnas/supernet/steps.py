@@ -147,10 +147,11 @@ class LogitLearner:
                     self.logits, before, self.touched, strict=True
                 ):
                     self.estimator.after_update(p, b, touched)
+        report = self.estimator.report()
+        if finite:
             self.forget()
         else:
             self.undo()
-        report = self.estimator.report()
         return {
             "arch_grad_norm": float(norm),
             "arch_skipped": 0.0 if finite else 1.0,

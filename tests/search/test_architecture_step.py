@@ -14,7 +14,7 @@ from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.search.epoch import Epoch
 from espnet_stnas.search.iterators import SearchBatches
 from espnet_stnas.search.state import SearchRun
-from espnet_stnas.supernet.draws import path_generator
+from espnet_stnas.supernet.supernet import path_generator
 from tests.conftest import batch, double_network, tiny_space
 
 SPACE = tiny_space(
