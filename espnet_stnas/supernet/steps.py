@@ -169,9 +169,9 @@ class LogitLearner:
 
     def forget(self) -> None:
         """Clear the accumulated gradients."""
-        self._offsets.save()
         self.optimizer.zero_grad()
         self.touched = [frozenset() for _ in self.logits]
+        self._offsets.save()
 
 
 class StepLosses:
