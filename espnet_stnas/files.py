@@ -8,6 +8,8 @@ from __future__ import annotations
 import errno
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -177,6 +179,32 @@ def read_bytes(path: PathLike, what: str) -> bytes:
         raise ConfigError(f"{what} {path} does not exist") from None
     except OSError as error:
         raise ConfigError(f"{what} {path} cannot be read: {error.strerror}") from None
+
+
+def check_sums(path: PathLike) -> None:
+    """Compare the checksums in a zip archive, which `torch.load` does not.
+
+    Args:
+        path: A file that torch wrote; one that is no archive passes.
+
+    Raises:
+        ConfigError: If a part of it has changed.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except (
+        EOFError,
+        NotImplementedError,
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as e:
+        raise ConfigError(f"{path} is damaged ({one_line(e)})") from None
+    if part is not None:
+        raise ConfigError(f"{path} is damaged (its part {one_line(part)})")
 
 
 def dump_yaml(data: Any) -> str:

@@ -8,10 +8,11 @@ import stat
 from contextlib import nullcontext
 
 import pytest
+import torch
 from espnet2.fileio.read_text import read_2columns_text
 
 from espnet_stnas.errors import ConfigError, WriteError
-from espnet_stnas.files import read_kaldi_text, write_text
+from espnet_stnas.files import check_sums, read_kaldi_text, write_text
 
 
 def test_values_are_those_of_espnet(tmp_path):
@@ -72,3 +73,18 @@ def test_directories_that_cannot_be_synchronised(tmp_path, monkeypatch):
         refusal = pytest.raises(WriteError, match="arch.yaml cannot be written")
         with refusal if fails else nullcontext():
             write_text(tmp_path / "arch.yaml", "text")
+
+
+def test_checksums(tmp_path):
+    """Torch reads changed weights without a word."""
+    path = tmp_path / "weights.pth"
+    torch.save({"a": torch.ones(1000)}, path)
+    check_sums(path)
+    data = path.read_bytes()
+    middle = len(data) // 2
+    path.write_bytes(data[:middle] + b"junk" + data[middle + 4 :])
+    assert torch.load(path, weights_only=True)["a"].sum() != 1000
+    with pytest.raises(
+        ConfigError, match=r"weights.pth is damaged \(its part .*data/0"
+    ):
+        check_sums(path)

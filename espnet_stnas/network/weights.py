@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import PathLike
+from espnet_stnas.files import PathLike, check_sums
 from espnet_stnas.network.loading import digest_key
 from espnet_stnas.network.network import NetworkLayer
 from espnet_stnas.notation.space import SearchSpace
@@ -28,6 +28,7 @@ def read_weights(path: PathLike) -> Weights:
     """
     path = Path(path)
     try:
+        check_sums(path)
         data = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(

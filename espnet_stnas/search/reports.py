@@ -60,7 +60,9 @@ def epoch_architecture(run: SearchRun, epoch: int) -> Architecture:
 
 
 def write_epoch(run: SearchRun, reporter: SubReporter) -> None:
-    """Write the last curve point of an epoch and ``architectures/<epoch>epoch.yaml``.
+    """Write ``architectures/<epoch>epoch.yaml`` and the last curve point of an epoch.
+
+    Whoever finds the point without the file knows that the file was lost.
 
     Args:
         run: The search.
@@ -78,10 +80,10 @@ def write_epoch(run: SearchRun, reporter: SubReporter) -> None:
         probabilities=tuple(tuple(pi.tolist()) for pi in run.supernet.probabilities()),
         **cost_report(run.supernet, run.cost),
     )
-    write_point(run.options.output_dir, point)
     epoch_architecture(run, epoch).write(
         Path(run.options.output_dir) / ARCHITECTURES / f"{epoch}epoch.yaml"
     )
+    write_point(run.options.output_dir, point)
 
 
 def reporting(

@@ -10,6 +10,7 @@ from typing import Any, Optional
 import torch
 
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.files import check_sums
 from espnet_stnas.host.checkpoints import CHECKPOINT
 from espnet_stnas.messages import one_line
 from espnet_stnas.search.schedulers import after_warmup
@@ -50,6 +51,7 @@ def check_resume(
     """
     path = Path(args.output_dir) / CHECKPOINT
     try:
+        check_sums(path)
         states = torch.load(path, map_location="cpu", weights_only=True)
         weights = states["model"]
         saved = states["optimizers"], states["schedulers"]

@@ -11,15 +11,19 @@ import pytest
 
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.report import drawing
+from espnet_stnas.search import program
 from tests.fuzz.inputs import litter, refused
-from tests.search.conftest import corpus, finished_search
+from tests.search.conftest import command, corpus, finished_search, search_config
 
 __all__ = ["corpus", "finished_search"]  # fixtures of the searches
 
 
 def junk_inside(data: bytes) -> bytes:
-    half = len(data) // 2
-    return data[:half] + b"\x00\xff\x80junk" + data[half + 7 :]
+    """Bytes changed in many places, so that some of them are those of tensors."""
+    junk = bytearray(data)
+    for place in range(len(data) // 20, len(data) - 7, max(len(data) // 20, 8)):
+        junk[place : place + 7] = b"\x00\xff\x80junk"
+    return bytes(junk)
 
 
 # None takes the file away.
@@ -125,3 +129,17 @@ def test_show(exp, tmp_path, capsys, damage):
             )
             assert sentence is None or str(exp / file) in sentence, sentence
             assert snapshot(exp) == before
+
+
+@pytest.mark.parametrize("damage", ["half", "junk", "junk inside"])
+def test_resume(exp, corpus, tmp_path, capsys, damage):
+    """A finished search is started again: it is refused, or has nothing to do."""
+    options = command(corpus, exp, search_config())
+    read = "checkpoint.pth", "architectures/3epoch.yaml", "split/weights/shape"
+    for file, before in cases(exp, damage):
+        if file not in read:
+            continue
+        sentence, _ = outcome(program.main, options, tmp_path / "none", capsys)
+        after = snapshot(exp)
+        assert sentence is not None and str(exp / file) in sentence, (file, sentence)
+        assert after == before, file
