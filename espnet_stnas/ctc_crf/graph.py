@@ -19,18 +19,23 @@ parent b(s) and back-off weight g(s), as linear maps of (A(s), K(s))::
     D(s) = g(s) D(b(s)) + sum_{w of s} (p(w|s) X(s, w) -> d(s, w)
                                         - g(s) p(w|b(s)) X(s, w) -> d(b(s), w))
 
-This is exact, term by term. Rounding errors stay below R times the eps of float64,
-since a state does not share if g(s) p(w|b(s)) > R p(w|s) for some w: no subtracted
-number is larger than R times what the same label adds. :func:`build_graph` lets a state
-share where that is cheaper.
+This is exact, term by term. Of the pair in the last line, the first transition leads
+to a state d(s, w), and the rounding error of the second one to a state d(b(s), w) with
+a shorter history. It must not outweigh the first one, whatever labels follow. Let r(t)
+be the largest ratio of the probabilities of any labels after the parent b(t) and after
+t itself. A state does not share if, for some w, g(s) p(w|b(s)) times the product of r
+over the states from d(s, w) to d(b(s), w) exceeds R p(w|s). So Z has rounding errors
+of R times the eps of float64 per frame. :func:`build_graph` lets a state share where
+that is cheaper.
 """
 
 from __future__ import annotations
 
+import functools
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Optional
+from typing import NamedTuple, Optional
 
 import numpy as np
 import numpy.typing as npt
@@ -39,7 +44,7 @@ from espnet_stnas.ctc_crf.arpa import END, Ngram
 from espnet_stnas.ctc_crf.lm import START, LabelLM
 
 # R above.
-_LARGEST_RATIO = 1e3
+_LARGEST_RATIO = 1e5
 _ROOT: Ngram = ()
 
 
@@ -81,6 +86,25 @@ class SparseArray:
         )
 
 
+class LogGraph(NamedTuple):
+    """The same, without shared transitions and with logarithms of probabilities.
+
+    Args:
+        last_label: As in :class:`DenominatorGraph` (S,).
+        log_final: log p(end | state) (S,).
+        targets: State to which each transition leads (N,).
+        sources: Where it starts: the number of a state for its A, that number plus S
+            for its K (N,).
+        log_probs: Logarithm of its probability (N,).
+    """
+
+    last_label: npt.NDArray[np.int64]
+    log_final: npt.NDArray[np.float64]
+    targets: npt.NDArray[np.int64]
+    sources: npt.NDArray[np.int64]
+    log_probs: npt.NDArray[np.float64]
+
+
 @dataclass(frozen=True)
 class DenominatorGraph:
     """The label LM and the CTC topology as matrices, for the recursions over frames.
@@ -92,6 +116,7 @@ class DenominatorGraph:
         final: p(end | state) (S,).
         flows: Flow to the states that others share (F, 2S), from (A, K).
         arcs: Transitions (S, 2S + F), from (A, K, flows).
+        log_graph: Makes the same with logarithms, which is large.
     """
 
     vocabulary: int
@@ -99,6 +124,7 @@ class DenominatorGraph:
     final: npt.NDArray[np.float64]
     flows: SparseArray
     arcs: SparseArray
+    log_graph: Callable[[], LogGraph]
 
     @property
     def states(self) -> int:
@@ -125,12 +151,18 @@ def build_graph(
     return _Builder(lm, token_list, share).build()
 
 
+def _build_log_graph(lm: LabelLM, token_list: Sequence[str]) -> LogGraph:
+    return _LogBuilder(lm, token_list, share=False).build_log_graph()
+
+
 class _Builder:
     def __init__(
         self, lm: LabelLM, token_list: Sequence[str], share: Optional[bool]
     ) -> None:
         self.lm = lm
+        self.token_list = token_list
         self.share = share
+        self.log_ratios: dict[Ngram, float] = {}
         self.vocabulary = len(token_list)
         self.token = {token: number for number, token in enumerate(token_list)}
         self.known = set(lm.labels)
@@ -151,17 +183,22 @@ class _Builder:
             self._add_arcs(h)
         for w in self.lm.labels if _ROOT in self.children else ():
             self._add(_ROOT, w, False, self.lm.log_prob(_ROOT, w), _ROOT)
-        size = len(self.index)
-        labels = [0 if h == START else self.token[h[-1]] for h in self.index]
-        final = [math.exp(self.lm.log_prob(h, END)) for h in self.index]
-        flows = len(self.flow_rows)
+        size, flows = len(self.index), len(self.flow_rows)
         return DenominatorGraph(
             vocabulary=self.vocabulary,
-            last_label=np.array(labels, dtype=np.int64),
-            final=np.array(final),
+            last_label=self._last_labels(),
+            final=np.exp(self._log_final()),
             flows=SparseArray.from_entries(self.flow_entries, (flows, 2 * size)),
             arcs=SparseArray.from_entries(self.arc_entries, (size, 2 * size + flows)),
+            log_graph=functools.partial(_build_log_graph, self.lm, self.token_list),
         )
+
+    def _last_labels(self) -> npt.NDArray[np.int64]:
+        labels = [0 if h == START else self.token[h[-1]] for h in self.index]
+        return np.array(labels, dtype=np.int64)
+
+    def _log_final(self) -> npt.NDArray[np.float64]:
+        return np.array([self.lm.log_prob(h, END) for h in self.index])
 
     def _own(self, h: Ngram) -> list[str]:
         """List the labels for which a state has n-grams."""
@@ -170,17 +207,42 @@ class _Builder:
     def _shares(self, h: Ngram) -> bool:
         """Decide whether a state shares the transitions of the one it backs off to."""
         lm = self.lm
-        log_backoff, parent, own = lm.log_backoff(h), lm.parent(h), self._own(h)
+        log_backoff, own = lm.log_backoff(h), self._own(h)
         # Its own n-grams count twice, with the subtracted ones; then its flow.
         pays = 2 * len(own) + lm.order < len(lm.labels)
         pays = pays if self.share is None else self.share
         if log_backoff == -math.inf or not pays:
             return False
-        limit = math.log(_LARGEST_RATIO)
         return all(
-            log_backoff + lm.log_prob(parent, w) <= limit + lm.log_prob(h, w)
+            log_backoff + self._log_ratio_after(h, w) <= math.log(_LARGEST_RATIO)
             for w in own
         )
+
+    def _log_ratio_after(self, h: Ngram, w: str) -> float:
+        """Compare a label and all that may follow after the parent, and after ``h``."""
+        lm, parent = self.lm, self.lm.parent(h)
+        shorter, longer = lm.log_prob(parent, w), lm.log_prob(h, w)
+        if shorter == -math.inf:
+            return shorter
+        if longer == -math.inf:
+            return math.inf
+        total = shorter - longer
+        state, last = lm.next_state(h, w), lm.next_state(parent, w)
+        while state != last and w != END:
+            total += self._log_ratio(state)
+            state = lm.parent(state)
+        return total
+
+    def _log_ratio(self, h: Ngram) -> float:
+        """Compute log r(h)."""
+        if h not in self.log_ratios:
+            own = {*self.lm.followers.get(h, ())} & {*self.known, END}
+            found = [self._log_ratio_after(h, w) for w in own]
+            if len(own) <= len(self.known):
+                # The others lead to the same state.
+                found.append(-self.lm.log_backoff(h))
+            self.log_ratios[h] = max(found)
+        return self.log_ratios[h]
 
     def _add_arcs(self, h: Ngram) -> None:
         lm, last, parent = self.lm, h[-1], self.lm.parent(h)
@@ -213,6 +275,9 @@ class _Builder:
         """Add a transition to the state that follows ``history`` and ``label``."""
         target = self.index[self.lm.next_state(history, label)]
         key = target, self._column(source, repeats)
+        self._put(key, log_prob, sign)
+
+    def _put(self, key: tuple[int, int], log_prob: float, sign: float) -> None:
         value = sign * math.exp(log_prob)
         self.arc_entries[key] = self.arc_entries.get(key, 0.0) + value
 
@@ -235,3 +300,20 @@ class _Builder:
             backoff = math.exp(self.lm.log_backoff(child))
             found += self._flow(child, weight * backoff)
         return found
+
+
+class _LogBuilder(_Builder):
+    """Keeps logarithms; without shared transitions, nothing is added to another."""
+
+    def _put(self, key: tuple[int, int], log_prob: float, sign: float) -> None:
+        self.arc_entries[key] = log_prob
+
+    def build_log_graph(self) -> LogGraph:
+        for h in self.index:
+            self._add_arcs(h)
+        places = np.array(list(self.arc_entries), dtype=np.int64).reshape(-1, 2)
+        log_probs = np.array(list(self.arc_entries.values()), dtype=np.float64)
+        targets, sources = places.T
+        return LogGraph(
+            self._last_labels(), self._log_final(), targets, sources, log_probs
+        )

@@ -93,14 +93,16 @@ class CTCCRFLoss:
         """Compute the loss of a batch.
 
         Args:
-            log_probs: Log-probabilities of symbols, the blank first (T, B, V); of
-                float32 or float64.
+            log_probs: Log-probabilities of symbols, the blank first (T, B, V). All is
+                computed in float64: the sums of CTC grow with the frames, and what
+                float32 rounds off them would be a relative error of the gradient.
             frames: Valid frames (B,).
             targets: Labels of all utterances, one after the other (sum of labels,).
             labels: Number of labels (B,).
             lm_log_probs: log p_LM of each utterance's labels (B,).
         """
         with torch.autocast(log_probs.device.type, enabled=False):
+            log_probs = log_probs.double()
             ctc = torch.nn.functional.ctc_loss(
                 log_probs, targets, frames, labels, reduction="none", zero_infinity=True
             )
@@ -111,8 +113,7 @@ class CTCCRFLoss:
         valid = fits & ~lm.isneginf() & ~log_z.isneginf()
         # torch put 0 for infinite losses. No other loss is 0, unless it is certain.
         valid &= (ctc != 0) | ~log_probs.isneginf().any(2).any(0)
-        # In double precision, since it is a small difference of large numbers.
-        loss = (1.0 + self.ctc_weight) * ctc.double() - lm + log_z
+        loss = (1.0 + self.ctc_weight) * ctc - lm + log_z
         zero = loss.new_zeros(())
         return LossTerms(
             torch.where(valid, loss, zero),

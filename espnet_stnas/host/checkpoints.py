@@ -20,6 +20,22 @@ from espnet_stnas.files import give_name, writing
 
 CHECKPOINT = "checkpoint.pth"
 _MODEL_OF_EPOCH = re.compile(r"\d+epoch\.pth")
+# Models and links to models that ESPnet's trainer writes beside the checkpoint.
+_MODELS = re.compile(
+    r"\d+epoch\.pth|latest\.pth|\w+\.\w+\.(best|ave(_\d+best)?(\.till\d+epoch)?)\.pth"
+)
+
+
+def remove_checkpoints(directory: Path) -> None:
+    """Remove the checkpoint of an older training, then its models and their links.
+
+    Args:
+        directory: Output directory of the training.
+    """
+    (directory / CHECKPOINT).unlink(missing_ok=True)
+    for path in directory.glob("*.pth"):
+        if _MODELS.fullmatch(path.name):
+            path.unlink()
 
 
 @contextmanager

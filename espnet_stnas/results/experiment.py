@@ -10,12 +10,15 @@ from typing import Any, Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, read_yaml_mapping
-from espnet_stnas.messages import quote
+from espnet_stnas.messages import one_line, quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import SearchPlan
 from espnet_stnas.results.curves import read_epoch
 from espnet_stnas.results.provenance import Provenance
+
+ARCHITECTURES = "architectures"
+FAILED = "failed.yaml"
 
 
 @dataclass(frozen=True)
@@ -79,9 +82,25 @@ class SearchExperiment:
         """The epochs that have an architecture file, in order."""
         names = (
             re.fullmatch(r"(\d+)epoch\.yaml", file.name)
-            for file in (self.path / "architectures").glob("*epoch.yaml")
+            for file in (self.path / ARCHITECTURES).glob("*epoch.yaml")
         )
         return tuple(sorted(int(match[1]) for match in names if match))
+
+    @staticmethod
+    def failure_in(path: PathLike) -> Optional[str]:
+        """Return why the search in a directory failed.
+
+        Returns:
+            A sentence; None if it has not failed: it ended well, goes on, or was
+            stopped.
+        """
+        file = Path(path) / FAILED
+        if not file.exists():
+            return None
+        try:
+            return one_line(read_yaml_mapping(file, "file")["reason"])
+        except (ConfigError, KeyError):
+            return f"{file} is damaged, so the reason is not known"
 
     def architecture(self, epoch: Optional[int] = None) -> Architecture:
         """Return the arg-max architecture of an epoch (default: the last one).
@@ -106,7 +125,7 @@ class SearchExperiment:
                 f"epoch {epoch} is not in {self.path / 'architectures'}; accepted are "
                 f"{epochs[0]} to {epochs[-1]}"
             )
-        file = self.path / "architectures" / f"{epoch}epoch.yaml"
+        file = self.path / ARCHITECTURES / f"{epoch}epoch.yaml"
         architecture = Architecture.read(file)
         try:
             self.space.index(architecture.space)

@@ -8,12 +8,14 @@ from pathlib import Path
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Estimator, build_estimator
+from espnet_stnas.host.checkpoints import CHECKPOINT
 from espnet_stnas.host.start import check_ngpu
 from espnet_stnas.messages import quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.search.checks import building
 from espnet_stnas.search.cost import check_cost_options
+from espnet_stnas.search.resume import resumes, trains
 from espnet_stnas.search.split import plan_split
 
 
@@ -78,7 +80,7 @@ def _arch_data(args: argparse.Namespace) -> None:
 
 
 def _arch_fraction(args: argparse.Namespace) -> None:
-    if args.arch_data == "train" and _trains(args):
+    if args.arch_data == "train" and trains(args):
         plan_split(
             args.train_shape_file,
             Path(args.output_dir),
@@ -172,13 +174,24 @@ def _pretrain_path(args: argparse.Namespace) -> None:
 
 
 def _output_dir(args: argparse.Namespace) -> None:
-    """Refuse to continue a search of another space."""
-    if not _trains(args):
-        return
+    """Refuse to harm a training, and to continue a search of another space."""
     # Do not use config.yaml: ESPnet may not have finished writing it.
     output_dir = Path(args.output_dir)
     experiment = SearchExperiment(output_dir, _space(args))
-    if not (output_dir / "checkpoint.pth").exists() or not experiment.epochs:
+    used = (output_dir / CHECKPOINT).exists()
+    if used and not experiment.epochs:
+        raise ConfigError(
+            f"{output_dir} has the checkpoint of a training that is no search; choose "
+            "another output_dir"
+        )
+    if not trains(args):
+        if used or experiment.epochs:
+            raise ConfigError(
+                f"{output_dir} holds a search, whose config.yaml collect_stats and "
+                "dry_run would overwrite; choose another output_dir"
+            )
+        return
+    if not resumes(args):
         return
     try:
         experiment.architecture()
@@ -187,10 +200,6 @@ def _output_dir(args: argparse.Namespace) -> None:
             f"{output_dir} holds a search of another space, choose another output_dir: "
             f"{error}"
         ) from None
-
-
-def _trains(args: argparse.Namespace) -> bool:
-    return not (args.collect_stats or args.dry_run)
 
 
 _CHECKS: dict[str, Callable[[argparse.Namespace], object]] = {

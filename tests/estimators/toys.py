@@ -8,7 +8,8 @@ import math
 import torch
 
 from espnet_stnas.estimators import build_estimator
-from espnet_stnas.estimators.sampled import systematic
+from espnet_stnas.estimators.base import Gate
+from espnet_stnas.estimators.subgraph import systematic
 from espnet_stnas.ops.norm import frozen_statistics
 from tests.conftest import tiny_space
 
@@ -45,14 +46,16 @@ def path_gates(estimator, all_logits, path):
 def gates_of(name: str, supernet, path, conf=None):
     """Gates of any estimator; those that sample a path sample this one."""
     estimator = build_estimator(name, conf)
-    for seed in itertools.count():
-        gates = supernet.architecture_gates(estimator, cpu_generator(seed))
-        if all(
-            len(g.active) > 1 or g.active == (k,)
-            for g, k in zip(gates, path, strict=True)
-        ):
-            return gates
-    raise AssertionError
+
+    def gate(logits: torch.Tensor, k: int) -> Gate:
+        for seed in itertools.count():
+            found = estimator.architecture_gate(logits, cpu_generator(seed))
+            if len(found.active) > 1 or found.active == (k,):
+                return found
+        raise AssertionError
+
+    # One choice after the other: all at once would take as many draws as paths.
+    return [gate(a, k) for a, k in zip(supernet.logits, path, strict=True)]
 
 
 def logit_gradients(supernet, gates, inputs, loss=loss_of):

@@ -22,8 +22,7 @@ from espnet_stnas.search.joint import JointGradients
 from espnet_stnas.search.task import SearchASRTask
 from espnet_stnas.search.trainer import SearchTrainer
 from espnet_stnas.supernet import choice
-from espnet_stnas.supernet.steps import path_generator
-from espnet_stnas.supernet.supernet import find_supernet
+from espnet_stnas.supernet.supernet import find_supernet, path_generator
 from tests.search.conftest import CHOICE, command, search_config
 
 

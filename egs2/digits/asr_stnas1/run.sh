@@ -224,7 +224,7 @@ logged() {
 watch=()
 
 # The same for a training. Called again with other options, ESPnet goes on from its last
-# checkpoint with them.
+# checkpoint with them, or a search refuses those that would make it another one.
 trained() {
     local dir=$1 config=$2 signature
     shift 2

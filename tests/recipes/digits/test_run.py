@@ -143,9 +143,11 @@ def test_a_failure_shows_the_end_of_the_log(recipe: Path) -> None:
     assert code == 1
     assert "total_count=7" in text
     assert "all of its output is in exp_tts_clean/search/train.log" in text
+    assert not (recipe / "exp_tts_clean/search/.done").exists()
     # Time of what failed counts, too.
     (recipe / "fail").unlink()
     assert run(recipe, "--stage", "3", "--stop_stage", "3")[0] == 0
+    assert (recipe / "exp_tts_clean/search/.done").exists()
     seconds = recipe / "exp_tts_clean" / "search" / "train_seconds"
     assert len(seconds.read_text().split()) == 2
 
