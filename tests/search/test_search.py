@@ -433,7 +433,9 @@ def test_non_finite_architecture_gradient_is_skipped(corpus, tmp_path, monkeypat
     monkeypatch.setattr(
         choice, "candidate_scores", lambda *a: scores(*a) * torch.tensor(float("nan"))
     )
-    state = search(corpus, tmp_path / "exp", max_epoch=2)
+    with pytest.raises(SystemExit, match="error: the logits did not move: all . arch"):
+        search(corpus, tmp_path / "exp", max_epoch=2)
+    state = load(tmp_path / "exp")
     stats = state["reporter"]["stats"][2]["train"]
     assert stats["arch_skipped"] == 1
     assert torch.isfinite(torch.tensor(stats["loss"]))
