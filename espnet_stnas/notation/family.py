@@ -28,8 +28,8 @@ RESERVED_NAMES = frozenset(
     register_full_backward_pre_hook register_load_state_dict_post_hook
     register_load_state_dict_pre_hook register_module register_parameter
     register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
-    score_offset set_extra_state set_submodule share_memory shared skip state_dict to
-    to_empty train training type xpu zero_grad
+    score_offset set_extra_state set_submodule share_memory shared skip state_dict
+    state_of to to_empty train training type xpu zero_grad
     """.split()
 )
 

@@ -63,7 +63,7 @@ def _blocks(inner: st.SearchStrategy) -> st.SearchStrategy:
 ITEMS = st.recursive(LAYERS | TIED | LONG, _blocks, max_leaves=6)
 
 
-def fitting(items: list, residual: bool) -> dict[str, Any]:
+def fitting(items: list, residual: bool, sharing: str) -> dict[str, Any]:
     """The configuration of a space of those items that fit behind each other."""
     layers: list[Any] = []
     conf = {"width": WIDTH, "dropout_rate": 0.1, "residual": residual}
@@ -74,7 +74,9 @@ def fitting(items: list, residual: bool) -> dict[str, Any]:
         except ConfigError:
             continue
         layers.append(item)
-    return {**conf, "layers": layers or ["tdnn"]}
+    conf["layers"] = layers or ["tdnn"]
+    choices = not SearchSpace.from_conf(conf).is_architecture
+    return {**conf, "sharing": sharing} if choices else conf
 
 
 @pytest.fixture(scope="module")
@@ -83,10 +85,17 @@ def path(tmp_path_factory):
 
 
 @settings(max_examples=30, suppress_health_check=list(HealthCheck))
-@given(st.lists(ITEMS, min_size=1, max_size=4), st.booleans(), st.integers(0, 99))
-def test_a_derived_encoder_is_the_path_of_the_supernet(path, items, residual, seed):
+@given(
+    st.lists(ITEMS, min_size=1, max_size=4),
+    st.booleans(),
+    st.sampled_from(["kernel", "none"]),
+    st.integers(0, 99),
+)
+def test_a_derived_encoder_is_the_path_of_the_supernet(
+    path, items, residual, sharing, seed
+):
     torch.manual_seed(seed)
-    encoder = STNASEncoder(input_size=SIZE, **fitting(items, residual)).eval()
+    encoder = STNASEncoder(input_size=SIZE, **fitting(items, residual, sharing)).eval()
     space = encoder.space
     for logits in getattr(encoder.network, "logits", ()):
         torch.nn.init.normal_(logits)
@@ -103,7 +112,7 @@ def test_a_derived_encoder_is_the_path_of_the_supernet(path, items, residual, se
         return
     weights: Any = encoder.state_dict()
     if not space.is_architecture:
-        weights = inherited(weights, space, read, "weights")
+        weights = inherited(weights, space, read, "weights", SIZE)
     derived.load_state_dict(weights)
     frames, lengths = torch.randn(2, 120, SIZE), torch.tensor([120, 41])
     with torch.no_grad():
