@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, Optional
 
 import pytest
 
 from espnet_stnas.cli.main import main as stnas
-from espnet_stnas.report import drawing
+from espnet_stnas.report import drawing, page
 from espnet_stnas.search import program
 from tests.fuzz.inputs import litter, refused
 from tests.search.conftest import command, corpus, finished_search, search_config
@@ -107,6 +109,9 @@ def test_commands(exp, tmp_path, monkeypatch, capsys, name, damage):
     """Files are read as they were, or named; the experiment stays as it is."""
     # What is drawn takes long, and stands in the page as text, too.
     monkeypatch.setattr(drawing, "_drawn", lambda *args: b"<svg></svg>")
+    # The page has the minute in which it was made.
+    clock = SimpleNamespace(now=lambda: datetime(2026, 1, 1))
+    monkeypatch.setattr(page, "datetime", clock)
     output = tmp_path / "output"
     options = [name, str(exp), *(o.format(output) for o in COMMANDS[name])]
     sentence, expected = outcome(stnas, options, output, capsys)
