@@ -17,6 +17,7 @@ from espnet_stnas.ops import Operation
 from espnet_stnas.ops.sharing import share_weights
 
 Weights = dict[str, torch.Tensor]
+_ANY_LAYER = re.compile(r"(.*?)network\.layers\.\d+\.")
 _LAYER = re.compile(r"(.*?)network\.layers\.(\d+)\.([^.]+)\.")
 
 
@@ -145,7 +146,8 @@ def _slices(
 
 
 def _prefix(weights: Mapping[str, torch.Tensor], source: PathLike) -> str:
-    prefixes = {match[1] for key in weights if (match := _LAYER.match(key))}
+    # Not _LAYER: a space of operations without weights has only logits.
+    prefixes = {match[1] for key in weights if (match := _ANY_LAYER.match(key))}
     if len(prefixes) != 1:
         raise ConfigError(
             f"{source} holds the weights of {len(prefixes)} encoders 'stnas'; accepted "
