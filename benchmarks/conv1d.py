@@ -28,6 +28,10 @@ class TransposedConv1d(torch.nn.Module):
         """Transform (B, T, D) to (B, T', D')."""
         return self.conv(xs_pad.transpose(1, 2)).transpose(1, 2)
 
+    def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
+        """Output frames (B,) of valid input frames (B,)."""
+        return (ilens - 1) // self.conv.stride[0] + 1
+
 
 def with_conv1d(network: torch.nn.Module) -> torch.nn.Module:
     """A copy of a network whose frame convolutions are `Conv1d`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Optional
 
@@ -34,11 +34,14 @@ class Step:
             fixed network with `Conv1d` layers).
         estimator: Name of the estimator.
         conf: Its options.
+        sharing: Whether the candidates of a choice share their weights (``kernel``) or
+            not (``none``).
     """
 
     kind: str
     estimator: str = "st"
     conf: Optional[dict[str, Any]] = None
+    sharing: str = "none"
 
 
 STEPS = {
@@ -46,6 +49,9 @@ STEPS = {
     "reference code's architecture step": Step("reference"),
     "weight step": Step("weights"),
     "architecture step, st": Step("architecture"),
+    "weight step, shared kernel": Step("weights", sharing="kernel"),
+    "architecture step, st, shared kernel": Step("architecture", sharing="kernel"),
+    "joint step, st, shared kernel": Step("joint", sharing="kernel"),
     "architecture step, st, N = 2": Step("architecture", conf=PAIR),
     "architecture step, st, bfloat16 scores": Step(
         "architecture", conf={"score_dtype": "bfloat16"}
@@ -87,11 +93,18 @@ class Problem:
         seed: int,
     ) -> None:
         torch.manual_seed(seed)
-        self.supernet = build_supernet(space, input_size).to(device).train()
+        self.supernets = {
+            sharing: build_supernet(replace(space, sharing=sharing), input_size)
+            .to(device)
+            .train()
+            for sharing in ("none", "kernel")
+        }
+        self.supernet = self.supernets["none"]
         self.path = path_of_mean_cost(self.supernet, frames, seed)
         with torch.no_grad():
-            for logits, k in zip(self.supernet.logits, self.path, strict=True):
-                logits[k] = 30.0  # Estimators then draw this path.
+            for supernet in self.supernets.values():
+                for logits, k in zip(supernet.logits, self.path, strict=True):
+                    logits[k] = 30.0  # Estimators then draw this path.
         fixed = build_network(space.resolve(self.path), input_size)
         state = self.supernet.state_dict()
         fixed.load_state_dict({key: state[key] for key in fixed.state_dict()})
@@ -116,7 +129,7 @@ class Problem:
 
     def exclude(self) -> list[torch.Tensor]:
         """What exists anyway, whatever a step saves."""
-        modules = (self.supernet, self.fixed, self.conv1d, self.projection)
+        modules = (*self.supernets.values(), self.fixed, self.conv1d, self.projection)
         tensors = [t for m in modules for t in (*m.parameters(), *m.buffers())]
         return [*tensors, *self.inputs, self.gradient]
 
@@ -149,7 +162,7 @@ def forward_and_backward(
         return partial(problem.loss, problem.fixed), partial(_train, problem.fixed)
     if step.kind == "conv1d":
         return partial(problem.loss, problem.conv1d), partial(_train, problem.conv1d)
-    supernet = problem.supernet
+    supernet = problem.supernets[step.sharing]
     estimator = build_estimator(step.estimator, step.conf)
     backward: Callable[[torch.Tensor], object] = partial(_train, supernet)
     if step.kind in ("architecture", "reference"):
@@ -158,7 +171,7 @@ def forward_and_backward(
 
 
 def _routed_loss(problem: Problem, step: Step, estimator: Estimator) -> torch.Tensor:
-    supernet = problem.supernet
+    supernet = problem.supernets[step.sharing]
     draw = supernet.weight_gates
     with ExitStack() as stack:
         if step.kind != "weights":

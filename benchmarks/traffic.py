@@ -28,8 +28,7 @@ from espnet_stnas.estimators import build_estimator
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.search.ranks import union_over_ranks
 from espnet_stnas.search.traffic import path_traffic
-from espnet_stnas.supernet.steps import path_generator
-from espnet_stnas.supernet.supernet import Supernet, build_supernet
+from espnet_stnas.supernet.supernet import Supernet, build_supernet, path_generator
 
 WAYS = ("DDP alone", "same", "per_rank")
 RANKS = 2

@@ -12,11 +12,23 @@ from typing import NoReturn
 
 import yaml
 
-from espnet_stnas.messages import one_line
+from espnet_stnas.messages import one_line, worker_message
 
 
 class ConfigError(ValueError):
     """Something that a user wrote (YAML key, option, file) cannot be honoured."""
+
+
+class DataError(ConfigError):
+    """An utterance cannot be read.
+
+    Args:
+        message: The sentence, or what torch makes of it in a worker process.
+    """
+
+    def __init__(self, message: str) -> None:
+        inner = worker_message(message)
+        super().__init__(message if inner is None else inner.partition(": ")[2])
 
 
 class WriteError(OSError):

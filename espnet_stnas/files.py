@@ -1,9 +1,15 @@
-"""Reads small files with safe loaders; writes them completely or not at all."""
+"""Reads small files with safe loaders; writes them completely or not at all.
+
+A file gets its name when it is complete and on the disk.
+"""
 
 from __future__ import annotations
 
+import errno
 import os
 import tempfile
+import zipfile
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -71,10 +77,39 @@ def _write_whole(path: Path, data: bytes) -> None:
         umask = os.umask(0)
         os.umask(umask)
         os.chmod(temporary, 0o666 & ~umask)
-        os.replace(temporary, path)
+        give_name(Path(temporary), path)
     except BaseException:
         Path(temporary).unlink(missing_ok=True)
         raise
+
+
+def give_name(temporary: Path, path: Path) -> None:
+    """Give a complete file its name, so that both survive a loss of power.
+
+    Args:
+        temporary: The file, which is closed.
+        path: Its name, in the same directory; a file of this name is replaced.
+
+    Raises:
+        OSError: If the disk cannot hold it.
+    """
+    _to_disk(temporary)
+    os.replace(temporary, path)
+    try:
+        _to_disk(path.parent)
+    except OSError as error:
+        # Some network file systems cannot do this for directories.
+        if error.errno not in (errno.EINVAL, errno.ENOTSUP):
+            raise
+
+
+def _to_disk(path: Path) -> None:
+    """Wait until a file, or the names in a directory, are on the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def read_text(path: PathLike, what: str) -> str:
@@ -144,6 +179,32 @@ def read_bytes(path: PathLike, what: str) -> bytes:
         raise ConfigError(f"{what} {path} does not exist") from None
     except OSError as error:
         raise ConfigError(f"{what} {path} cannot be read: {error.strerror}") from None
+
+
+def check_sums(path: PathLike) -> None:
+    """Compare the checksums in a zip archive, which `torch.load` does not.
+
+    Args:
+        path: A file that torch wrote; one that is no archive passes.
+
+    Raises:
+        ConfigError: If a part of it has changed.
+    """
+    if not zipfile.is_zipfile(path):
+        return
+    try:
+        with zipfile.ZipFile(path) as archive:
+            part = archive.testzip()
+    except (
+        EOFError,
+        NotImplementedError,
+        OSError,
+        zipfile.BadZipFile,
+        zlib.error,
+    ) as e:
+        raise ConfigError(f"{path} is damaged ({one_line(e)})") from None
+    if part is not None:
+        raise ConfigError(f"{path} is damaged (its part {one_line(part)})")
 
 
 def dump_yaml(data: Any) -> str:

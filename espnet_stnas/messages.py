@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import itertools
+import re
 import reprlib
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Optional
 
 _MOST_KEYS = 8
+# How torch begins the message of an error that a worker process raised.
+_OF_A_WORKER = re.compile(r"Caught \w+ in .*\nOriginal Traceback")
 
 
 class _Short(reprlib.Repr):
@@ -43,6 +46,39 @@ def one_line(text: object) -> str:
     if line.isprintable():
         return line
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in line)
+
+
+def reason(error: BaseException) -> str:
+    """Return the class and the message of an error on one line, whatever it is.
+
+    Torch makes an error that a worker process raised anew, with the traceback as the
+    only argument. Not every class can be made so: the message of soundfile's error, for
+    example, raises an error itself.
+    """
+    try:
+        text = str(error)
+    except Exception:
+        text = " ".join(map(str, error.args))
+    inner = worker_message(text)
+    return one_line(f"{type(error).__name__}: {text}" if inner is None else inner)
+
+
+def worker_message(text: str) -> Optional[str]:
+    """Return the last error of a traceback from a worker process of torch.
+
+    Args:
+        text: The message of an error that torch raises for a worker.
+
+    Returns:
+        The name and the message of the error; None for another text.
+    """
+    if not _OF_A_WORKER.match(text):
+        return None
+    # The last frame is followed by indented lines of code, then by the error.
+    lines = text.strip().rpartition('\n  File "')[2].split("\n")[1:]
+    error = "\n".join(itertools.dropwhile(lambda line: line[:1] == " ", lines))
+    name, colon, message = error.partition(": ")
+    return f"{name.rpartition('.')[2]}{colon}{message}"
 
 
 def format_keys(found: Iterable[Any]) -> str:

@@ -21,7 +21,7 @@ import importlib.util
 import re
 import runpy
 import sys
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager, ExitStack, nullcontext
 from pathlib import Path
 from typing import NoReturn
 
@@ -152,15 +152,18 @@ def _run_module(arguments: list[str]) -> None:
     program = importlib.import_module(name)
     # The parser of lightning_train is that of the task which it reads first.
     checkable = _training(arguments) not in (None, "lightning")
-    if checkable and hasattr(program, "get_parser"):
-        # This imports torch, which ESPnet has imported by then.
-        from espnet_stnas.host.start import check_training
-        from espnet_stnas.results.derive import other_features
+    with ExitStack() as stack:
+        if checkable and hasattr(program, "get_parser"):
+            # This imports torch, which ESPnet has imported by then.
+            from espnet_stnas.host.start import training
+            from espnet_stnas.results.derive import other_features
 
-        config, size = check_training(program.get_parser(), arguments[1:])
-        for warning in other_features(config, size) if config else ():
-            print(f"warning: {warning}", file=sys.stderr)
-    with _saving(name):
+            config, size = stack.enter_context(
+                training(program.get_parser(), arguments[1:])
+            )
+            for warning in other_features(config, size) if config else ():
+                print(f"warning: {warning}", file=sys.stderr)
+        stack.enter_context(_saving(name))
         program.main()
 
 

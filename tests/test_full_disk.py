@@ -23,10 +23,12 @@ from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.provenance import search_provenance
 from espnet_stnas.search import program
+from tests.disk import small_files
 from tests.fuzz.inputs import litter, refused
-from tests.search.conftest import command, corpus, search_config
+from tests.fuzz.test_programs import small_experiment
+from tests.search.conftest import command, corpus, finished_search, search_config
 
-__all__ = ["corpus"]  # a fixture of the searches
+__all__ = ["corpus", "finished_search"]  # fixtures of the searches
 
 SPACE = SearchSpace.from_conf({"layers": [["tdnn-C1D1", "tdnn-C2D2"]], "width": 8})
 CHILD = """
@@ -103,6 +105,40 @@ def test_a_full_disk_while_a_checkpoint_is_written(corpus, tmp_path):
     program.main(options)
     checkpoint = torch.load(exp / "checkpoint.pth", weights_only=True)
     assert checkpoint["reporter"]["epoch"] == 2
+
+
+@pytest.fixture(scope="module")
+def training(tmp_path_factory) -> Path:
+    return small_experiment(tmp_path_factory.mktemp("training") / "exp")
+
+
+@pytest.mark.parametrize("name", ["init.pth", "encoder.onnx", "encoder.pt2"])
+def test_large_files(request, tmp_path, capsys, name):
+    """Weights and exported encoders, into a directory that does not exist yet."""
+    if name.endswith(".onnx"):
+        pytest.importorskip("onnxscript", reason="needs extra 'export'")
+    if name == "init.pth":
+        options = ["derive", str(request.getfixturevalue("finished_search"))]
+        options.append(f"--init_output={tmp_path}/new/{name}")
+    else:
+        options = ["export", str(request.getfixturevalue("training"))]
+        options += ["--model_file=model.pth", f"--output={tmp_path}/new/{name}"]
+    file = tmp_path / "new" / name
+    with (
+        small_files(1000),
+        pytest.raises(
+            SystemExit, match=f"^error: {file} cannot be written: File too large$"
+        ),
+    ):
+        stnas(options)
+    assert list(file.parent.iterdir()) == []
+    stnas(options)
+    assert [p.name for p in file.parent.iterdir()] == [name]
+    before = file.read_bytes()
+    with small_files(1000), pytest.raises(SystemExit, match="File too large"):
+        stnas(options)
+    assert file.read_bytes() == before
+    assert litter(tmp_path) == []
 
 
 def closed(tmp_path: Path, kind: str) -> Path:

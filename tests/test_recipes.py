@@ -119,6 +119,7 @@ def test_help(recipe):
         ((), {"cmd_backend": "lsf"}, "cmd_backend is 'lsf'; accepted are local"),
         ((), {}, "which is no directory; export"),
         (("--stage", "two"), {}, "--stage is 'two'; accepted is an integer"),
+        (("--stage", "9" * 20), {}, "--stage is '99999999999999999999'; accepted is"),
         (("--stage", "2"), {"cmd_backend": "pbs"}, "pbs.pl is not in"),
         (("--stage", "2", "--speling", "1"), {}, "unknown option --speling"),
         (("--stage", "2", "--asr_config", "a"), {}, "--asr_config is not accepted"),

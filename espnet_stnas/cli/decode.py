@@ -60,6 +60,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--num_workers", type=int, default=1, help="Processes that read speech"
     )
+    group.add_argument(
+        "--allow_pipes",
+        action="store_true",
+        help="Run entries of wav.scp or feats.scp that are commands ('gunzip -c x |')",
+    )
     group.add_argument("--ref", help="text file of the test set, to score with")
     group = parser.add_argument_group("Words")
     group.add_argument(
@@ -132,7 +137,10 @@ def run(args: argparse.Namespace) -> None:
     require_flashlight()
     single = args.data_path_and_name_and_type
     utterances = find_utterances(
-        args.data_dir, [] if single is None else [single], args.key_file
+        args.data_dir,
+        [] if single is None else [single],
+        args.key_file,
+        args.allow_pipes,
     )
     if args.ref is not None:
         _check_reference(args.ref, utterances)

@@ -29,6 +29,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default="latest",
         help="Epoch of the search to derive from: a number or 'latest'",
     )
+    parser.add_argument(
+        "--force",
+        action="store_true",
+        help="Derive from a search that failed as well",
+    )
     group = parser.add_argument_group("What to write")
     group.add_argument("--output", help="Architecture file")
     group.add_argument(
@@ -147,7 +152,14 @@ def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
                 f"epoch is {quote(args.epoch)}; accepted is a number or 'latest'"
             )
         epoch = int(args.epoch)
-    architecture = SearchExperiment.open(args.source).searched(epoch)
+    experiment = SearchExperiment.open(args.source)
+    failure = experiment.failure_in(experiment.path)
+    if failure is not None and not args.force:
+        raise ConfigError(
+            f"the search in {args.source} failed: {failure}; --force derives from the "
+            "epochs that it finished"
+        )
+    architecture = experiment.searched(epoch)
     name = one_line(args.source)
     return architecture, f"{name}, epoch {architecture.provenance.epoch}"
 

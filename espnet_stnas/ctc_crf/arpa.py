@@ -6,23 +6,27 @@ import base64
 import binascii
 import gzip
 import io
+import itertools
 import math
 import re
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import NamedTuple, TextIO
+from typing import Any, BinaryIO, NamedTuple
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import PathLike, read_bytes, write_bytes
+from espnet_stnas.files import PathLike, write_bytes
 from espnet_stnas.messages import quote
 
 BEGIN, END = "<s>", "</s>"
 # ARPA files write log10(0) like this.
 _ZERO = -99.0
 _INLINED = "arpa.gz;base64,"
-# The longest text to unpack, in bytes. A label LM has a few million.
-_MAX_BYTES = 1_000_000_000
+_GZIP = b"\x1f\x8b"
+# The largest models to read. A label LM of words has a million n-grams.
+_LONGEST_LINE = 10_000
+_MOST_LINES = 5_000_000
+_MOST_BYTES = 500_000_000
 # Tools round, so that a logarithm may be a little above 0.
 _ROUNDING = 1e-3
 
@@ -76,16 +80,55 @@ def parse_arpa(text: str, name: str) -> dict[Ngram, Entry]:
     Raises:
         ConfigError: If it is damaged.
     """
-    return _parse(io.StringIO(text), name)
+    return _parse(io.BytesIO(text.encode()), name)
 
 
-def _parse(lines: TextIO, name: str) -> dict[Ngram, Entry]:
-    reader = enumerate(lines, start=1)
+def _parse(file: BinaryIO, name: str) -> dict[Ngram, Entry]:
+    try:
+        return _read(numbered_lines(file, f"label LM {name}"), name)
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
+        raise ConfigError(f"label LM {name} is damaged: {error}") from None
+
+
+def numbered_lines(file: BinaryIO, what: str) -> Iterator[tuple[int, str]]:
+    """Read the lines of an n-gram model, plain or with gzip, without their ends.
+
+    A file of kilobytes can unpack to gigabytes, so lines are read one at a time.
+
+    Args:
+        file: The file, which can seek.
+        what: Its kind and name, for errors.
+
+    Yields:
+        Number of the line, from 1, and the line.
+
+    Raises:
+        ConfigError: If a line, or the whole, is longer than models are.
+    """
+    compressed = file.read(2) == _GZIP
+    file.seek(0)
+    plain: Any = gzip.open(file) if compressed else file
+    size = 0
+    for number in itertools.count(1):
+        data = plain.readline(_LONGEST_LINE + 1)
+        if not data:
+            return
+        size += len(data)
+        if len(data) > _LONGEST_LINE or number > _MOST_LINES or size > _MOST_BYTES:
+            unpacked = " (unpacked)" if compressed else ""
+            raise ConfigError(
+                f"{what} is too large{unpacked}, as line {number} shows; accepted are "
+                f"at most {_LONGEST_LINE} bytes in a line, {_MOST_LINES} lines and "
+                f"{_MOST_BYTES} bytes"
+            )
+        yield number, data.decode("utf-8").rstrip("\r\n")
+
+
+def _read(reader: Iterator[tuple[int, str]], name: str) -> dict[Ngram, Entry]:
     counts = _read_counts(reader, name)
     ngrams: dict[Ngram, Entry] = {}
     n, found, ended = 0, 0, False
     for number, line in reader:
-        line = line.strip("\r\n")
         if not line.strip():
             continue
         where = f"label LM {name}, line {number}"
@@ -134,6 +177,11 @@ def _read_counts(reader: Iterator[tuple[int, str]], name: str) -> list[int]:
         if int(match[1]) != len(counts) + 1:
             raise ConfigError(f"label LM {name}: {quote(line)} is out of place")
         counts.append(int(match[2]))
+        if sum(counts) > _MOST_LINES:
+            raise ConfigError(
+                f"label LM {name} has {sum(counts)} n-grams and more; accepted are at "
+                f"most {_MOST_LINES}"
+            )
     if not counts:
         raise ConfigError(
             f"label LM {name} has no head ('\\data\\' and 'ngram 1=...'); accepted is "
@@ -183,24 +231,16 @@ def read_arpa(path: PathLike) -> dict[Ngram, Entry]:
     """Read an ARPA file, plain or with gzip.
 
     Raises:
-        ConfigError: If it is missing or damaged.
+        ConfigError: If it is missing, damaged or too large.
     """
-    name = str(path)
-    return parse_arpa(_decode(read_bytes(path, "label LM"), name), name)
-
-
-def _decode(data: bytes, name: str) -> str:
     try:
-        if data[:2] == b"\x1f\x8b":
-            with gzip.open(io.BytesIO(data)) as file:
-                data = file.read(_MAX_BYTES + 1)
-        if len(data) > _MAX_BYTES:
-            raise ConfigError(
-                f"label LM {name} is larger than {_MAX_BYTES} bytes; make a smaller one"
-            )
-        return data.decode("utf-8")
-    except (OSError, EOFError, zlib.error, UnicodeDecodeError) as error:
-        raise ConfigError(f"label LM {name} is damaged: {error}") from None
+        file = open(path, "rb")
+    except FileNotFoundError:
+        raise ConfigError(f"label LM {path} does not exist") from None
+    except OSError as error:
+        raise ConfigError(f"label LM {path} cannot be read: {error.strerror}") from None
+    with file:
+        return _parse(file, str(path))
 
 
 def inline_arpa(ngrams: Mapping[Ngram, Entry]) -> str:
@@ -223,4 +263,4 @@ def parse_inlined(value: str, name: str) -> dict[Ngram, Entry]:
         data = base64.b64decode(value.removeprefix(_INLINED), validate=True)
     except binascii.Error as error:
         raise ConfigError(f"label LM {name} is damaged: {error}") from None
-    return parse_arpa(_decode(data, name), name)
+    return _parse(io.BytesIO(data), name)

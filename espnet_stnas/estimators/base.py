@@ -16,6 +16,10 @@ from typing import Optional, Protocol
 
 import torch
 
+from espnet_stnas.errors import ConfigError
+
+SCORE_DTYPES = {"bfloat16": torch.bfloat16, "float16": torch.float16}
+
 
 @dataclass(frozen=True)
 class Scoring:
@@ -34,6 +38,13 @@ class Scoring:
     dtype: Optional[torch.dtype] = None
     share: float = 1.0
     seed: int = 0
+
+    def seeded(self, generator: Optional[torch.Generator]) -> Scoring:
+        """Return the settings with a newly drawn seed, if they leave out utterances."""
+        if self.share >= 1.0 or generator is None:
+            return self
+        seed = int(torch.randint(2**31, (), generator=generator))
+        return Scoring(self.dtype, self.share, seed)
 
 
 @dataclass(frozen=True)
@@ -202,3 +213,31 @@ def gumbel(like: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
     """Draw standard Gumbel noise, -log(Exponential(1)), for each of the logits (K,)."""
     draws = torch.empty(len(like), dtype=torch.float64)
     return -draws.exponential_(generator=generator).log().to(like.dtype)
+
+
+def one_hot(like: torch.Tensor, path: int) -> torch.Tensor:
+    """Return a one-hot vector (n,) with the type and device of another vector."""
+    z = torch.zeros_like(like, requires_grad=False)
+    z[path] = 1.0
+    return z
+
+
+def build_scoring(score_dtype: Optional[str], score_share: float) -> Scoring:
+    """Check the options of scoring and build it.
+
+    Raises:
+        ConfigError: If an option is out of range.
+    """
+    if score_dtype is not None and score_dtype not in SCORE_DTYPES:
+        raise ConfigError(
+            f"estimator_conf: score_dtype is {score_dtype!r}; accepted are: "
+            f"{', '.join(SCORE_DTYPES)}"
+        )
+    number = isinstance(score_share, (int, float)) and type(score_share) is not bool
+    if not number or not 0.0 < score_share <= 1.0:
+        raise ConfigError(
+            f"estimator_conf: score_share is {score_share!r}; accepted is a number "
+            "above 0, up to 1"
+        )
+    dtype = None if score_dtype is None else SCORE_DTYPES[score_dtype]
+    return Scoring(dtype, float(score_share))

@@ -14,7 +14,7 @@ class GumbelStraightThrough(Annealed, StraightThrough):
 
     Jang et al. 2017 (arXiv:1611.01144), section 2.2. The path has the distribution pi.
 
-    Args and errors: see :class:`Annealed` and :class:`SampledPath`.
+    Args and errors: see :class:`Annealed` and :class:`StraightThrough`.
     """
 
     def draw(

@@ -6,9 +6,14 @@ from typing import Optional
 
 import torch
 
-from espnet_stnas.estimators.base import Estimator, Gate, probabilities, sample
-from espnet_stnas.estimators.sampled import build_scoring, seeded
-from espnet_stnas.estimators.st import one_hot
+from espnet_stnas.estimators.base import (
+    Estimator,
+    Gate,
+    build_scoring,
+    one_hot,
+    probabilities,
+    sample,
+)
 
 
 class Proxyless(Estimator):
@@ -67,7 +72,7 @@ class Proxyless(Estimator):
             active=(int(pair[active]),),
             coefficients=zeros.index_add(0, pair, gates),
             scored=(int(pair[1 - active]),),
-            scoring=seeded(self.scoring, generator),
+            scoring=self.scoring.seeded(generator),
         )
 
     def after_update(

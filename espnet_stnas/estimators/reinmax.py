@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import torch
 
-from espnet_stnas.estimators.base import probabilities
-from espnet_stnas.estimators.sampled import SampledPath
-from espnet_stnas.estimators.st import one_hot
+from espnet_stnas.estimators.base import one_hot, probabilities
+from espnet_stnas.estimators.st import StraightThrough
 
 
-class ReinMax(SampledPath):
+class ReinMax(StraightThrough):
     """Replaces the Euler step of straight-through by Heun's method.
 
     dLoss/dalpha = 2 J(pi1)^T s - 1/2 J(pi)^T s, with pi1 = (pi + z) / 2 and
     J(p) = diag(p) - p p^T (Liu et al. 2023, arXiv:2304.08612, theorem 3.1 and algorithm
     2). This is exact for losses that are quadratic in each z, otherwise biased.
 
-    Args and errors: see :class:`SampledPath`.
+    Args and errors: see :class:`StraightThrough`.
     """
 
     def relaxation(self, logits: torch.Tensor, path: int) -> torch.Tensor:

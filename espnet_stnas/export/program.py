@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import copy
+import io
 
 import torch
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import PathLike, writing
+from espnet_stnas.files import PathLike, write_bytes
 from espnet_stnas.host.encoder import STNASEncoder
 from espnet_stnas.messages import one_line
 from espnet_stnas.ops.deltas import Deltas
@@ -88,8 +89,9 @@ def export_program(
 
 def write_program(program: torch.export.ExportedProgram, path: PathLike) -> None:
     """Write a program; ``torch.export.load`` reads it."""
-    with writing(path):
-        torch.export.save(program, path)
+    data = io.BytesIO()
+    torch.export.save(program, data)
+    write_bytes(path, data.getvalue())
 
 
 def write_onnx(program: torch.export.ExportedProgram, path: PathLike) -> None:
@@ -120,8 +122,7 @@ def write_onnx(program: torch.export.ExportedProgram, path: PathLike) -> None:
             f"'espnet-stnas[export]'): {type(error).__name__}: {one_line(error)}"
         ) from error
     assert model is not None
-    with writing(path):
-        model.save(path, external_data=False)
+    write_bytes(path, model.model_proto.SerializeToString())
 
 
 def _replace(module: torch.nn.Module) -> None:

@@ -16,10 +16,26 @@ import torch
 from espnet2.train.reporter import Reporter
 
 from espnet_stnas.errors import WriteError
-from espnet_stnas.files import writing
+from espnet_stnas.files import give_name, writing
 
 CHECKPOINT = "checkpoint.pth"
 _MODEL_OF_EPOCH = re.compile(r"\d+epoch\.pth")
+# Models and links to models that ESPnet's trainer writes beside the checkpoint.
+_MODELS = re.compile(
+    r"\d+epoch\.pth|latest\.pth|\w+\.\w+\.(best|ave(_\d+best)?(\.till\d+epoch)?)\.pth"
+)
+
+
+def remove_checkpoints(directory: Path) -> None:
+    """Remove the checkpoint of an older training, then its models and their links.
+
+    Args:
+        directory: Output directory of the training.
+    """
+    (directory / CHECKPOINT).unlink(missing_ok=True)
+    for path in directory.glob("*.pth"):
+        if _MODELS.fullmatch(path.name):
+            path.unlink()
 
 
 @contextmanager
@@ -75,7 +91,6 @@ class _WholeSaves:
         try:
             with writing(target):
                 self.save(_plain(obj), temporary, *args, **kwargs)
-                _to_disk(temporary)
         except BaseException as error:
             temporary.unlink(missing_ok=True)
             self.discard()
@@ -91,7 +106,7 @@ class _WholeSaves:
             self._checkpoint = (temporary, target)
             return
         with writing(target):
-            os.replace(temporary, target)
+            give_name(temporary, target)
         if not _MODEL_OF_EPOCH.fullmatch(target.name):
             self.publish()
 
@@ -99,7 +114,7 @@ class _WholeSaves:
         """Give the waiting checkpoint its name."""
         if self._checkpoint is not None:
             with writing(self._checkpoint[1]):
-                os.replace(*self._checkpoint)
+                give_name(*self._checkpoint)
             self._checkpoint = None
 
     def discard(self) -> None:
@@ -121,12 +136,6 @@ def _plain(value: Any) -> Any:
     if type(value) in (list, tuple):
         return type(value)(_plain(item) for item in value)
     return value
-
-
-def _to_disk(path: Path) -> None:
-    """Wait until the file would survive a loss of power."""
-    with open(path, "rb") as file:
-        os.fsync(file.fileno())
 
 
 def _is_of_the_disk(error: BaseException) -> bool:

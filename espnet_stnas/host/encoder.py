@@ -53,6 +53,7 @@ class STNASEncoder(AbsEncoder):
                 **unknown,
             )
         )
+        self.space.refuse_zero(input_size)
         self.network = _build(self.space, input_size)
         self._output_size = self.space.output_width(input_size)
         # Its name identifies the architecture in a checkpoint; its value is not used.

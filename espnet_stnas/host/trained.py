@@ -9,7 +9,7 @@ from espnet2.tasks.asr import ASRTask
 
 import espnet_stnas  # noqa: F401  (registers encoder and model)
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import PathLike, read_yaml_mapping
+from espnet_stnas.files import PathLike, check_sums, read_yaml_mapping
 from espnet_stnas.host.encoder import STNASEncoder
 from espnet_stnas.messages import one_line, quote
 
@@ -78,6 +78,7 @@ def load_model(
         if not Path(path).is_file():
             raise ConfigError(f"{path} does not exist; is the training complete?")
     read_yaml_mapping(train_config, "training config")
+    check_sums(model_file)
     try:
         model, train_args = ASRTask.build_model_from_file(
             str(train_config), str(model_file), device

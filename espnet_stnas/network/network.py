@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import torch
 
@@ -13,13 +14,14 @@ from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.topology import Algebra, Layer, Node, fold
 from espnet_stnas.ops import Operation, build_operation
 from espnet_stnas.ops.lengths import reversed_frames, zero_padding
+from espnet_stnas.ops.sharing import own_state
 
 Frames = tuple[torch.Tensor, torch.Tensor]
 """Frames (B, T, D) and their valid lengths (B,)."""
-RunLayer = Callable[[int, torch.Tensor, torch.Tensor], Frames]
-"""Runs the layer of an index."""
-Run = Callable[[RunLayer, torch.Tensor, torch.Tensor], Frames]
-"""Runs layers and blocks, each layer by a `RunLayer`."""
+Extra = Sequence[tuple[Any, ...]]
+"""For each layer, what it takes besides frames and lengths, such as a gate."""
+Run = Callable[["Network", Extra, torch.Tensor, torch.Tensor], Frames]
+"""Runs layers and blocks of a network."""
 
 # These take 4 GB. The paper's supernet has 45 million parameters.
 MOST_PARAMETERS = 1_000_000_000
@@ -56,6 +58,10 @@ class NetworkLayer(torch.nn.Module):
         # Looked up each time, since exports put other modules in their places.
         return tuple(self._modules[name] for name in self._names)  # type: ignore[misc]
 
+    def state_of(self, index: int) -> dict[str, torch.Tensor]:
+        """Return the state dict of one operation, with its slices of shared weights."""
+        return own_state(self.operations[index])
+
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -90,19 +96,12 @@ class Network(torch.nn.Module):
         Returns:
             Frames (B, T', D'), zero where padded, and valid lengths (B,).
         """
-        return self._run(self._run_layer, xs_pad, ilens)
+        return self._run(xs_pad, ilens, [()] * len(self.layers))
 
-    def _run(
-        self, run_layer: RunLayer, xs_pad: torch.Tensor, ilens: torch.Tensor
-    ) -> Frames:
+    def _run(self, xs_pad: torch.Tensor, ilens: torch.Tensor, extra: Extra) -> Frames:
         """Pass (B, T, D) through the layers as they are wired."""
         run = _wired(self.space.nodes)
-        return run(run_layer, self.zero_input(xs_pad, ilens), ilens)
-
-    def _run_layer(
-        self, index: int, xs_pad: torch.Tensor, ilens: torch.Tensor
-    ) -> Frames:
-        return self.layers[index](xs_pad, ilens)
+        return run(self, extra, self.zero_input(xs_pad, ilens), ilens)
 
     @staticmethod
     def zero_input(xs_pad: torch.Tensor, ilens: torch.Tensor) -> torch.Tensor:
@@ -120,33 +119,36 @@ class _Wiring(Algebra[Run]):
     """Runs layers and blocks."""
 
     def layer(self, index: int) -> Run:
-        return lambda run_layer, xs_pad, ilens: run_layer(index, xs_pad, ilens)
+        return lambda network, extra, xs_pad, ilens: network.layers[index](
+            xs_pad, ilens, *extra[index]
+        )
 
     def chain(self, parts: Sequence[Run]) -> Run:
         def run(
-            run_layer: RunLayer, xs_pad: torch.Tensor, ilens: torch.Tensor
+            network: Network, extra: Extra, xs_pad: torch.Tensor, ilens: torch.Tensor
         ) -> Frames:
             for part in parts:
-                xs_pad, ilens = part(run_layer, xs_pad, ilens)
+                xs_pad, ilens = part(network, extra, xs_pad, ilens)
             return xs_pad, ilens
 
         return run
 
     def residual(self, body: Run, shortcut: Run) -> Run:
         def run(
-            run_layer: RunLayer, xs_pad: torch.Tensor, ilens: torch.Tensor
+            network: Network, extra: Extra, xs_pad: torch.Tensor, ilens: torch.Tensor
         ) -> Frames:
-            ys, olens = body(run_layer, xs_pad, ilens)
-            return ys + shortcut(run_layer, xs_pad, ilens)[0], olens
+            ys, olens = body(network, extra, xs_pad, ilens)
+            return ys + shortcut(network, extra, xs_pad, ilens)[0], olens
 
         return run
 
     def bidirectional(self, ahead: Run, back: Run) -> Run:
         def run(
-            run_layer: RunLayer, xs_pad: torch.Tensor, ilens: torch.Tensor
+            network: Network, extra: Extra, xs_pad: torch.Tensor, ilens: torch.Tensor
         ) -> Frames:
-            ys, olens = ahead(run_layer, xs_pad, ilens)
-            backward, _ = back(run_layer, reversed_frames(xs_pad, ilens), ilens)
+            ys, olens = ahead(network, extra, xs_pad, ilens)
+            mirrored = reversed_frames(xs_pad, ilens)
+            backward, _ = back(network, extra, mirrored, ilens)
             return torch.cat([ys, reversed_frames(backward, olens)], dim=2), olens
 
         return run

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import PathLike
+from espnet_stnas.files import PathLike, check_sums
 from espnet_stnas.network.loading import digest_key
+from espnet_stnas.network.network import NetworkLayer
 from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.ops import Operation
+from espnet_stnas.ops.sharing import share_weights
 
 Weights = dict[str, torch.Tensor]
 _LAYER = re.compile(r"(.*?)network\.layers\.(\d+)\.([^.]+)\.")
@@ -25,6 +28,7 @@ def read_weights(path: PathLike) -> Weights:
     """
     path = Path(path)
     try:
+        check_sums(path)
         data = torch.load(path, map_location="cpu", weights_only=True)
     except FileNotFoundError:
         raise ConfigError(
@@ -50,14 +54,18 @@ def inherited(
     space: SearchSpace,
     architecture: SearchSpace,
     source: PathLike,
+    input_size: int,
 ) -> Weights:
     """Return the weights of one path of a supernet and of the rest of its model.
+
+    If the candidates share their weights, the path gets copies of its slices.
 
     Args:
         weights: Tensors (any shape) of a model with a supernet, by their names.
         space: The search space.
         architecture: The path: an architecture of the space.
         source: Name of the source of the weights, for messages.
+        input_size: Dimensions of an input frame.
 
     Raises:
         ConfigError: If the weights belong to another space.
@@ -71,7 +79,7 @@ def inherited(
             found.setdefault(int(match[2]), set()).add(match[3])
     for index, layer in enumerate(space.layers):
         names = {str(op) for op in layer.candidates}
-        have = found.get(index, set())
+        have = found.get(index, set()) - {"shared"}
         # Operations without weights have no keys, but every choice has logits.
         logits = weights.get(f"{prefix}network.layers.{index}.logits")
         choices = len(names) if layer.is_choice else 0
@@ -98,7 +106,42 @@ def inherited(
             kept[key] = value
         elif match[2] == chosen[int(match[1])]:
             kept[key] = value
+    if space.sharing == "kernel":
+        kept.update(_slices(weights, space, chosen, prefix, input_size))
     return kept
+
+
+def _slices(
+    weights: Mapping[str, torch.Tensor],
+    space: SearchSpace,
+    chosen: Sequence[str],
+    prefix: str,
+    input_size: int,
+) -> Weights:
+    """Return the chosen operations' slices of shared weights."""
+    found: Weights = {}
+    shapes = space.shapes(input_size)
+    for index, (layer, shape) in enumerate(zip(space.layers, shapes, strict=True)):
+        if not layer.is_choice:
+            continue
+        start = f"{prefix}network.layers.{index}."
+        with torch.device("meta"):
+            block = NetworkLayer(layer, shape, space)
+            groups = share_weights(block.operations)
+        operation = block.get_submodule(chosen[index])
+        assert isinstance(operation, Operation)
+        if operation.borrowing is None:
+            continue
+        number = list(groups).index(operation.borrowing.shared)
+        begin = f"{start}shared.{number}."
+        shared = {
+            key[len(begin) :]: value
+            for key, value in weights.items()
+            if key.startswith(begin)
+        }
+        for name, value in operation.borrowing.slices(shared).items():
+            found[f"{start}{chosen[index]}.{name}"] = value
+    return found
 
 
 def _prefix(weights: Mapping[str, torch.Tensor], source: PathLike) -> str:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from typing import Any
+from functools import reduce
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.family import (
@@ -14,6 +14,7 @@ from espnet_stnas.notation.family import (
     Options,
     OptionValue,
 )
+from espnet_stnas.notation.lengths import Lengths
 from espnet_stnas.notation.plugins import refuse_other
 
 
@@ -22,13 +23,10 @@ def _own_width(options: Options, input_width: int, width: int) -> int:
     return width if own is None else int(own)
 
 
-def _stride(options: Options) -> int:
-    return int(options["stride"] or 1)
-
-
-def _tdnn_length(options: Options, length: Any) -> Any:
+def _tdnn_lengths(options: Options) -> Lengths:
     # floor((L + 2cd - d(k - 1) - 1) / s) + 1 with kernel k = 2c + 1
-    return (length - 1) // options["stride"] + 1
+    stride = int(options["stride"] or 1)
+    return Lengths(stride, stride - 1)
 
 
 def _tdnn_reach(options: Options) -> tuple[int, int]:
@@ -46,10 +44,11 @@ CONV2D_LAYERS: dict[OptionValue, tuple[tuple[int, int], ...]] = {
 }
 
 
-def _conv2d_length(options: Options, length: Any) -> Any:
-    for kernel, stride in CONV2D_LAYERS[options["stride"]]:
-        length = (length - kernel) // stride + 1
-    return length
+def _conv2d_lengths(options: Options) -> Lengths:
+    layers = CONV2D_LAYERS[options["stride"]]
+    return reduce(
+        Lengths.then, (Lengths(stride, stride - kernel) for kernel, stride in layers)
+    )
 
 
 def _conv2d_reach(options: Options) -> tuple[int, int]:
@@ -88,9 +87,9 @@ FAMILIES: dict[str, OpFamily] = {
                 _WIDTH,
             ),
             output_width=_own_width,
-            output_length=_tdnn_length,
-            stride=_stride,
+            lengths=_tdnn_lengths,
             reach=_tdnn_reach,
+            shared_options=("context", "stride", "dilation", "width"),
         ),
         OpFamily("identity", "espnet_stnas.ops.basic:Identity"),
         OpFamily(
@@ -120,8 +119,7 @@ FAMILIES: dict[str, OpFamily] = {
                 _WIDTH,
             ),
             output_width=_own_width,
-            output_length=_conv2d_length,
-            stride=_stride,
+            lengths=_conv2d_lengths,
             reach=_conv2d_reach,
         ),
         OpFamily(
@@ -136,15 +134,16 @@ FAMILIES: dict[str, OpFamily] = {
             ),
             output_width=_own_width,
             reach=_tdnn_reach,
+            shared_options=("context", "dilation", "bottleneck", "width"),
         ),
         OpFamily(
             "sepconv",
             "espnet_stnas.ops.separable:SeparableConv",
             (_CONTEXT, _STRIDE, _DILATION, _NORM, _WIDTH),
             output_width=_own_width,
-            output_length=_tdnn_length,
-            stride=_stride,
+            lengths=_tdnn_lengths,
             reach=_tdnn_reach,
+            shared_options=("context", "stride", "dilation", "width"),
         ),
         *(
             OpFamily(
@@ -170,12 +169,14 @@ FAMILIES: dict[str, OpFamily] = {
                 Option("positions", "P", "abs", choices=("abs", "rel")),
             ),
             reach=lambda o: _EVERYTHING,
+            shared_options=("heads", "feed_forward"),
         ),
         OpFamily(
             "conformer",
             "espnet_stnas.ops.conformer:Conformer",
             (_HEADS, _KERNEL, _FEED_FORWARD, _MACARON),
             reach=lambda o: _EVERYTHING,
+            shared_options=("heads", "kernel_size", "feed_forward"),
         ),
         OpFamily(
             "ebranchformer",
@@ -189,8 +190,20 @@ FAMILIES: dict[str, OpFamily] = {
                 Option("merge_kernel", "J", 3, parity="odd"),
             ),
             reach=lambda o: _EVERYTHING,
+            shared_options=(
+                "heads",
+                "kernel_size",
+                "cgmlp",
+                "feed_forward",
+                "merge_kernel",
+            ),
         ),
-        OpFamily("ff", "espnet_stnas.ops.feed_forward:FeedForward", (_FEED_FORWARD,)),
+        OpFamily(
+            "ff",
+            "espnet_stnas.ops.feed_forward:FeedForward",
+            (_FEED_FORWARD,),
+            shared_options=("feed_forward",),
+        ),
         OpFamily("norm", "espnet_stnas.ops.basic:Norm"),
         OpFamily(
             "positions",

@@ -7,6 +7,7 @@ from typing import Any, Callable, Literal, Union
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import quote
+from espnet_stnas.notation.lengths import Lengths
 
 OptionValue = Union[int, str, None]
 Options = dict[str, OptionValue]
@@ -27,8 +28,8 @@ RESERVED_NAMES = frozenset(
     register_full_backward_pre_hook register_load_state_dict_post_hook
     register_load_state_dict_pre_hook register_module register_parameter
     register_state_dict_post_hook register_state_dict_pre_hook requires_grad_
-    score_offset set_extra_state set_submodule share_memory skip state_dict to to_empty
-    train training type xpu zero_grad
+    score_offset set_extra_state set_submodule share_memory shared skip state_dict
+    state_of to to_empty train training type xpu zero_grad
     """.split()
 )
 
@@ -95,19 +96,20 @@ class OpFamily:
         module: ``package.module:Class`` that implements it, imported when built.
         options: Accepted options, in the order of the canonical short form.
         output_width: ``(options, input width, network width) -> output width``.
-        output_length: ``(options, input length) -> output length``, in frames.
-        stride: ``options -> input frames per output frame``.
+        lengths: ``options -> number of output frames``, a map of input frames.
         reach: ``options -> input frames to the left and right`` that an output frame
             depends on; infinite for the whole utterance.
+        shared_options: Options in which candidates of one choice may differ and still
+            share their weights (:mod:`espnet_stnas.ops.sharing`).
     """
 
     name: str
     module: str
     options: tuple[Option, ...] = ()
     output_width: Callable[[Options, int, int], int] = lambda o, i, w: i
-    output_length: Callable[[Options, Any], Any] = lambda o, n: n
-    stride: Callable[[Options], int] = lambda o: 1
+    lengths: Callable[[Options], Lengths] = lambda o: Lengths()
     reach: Callable[[Options], tuple[float, float]] = lambda o: (0, 0)
+    shared_options: tuple[str, ...] = ()
 
     def option_names(self) -> str:
         """Return the long and short names of all options, for error messages."""

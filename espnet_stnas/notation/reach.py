@@ -9,7 +9,7 @@ from functools import reduce
 from typing import Callable
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.notation.family import MAX_SIZE
+from espnet_stnas.notation.lengths import Lengths
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.spec import ChainSpec, OpSpec
 from espnet_stnas.notation.topology import Algebra, Layer, fold
@@ -110,21 +110,18 @@ def _frames(count: float) -> str:
     return "all" if math.isinf(count) else f"{count:.0f}"
 
 
-Lengths = Callable[[int], int]
-
-
 @dataclass(frozen=True)
 class _Part:
     """A part of the network.
 
     Args:
         view: The frames at its input that one output frame depends on.
-        length: ``input frames -> output frames``.
+        lengths: Output frames of input frames.
         note: Stores the views of its layers, given the view of its input.
     """
 
     view: View
-    length: Lengths
+    lengths: Lengths
     note: Callable[[View], None]
 
 
@@ -141,50 +138,44 @@ class _Views(Algebra[_Part]):
         def note(before: View) -> None:
             self.found[index] = before.then(view)
 
-        return _Part(view, self.layers[index].candidates[0].output_length, note)
+        return _Part(view, self.layers[index].candidates[0].lengths, note)
 
     def chain(self, parts: Sequence[_Part]) -> _Part:
-        def length(frames: int) -> int:
-            for part in parts:
-                frames = part.length(frames)
-            return frames
-
         def note(before: View) -> None:
             for part in parts:
                 part.note(before)
                 before = before.then(part.view)
 
-        return _Part(reduce(View.then, (part.view for part in parts)), length, note)
+        view = reduce(View.then, (part.view for part in parts))
+        return _Part(view, reduce(Lengths.then, (p.lengths for p in parts)), note)
 
     def residual(self, body: _Part, shortcut: _Part) -> _Part:
         def note(before: View) -> None:
             body.note(before)
             shortcut.note(before)
 
-        return _Part(body.view.beside(shortcut.view), body.length, note)
+        return _Part(body.view.beside(shortcut.view), body.lengths, note)
 
     def bidirectional(self, ahead: _Part, back: _Part) -> _Part:
         def note(before: View) -> None:
             ahead.note(before)
             back.note(View(before.right, before.left, before.stride))
 
-        view = ahead.view.beside(_mirrored(back.view, back.length))
-        return _Part(view, ahead.length, note)
+        view = ahead.view.beside(_mirrored(back.view, back.lengths))
+        return _Part(view, ahead.lengths, note)
 
 
-def _mirrored(view: View, length: Lengths) -> View:
+def _mirrored(view: View, lengths: Lengths) -> View:
     """Return the view of a branch over the reversed utterance.
 
-    With a stride, the position of its frames depends on the length of the utterance:
-    the last output frame of a branch over L frames lies at frame
-    L - 1 - (L' - 1) * stride of the utterance.
+    With a stride s, the position of its frames depends on the length of the utterance:
+    the last of L' output frames of a branch over L frames lies at frame
+    L - 1 - (L' - 1) s of the utterance. As L' = floor((L + o) / s), this is
+    s - 1 - o + (L + o) mod s.
     """
-    shortest = next(n for n in range(1, MAX_SIZE) if length(n) > 0)
-    shifts = [
-        n - 1 - (length(n) - 1) * view.stride
-        for n in range(shortest, shortest + view.stride)
-    ]
-    return View(view.right - min(shifts), view.left + max(shifts), view.stride)
+    least = view.stride - 1 - lengths.offset
+    most = least + view.stride - 1
+    return View(view.right - least, view.left + most, view.stride)
 
 
 def _view_of_layer(layer: Layer) -> View:

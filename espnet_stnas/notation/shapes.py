@@ -4,19 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
 from typing import Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.family import MAX_SIZE
-from espnet_stnas.notation.spec import OpSpec
+from espnet_stnas.notation.lengths import Lengths
+from espnet_stnas.notation.spec import ChainSpec, OpSpec
 from espnet_stnas.notation.topology import Algebra, Layer, Node, fold, layer_name
-
-# For these numbers of input frames, and for some near their strides, all candidates of
-# a choice must give the same number of output frames.
-_PROBE_LENGTHS = range(1, 100)
-
-LengthOf = Callable[[int], int]
 
 
 @dataclass(frozen=True)
@@ -43,10 +37,12 @@ class Shapes:
     Args:
         layers: The sizes of its layers.
         output_width: Dimensions of an output frame of the network.
+        zero: Index of a fixed layer that cuts the output off from the input, if any.
     """
 
     layers: tuple[LayerShape, ...]
     output_width: int
+    zero: Optional[int]
 
 
 def space_shapes(
@@ -70,9 +66,24 @@ def space_shapes(
             fit together.
     """
     sizes = _Sizes(layers, residual)
-    output_width, _ = fold(nodes, sizes).measure(input_size, width)
+    whole = fold(nodes, sizes).measure(input_size, width)
     found = tuple(sizes.shapes[index] for index in range(len(layers)))
-    return Shapes(found, output_width)
+    return Shapes(found, whole.width, whole.zero)
+
+
+@dataclass(frozen=True)
+class _Size:
+    """The sizes of a part of the network.
+
+    Args:
+        width: Dimensions of an output frame.
+        lengths: Output frames of input frames.
+        zero: Index of a fixed layer that cuts the output off from the input, if any.
+    """
+
+    width: int
+    lengths: Lengths
+    zero: Optional[int]
 
 
 @dataclass(frozen=True)
@@ -81,11 +92,11 @@ class _Part:
 
     Args:
         first: Index of its first layer.
-        measure: ``(input width, default width) -> (output width, length function)``.
+        measure: ``(input width, default width) -> sizes``.
     """
 
     first: int
-    measure: Callable[[int, int], tuple[int, LengthOf]]
+    measure: Callable[[int, int], _Size]
 
 
 class _Sizes(Algebra[_Part]):
@@ -102,71 +113,79 @@ class _Sizes(Algebra[_Part]):
     def layer(self, index: int) -> _Part:
         layer = self.layers[index]
 
-        def measure(input_width: int, width: int) -> tuple[int, LengthOf]:
+        def measure(input_width: int, width: int) -> _Size:
             shape = _layer_shape(
                 layer, self._name(index), input_width, width, self.keep_skips
             )
             self.shapes[index] = shape
-            return shape.output_width, layer.candidates[0].output_length
+            lost = not shape.skip and all(map(_is_zero, layer.candidates))
+            return _Size(
+                shape.output_width,
+                layer.candidates[0].lengths,
+                index if lost else None,
+            )
 
         return _Part(index, measure)
 
     def chain(self, parts: Sequence[_Part]) -> _Part:
-        def measure(input_width: int, width: int) -> tuple[int, LengthOf]:
-            lengths: list[LengthOf] = []
+        def measure(input_width: int, width: int) -> _Size:
+            size = _Size(input_width, Lengths(), None)
             for part in parts:
-                input_width, length = part.measure(input_width, width)
-                lengths.append(length)
-            return input_width, partial(_length_of_chain, lengths)
+                own = part.measure(size.width, width)
+                zero = own.zero if size.zero is None else size.zero
+                size = _Size(own.width, size.lengths.then(own.lengths), zero)
+            return size
 
         return _Part(parts[0].first, measure)
 
     def residual(self, body: _Part, shortcut: _Part) -> _Part:
-        def measure(input_width: int, width: int) -> tuple[int, LengthOf]:
-            body_width, length = body.measure(input_width, width)
-            short_width, short_length = shortcut.measure(input_width, width)
+        def measure(input_width: int, width: int) -> _Size:
+            main = body.measure(input_width, width)
+            short = shortcut.measure(input_width, width)
             place = f"{self._name(shortcut.first)}, a shortcut,"
-            if short_width != body_width:
+            if short.width != main.width:
                 raise ConfigError(
-                    f"{place} turns width {input_width} into {short_width}, the body "
-                    f"that it is added to into {body_width}; they must give the same "
+                    f"{place} turns width {input_width} into {short.width}, the body "
+                    f"that it is added to into {main.width}; they must give the same "
                     "width"
                 )
             other = "the body that it is added to"
-            _same_length(place, short_length, other, length)
-            return body_width, length
+            _same_length(place, short.lengths, other, main.lengths)
+            zero = None if short.zero is None else main.zero
+            return _Size(main.width, main.lengths, zero)
 
         return _Part(body.first, measure)
 
     def bidirectional(self, ahead: _Part, back: _Part) -> _Part:
-        def measure(input_width: int, width: int) -> tuple[int, LengthOf]:
+        def measure(input_width: int, width: int) -> _Size:
             if width % 2:
                 raise ConfigError(
                     f"encoder_conf: width is {width} around a bidirectional block; "
                     "accepted is an even width, of which each of its branches has half"
                 )
-            ahead_width, length = ahead.measure(input_width, width // 2)
-            back_width, back_length = back.measure(input_width, width // 2)
+            one = ahead.measure(input_width, width // 2)
+            other = back.measure(input_width, width // 2)
             place = f"{self._name(ahead.first)}: the forward branch that begins there"
-            _same_length(place, length, "the backward branch", back_length)
-            return ahead_width + back_width, length
+            _same_length(place, one.lengths, "the backward branch", other.lengths)
+            zero = None if other.zero is None else one.zero
+            return _Size(one.width + other.width, one.lengths, zero)
 
         return _Part(ahead.first, measure)
 
 
-def _length_of_chain(lengths: Sequence[LengthOf], frames: int) -> int:
-    for length in lengths:
-        frames = length(frames)
-    return frames
+def _is_zero(op: OpSpec) -> bool:
+    return op.op == "zero" or (
+        isinstance(op, ChainSpec) and any(map(_is_zero, op.parts))
+    )
 
 
-def _same_length(place: str, one: LengthOf, name: str, other: LengthOf) -> None:
-    for frames in _PROBE_LENGTHS:
-        if one(frames) != other(frames):
-            raise ConfigError(
-                f"{place} makes {one(frames)} of {frames} frames, {name} "
-                f"{other(frames)}; they must give the same length"
-            )
+def _same_length(place: str, one: Lengths, name: str, other: Lengths) -> None:
+    frames = one.difference(other)
+    if frames is not None:
+        raise ConfigError(
+            f"{place} makes {max(0, one(frames))} of {frames} frames, {name} "
+            f"{max(0, other(frames))}; they must give the same length"
+        )
 
 
 def _layer_shape(
@@ -181,27 +200,19 @@ def _layer_shape(
                 f"{widths[op]}, candidate '{first}' into {widths[first]}; all "
                 "candidates of a choice must give the same width"
             )
-        differing = _differing_length(first, op)
-        if differing is not None:
+        frames = first.lengths.difference(op.lengths)
+        if frames is not None:
             raise ConfigError(
-                f"{where}: of {differing} frames, candidate '{op}' makes "
-                f"{op.output_length(differing)} and candidate '{first}' "
-                f"{first.output_length(differing)}; all candidates of a choice must "
-                "give the same length (use a stride in a fixed layer)"
+                f"{where}: of {frames} frames, candidate '{op}' makes "
+                f"{max(0, op.output_length(frames))} and candidate '{first}' "
+                f"{max(0, first.output_length(frames))}; all candidates of a choice "
+                "must give the same length (use a stride in a fixed layer)"
             )
     if widths[first] > MAX_SIZE:
         raise ConfigError(
             f"{where}: '{first}' turns width {input_width} into {widths[first]}; "
             f"accepted are at most {MAX_SIZE}"
         )
-    keeps_length = all(first.output_length(n) == n for n in _PROBE_LENGTHS)
+    keeps_length = first.lengths == Lengths()
     skip = residual and keeps_length and widths[first] == input_width
     return LayerShape(input_width, widths[first], skip, width)
-
-
-def _differing_length(one: OpSpec, other: OpSpec) -> Optional[int]:
-    lengths = (*_PROBE_LENGTHS, one.stride + 1, other.stride + 1)
-    return next(
-        (n for n in lengths if one.output_length(n) != other.output_length(n)),
-        None,
-    )

@@ -24,7 +24,8 @@ from espnet_stnas.notation.topology import Layer, Node, layer_name, nodes_to_con
 
 __all__ = ["Layer", "LayerShape", "SearchSpace"]
 
-_KEYS = ("layers", "width", "dropout_rate", "residual")
+_KEYS = ("layers", "width", "dropout_rate", "residual", "sharing")
+_SHARING = ("kernel", "none")
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,8 @@ class SearchSpace:
         residual: Add a skip connection to every layer that keeps width and length:
             y = x + layer(x).
         blocks: The topology; None for a chain.
+        sharing: ``kernel``: candidates of one family share their weights in the
+            supernet. ``none``: each candidate has its own, as in the paper.
 
     >>> space = SearchSpace.from_conf(
     ...     {"layers": [["tdnn-C1D1", "tdnn-C1D2"], "tdnn-C1S3D1"], "width": 64}
@@ -53,6 +56,7 @@ class SearchSpace:
     dropout_rate: float = 0.5
     residual: bool = False
     blocks: Optional[tuple[Node, ...]] = None
+    sharing: str = "none"
 
     @classmethod
     def from_conf(cls, conf: Mapping[str, Any]) -> SearchSpace:
@@ -89,6 +93,7 @@ class SearchSpace:
             dropout_rate=conf.get("dropout_rate", cls.dropout_rate),
             residual=conf.get("residual", cls.residual),
             blocks=None if nodes == tuple(range(len(layers))) else nodes,
+            sharing=conf.get("sharing", cls.sharing),
         )
         space._check_settings()
         # 0 and 0.0 are one rate, and equal spaces have equal digests.
@@ -111,13 +116,25 @@ class SearchSpace:
                 f"encoder_conf: residual is {quote(self.residual)}; "
                 "accepted is true or false"
             )
+        if self.sharing not in _SHARING:
+            raise ConfigError(
+                f"encoder_conf: sharing is {quote(self.sharing)}; accepted are: "
+                f"{', '.join(_SHARING)}"
+            )
+        if self.sharing != "none" and self.is_architecture:
+            raise ConfigError(
+                f"encoder_conf: sharing is {quote(self.sharing)}, but no layer is a "
+                "choice; accepted is none, or no such key"
+            )
 
     def to_conf(self) -> dict[str, Any]:
         """Return the canonical ``encoder_conf``, made of plain containers."""
+        sharing = {} if self.is_architecture else {"sharing": self.sharing}
         return {
             "width": self.width,
             "dropout_rate": self.dropout_rate,
             "residual": self.residual,
+            **sharing,
             "layers": nodes_to_conf(self.nodes, self.layers),
         }
 
@@ -191,6 +208,7 @@ class SearchSpace:
                 else Layer((layer.candidates[indices[number]],), place=layer.place)
                 for layer, number in zip(self.layers, self.choice_numbers, strict=True)
             ),
+            sharing="none",
         )
 
     def index(self, architecture: SearchSpace) -> tuple[int, ...]:
@@ -204,7 +222,8 @@ class SearchSpace:
                 "the architecture has other blocks than the search space, or its "
                 "layers in other places"
             )
-        if replace(architecture, layers=()) != replace(self, layers=()):
+        settings = replace(self, layers=(), sharing=architecture.sharing)
+        if replace(architecture, layers=()) != settings:
             raise ConfigError(
                 "the architecture has other settings than the search space: "
                 f"{_settings(architecture)} instead of {_settings(self)}"
@@ -258,6 +277,25 @@ class SearchSpace:
                 not fit together.
         """
         return self._sizes(input_size).output_width
+
+    def refuse_zero(self, input_size: int) -> None:
+        """Refuse a network whose output cannot depend on its input.
+
+        A search may still have a ``zero`` among the candidates of a layer without a
+        skip, and its results can be read, but a network with such a layer learns
+        nothing.
+
+        Raises:
+            ConfigError: If a fixed ``zero`` has no skip around it.
+        """
+        index = self._sizes(input_size).zero
+        if index is not None:
+            raise ConfigError(
+                f"encoder_conf: {self.layer_name(index)} is "
+                f"'{self.layers[index].candidates[0]}' without a skip around it, so "
+                "the output of the encoder does not depend on its input; accepted is "
+                "another operation there, 'residual: true', or a residual block"
+            )
 
     def _sizes(self, input_size: int) -> Shapes:
         if type(input_size) is not int or not 1 <= input_size <= MAX_SIZE:

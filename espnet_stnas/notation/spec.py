@@ -13,13 +13,14 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from typing import Any, TypeVar
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import quote
 from espnet_stnas.notation.families import FAMILIES
 from espnet_stnas.notation.family import MAX_SIZE, OpFamily, Options, OptionValue
+from espnet_stnas.notation.lengths import Lengths
 from espnet_stnas.notation.plugins import load_plugins
 
 __all__ = [
@@ -83,12 +84,17 @@ class OpSpec:
         Args:
             length: Input frames: an int, or a LongTensor (B,).
         """
-        return self.family.output_length(self.options, length)
+        return self.lengths(length)
+
+    @cached_property
+    def lengths(self) -> Lengths:
+        """The number of output frames, as a map of input frames."""
+        return self.family.lengths(self.options)
 
     @property
     def stride(self) -> int:
         """Input frames per output frame."""
-        return self.family.stride(self.options)
+        return self.lengths.stride
 
     @property
     def reach(self) -> tuple[float, float]:
@@ -126,16 +132,10 @@ class ChainSpec(OpSpec):
             input_width = part.output_width(input_width, width)
         return input_width
 
-    def output_length(self, length: Length) -> Length:
-        """Return the output frames of the last operation."""
-        for part in self.parts:
-            length = part.output_length(length)
-        return length
-
-    @property
-    def stride(self) -> int:
-        """Input frames per output frame."""
-        return math.prod(part.stride for part in self.parts)
+    @cached_property
+    def lengths(self) -> Lengths:
+        """The number of output frames of the last operation."""
+        return reduce(Lengths.then, (part.lengths for part in self.parts))
 
     @property
     def reach(self) -> tuple[float, float]:
@@ -210,8 +210,13 @@ def _parse_chain(parts: Any, where: str) -> ChainSpec:
     specs: list[OpSpec] = []
     for number, part in enumerate(parts, start=1):
         place = f"{where}: operation {number} of the chain"
-        if isinstance(part, Mapping) and "chain" in part:
-            raise ConfigError(f"{place} is a chain; accepted is a single operation")
+        # Checked before it is read, since a chain can hold itself.
+        if (isinstance(part, Mapping) and "chain" in part) or (
+            isinstance(part, str) and "+" in part
+        ):
+            raise ConfigError(
+                f"{place} is the chain {quote(part)}; accepted is a single operation"
+            )
         specs.append(parse_op(part, place))
     return ChainSpec(parts=tuple(specs))
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Optional
 
 import torch
 
 from espnet_stnas.notation.spec import OpSpec
-from espnet_stnas.ops.norm import frozen_statistics
+from espnet_stnas.ops.borrowing import Borrowing
 
 
 class Operation(torch.nn.Module, ABC):
@@ -29,6 +31,11 @@ class Operation(torch.nn.Module, ABC):
     # frames within `spec.reach`, not on its position, the length of the utterance or
     # other utterances. Such candidates are scored without padding.
     frame_local: bool = False
+    # Parts of equal size along the first dimension of a weight, by a part of its name:
+    # the halves of gated layers. Candidates that share weights take rows of each part.
+    stacked: Mapping[str, int] = {}
+    # The weights that this operation takes from those of a choice, if they are shared.
+    borrowing: Optional[Borrowing] = None
 
     def __init__(
         self,
@@ -46,6 +53,22 @@ class Operation(torch.nn.Module, ABC):
         self.reach = spec.reach
         """Input frames seen to the left and to the right of a frame."""
 
+    def stacked_parts(self, name: str) -> int:
+        """Return the number of parts that are stacked in a weight of this name."""
+        found = [n for part, n in self.stacked.items() if part in name.split(".")]
+        return found[0] if found else 1
+
+    def shared_products(self, xs_pad: torch.Tensor) -> Optional[torch.Tensor]:
+        """Return what operations with shared weights compute in common, if anything.
+
+        Their ``forward`` then takes it as a third argument. Only operations that share
+        their weights are asked.
+
+        Args:
+            xs_pad: Input frames (B, T, D), zero where padded.
+        """
+        return None
+
     @abstractmethod
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
@@ -59,24 +82,3 @@ class Operation(torch.nn.Module, ABC):
         Returns:
             Output frames (B, T', D') and their valid lengths (B,).
         """
-
-    def without_dropout(
-        self, xs_pad: torch.Tensor, ilens: torch.Tensor
-    ) -> torch.Tensor:
-        """Return the expected output frames (B, T', D') with respect to dropout.
-
-        Scores of candidates that were not sampled use this: it has the mean of an
-        output with dropout without its variance, and draws no random numbers. Batch
-        norm normalises as in training, but does not update its running statistics.
-        """
-        dropouts = [
-            m for m in self.modules() if isinstance(m, torch.nn.Dropout) and m.training
-        ]
-        for dropout in dropouts:
-            dropout.training = False
-        try:
-            with frozen_statistics(self):
-                return self(xs_pad, ilens)[0]
-        finally:
-            for dropout in dropouts:
-                dropout.training = True

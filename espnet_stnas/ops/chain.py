@@ -28,6 +28,13 @@ class Chain(Operation):
         )
         self.parts = torch.nn.ModuleList(parts)
 
+    def stacked_parts(self, name: str) -> int:
+        """Return the number of parts that are stacked in a weight of this name."""
+        _, number, rest = name.split(".", 2)
+        part = self.parts[int(number)]
+        assert isinstance(part, Operation)
+        return part.stacked_parts(rest)
+
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:

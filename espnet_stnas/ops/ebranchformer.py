@@ -25,6 +25,8 @@ class EBranchformer(AttentionLayer):
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
 
+    stacked = {"channel_proj1": 2}
+
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:
         super().__init__(spec, **sizes)
         name, options = str(spec), self.options

@@ -22,25 +22,6 @@ def padding_mask(lengths: torch.Tensor, max_length: int) -> torch.Tensor:
     return frames >= lengths.unsqueeze(1)
 
 
-def joined(xs_pad: torch.Tensor, lengths: list[int], gap: int) -> torch.Tensor:
-    """Concatenate the utterances of a batch, with a gap of zeros between them.
-
-    Args:
-        xs_pad: Frames (B, T, D).
-        lengths: Valid frames of each of the B utterances.
-        gap: Number of zero frames between two utterances.
-
-    Returns:
-        Frames (1, sum of lengths + (B - 1) gap, D).
-    """
-    frames = xs_pad.new_zeros(sum(lengths) + gap * (len(lengths) - 1), xs_pad.size(2))
-    start = 0
-    for utterance, length in zip(xs_pad, lengths, strict=True):
-        frames[start : start + length] = utterance[:length]
-        start += length + gap
-    return frames.unsqueeze(0)
-
-
 def reversed_frames(xs_pad: torch.Tensor, lengths: torch.Tensor) -> torch.Tensor:
     """Reverse the order of frames in each utterance of a batch (B, T, D).
 

@@ -48,6 +48,6 @@ class SeparableConv(Operation):
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Transform (B, T, D) to (B, T', D'); see :class:`Operation`."""
-        olens = self.spec.output_length(ilens)
+        olens = self.depthwise.output_lengths(ilens)
         ys = F.relu(self.pointwise(self.depthwise(xs_pad)))
         return self.dropout(normalised(self.norm, ys, olens)), olens

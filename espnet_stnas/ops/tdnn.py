@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Optional
 
 import torch
 import torch.nn.functional as F
@@ -70,6 +70,54 @@ class FrameConv(torch.nn.Module):
         )
         return images.squeeze(2).transpose(1, 2)
 
+    def from_products(self, products: torch.Tensor) -> torch.Tensor:
+        """Return the same as :meth:`forward`, from the products of all taps.
+
+        Args:
+            products: Products (B, T, k, D') of frames with the taps of a kernel of
+                this or a larger size, from :func:`tap_products`.
+        """
+        taps = self.weight.size(2)
+        batch, frames, largest, width = products.shape
+        ys = products.new_zeros(batch, frames, width)
+        if self.bias is not None:
+            ys += self.bias
+        for tap in range(taps):
+            shift = tap * self.dilation - self.padding
+            to, since = max(0, -shift), max(0, shift)
+            count = frames - abs(shift)
+            if count > 0:
+                tap_of_largest = tap + (largest - taps) // 2
+                ys[:, to : to + count] += products[
+                    :, since : since + count, tap_of_largest
+                ]
+        return ys[:, :: self.stride]
+
+    def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
+        """Return the output frames (B,) of valid input frames (B,).
+
+        The padding must be half of the kernel's span.
+        """
+        return (ilens - 1) // self.stride + 1
+
+
+def tap_products(xs_pad: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Multiply frames with each tap of a kernel.
+
+    Convolutions that share the kernel differ only in which products they add up, and
+    at which distance.
+
+    Args:
+        xs_pad: Frames (B, T, D).
+        weight: Kernel (D', D, k).
+
+    Returns:
+        Products (B, T, k, D').
+    """
+    outputs, inputs, taps = weight.shape
+    matrix = weight.permute(2, 0, 1).reshape(taps * outputs, inputs)
+    return F.linear(xs_pad, matrix).unflatten(2, (taps, outputs))
+
 
 class TDNN(Operation):
     """Convolution -> ReLU -> norm -> dropout (Zheng et al. 2021, section 4).
@@ -106,10 +154,22 @@ class TDNN(Operation):
         self.dropout = torch.nn.Dropout(self.dropout_rate)
         self.frame_local = options["stride"] == 1 and options["norm"] == "ln"
 
+    def shared_products(self, xs_pad: torch.Tensor) -> Optional[torch.Tensor]:
+        """Multiply frames (B, T, D) with the taps of the shared kernel."""
+        assert self.borrowing is not None
+        weight = self.borrowing.shared.get_parameter("conv.weight")
+        return tap_products(xs_pad, weight)
+
     def forward(
-        self, xs_pad: torch.Tensor, ilens: torch.Tensor
+        self,
+        xs_pad: torch.Tensor,
+        ilens: torch.Tensor,
+        products: Optional[torch.Tensor] = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Transform (B, T, D) to (B, T', D'); see :class:`Operation`."""
-        olens = self.spec.output_length(ilens)
-        ys = F.relu(self.conv(xs_pad), inplace=True)
+        olens = self.conv.output_lengths(ilens)
+        convolved = (
+            self.conv(xs_pad) if products is None else self.conv.from_products(products)
+        )
+        ys = F.relu(convolved, inplace=True)
         return self.dropout(normalised(self.norm, ys, olens)), olens

@@ -88,6 +88,9 @@ class Summary:
     @property
     def status(self) -> str:
         """The progress of the search in words."""
+        failure = self.experiment.failure_in(self.experiment.path)
+        if failure is not None:
+            return f"failed after {self.epochs} epochs: {failure}"
         of = "" if self.longest is None else f" of {self.longest}"
         warmup = self.architecture.provenance.in_warmup
         note = ", still in the warm-up" if warmup else ""

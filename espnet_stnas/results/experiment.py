@@ -10,11 +10,15 @@ from typing import Any, Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, read_yaml_mapping
-from espnet_stnas.messages import quote
+from espnet_stnas.messages import one_line, quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import SearchPlan
+from espnet_stnas.results.curves import read_epoch
 from espnet_stnas.results.provenance import Provenance
+
+ARCHITECTURES = "architectures"
+FAILED = "failed.yaml"
 
 
 @dataclass(frozen=True)
@@ -78,9 +82,25 @@ class SearchExperiment:
         """The epochs that have an architecture file, in order."""
         names = (
             re.fullmatch(r"(\d+)epoch\.yaml", file.name)
-            for file in (self.path / "architectures").glob("*epoch.yaml")
+            for file in (self.path / ARCHITECTURES).glob("*epoch.yaml")
         )
         return tuple(sorted(int(match[1]) for match in names if match))
+
+    @staticmethod
+    def failure_in(path: PathLike) -> Optional[str]:
+        """Return why the search in a directory failed.
+
+        Returns:
+            A sentence; None if it has not failed: it ended well, goes on, or was
+            stopped.
+        """
+        file = Path(path) / FAILED
+        if not file.exists():
+            return None
+        try:
+            return one_line(read_yaml_mapping(file, "file")["reason"])
+        except (ConfigError, KeyError):
+            return f"{file} is damaged, so the reason is not known"
 
     def architecture(self, epoch: Optional[int] = None) -> Architecture:
         """Return the arg-max architecture of an epoch (default: the last one).
@@ -97,12 +117,15 @@ class SearchExperiment:
             )
         if epoch is None:
             epoch = epochs[-1]
+            # A file that was lost must not let an earlier epoch pass for the last one.
+            if any(p.valid_loss is not None for p in read_epoch(self.path, epoch + 1)):
+                raise ConfigError(_lost(self.path, epoch + 1))
         if epoch not in epochs:
             raise ConfigError(
                 f"epoch {epoch} is not in {self.path / 'architectures'}; accepted are "
                 f"{epochs[0]} to {epochs[-1]}"
             )
-        file = self.path / "architectures" / f"{epoch}epoch.yaml"
+        file = self.path / ARCHITECTURES / f"{epoch}epoch.yaml"
         architecture = Architecture.read(file)
         try:
             self.space.index(architecture.space)
@@ -131,12 +154,24 @@ class SearchExperiment:
         return architecture
 
     def history(self, last: Optional[int] = None) -> tuple[Architecture, ...]:
-        """Return the architectures of all epochs up to ``last``, in order."""
-        return tuple(
-            self.architecture(epoch)
-            for epoch in self.epochs
-            if last is None or epoch <= last
-        )
+        """Return the architectures of all epochs up to ``last``, in order.
+
+        Raises:
+            ConfigError: If the file of an epoch is missing or damaged.
+        """
+        wanted = [e for e in self.epochs if last is None or e <= last]
+        for number, epoch in enumerate(wanted, start=1):
+            if epoch != number:
+                raise ConfigError(_lost(self.path, number))
+        return tuple(self.architecture(epoch) for epoch in wanted)
+
+
+def _lost(path: Path, epoch: int) -> str:
+    file = path / "architectures" / f"{epoch}epoch.yaml"
+    return (
+        f"{file} is missing, though the search has finished this epoch; accepted are "
+        "the whole directory, or earlier epochs by their number (derive --epoch)"
+    )
 
 
 def _plan(config: Mapping[str, Any]) -> SearchPlan:

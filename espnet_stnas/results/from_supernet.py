@@ -41,6 +41,6 @@ def derive(
     for new, layer in zip(network.layers, supernet.layers, strict=True):
         assert isinstance(new, NetworkLayer) and isinstance(layer, NetworkLayer)
         k = layer.layer.candidates.index(new.layer.candidates[0])
-        new.operations[0].load_state_dict(layer.operations[k].state_dict())
+        new.operations[0].load_state_dict(layer.state_of(k))
     network.to(supernet.logits[0].device)
     return Architecture(space, provenance), network

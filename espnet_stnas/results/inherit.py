@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 from typing import Optional
 
 import torch
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import PathLike, writing
+from espnet_stnas.files import PathLike, write_bytes
 from espnet_stnas.network.weights import Weights, inherited, read_weights
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.experiment import SearchExperiment
@@ -34,13 +35,18 @@ def write_inherited(
     """
     epoch = architecture.provenance.epoch
     source, weights = _weights_of(experiment, epoch)
-    chosen = inherited(weights, experiment.space, architecture.space, source)
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.partial")
-    with writing(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
-        torch.save(chosen, temporary)
-        temporary.replace(path)
+    input_size = architecture.provenance.input_size
+    if input_size is None:
+        raise ConfigError(
+            f"{experiment.path}: the architecture of epoch {epoch} does not say the "
+            "input size of its search; accepted is what stnas derive found"
+        )
+    chosen = inherited(
+        weights, experiment.space, architecture.space, source, input_size
+    )
+    data = io.BytesIO()
+    torch.save(chosen, data)
+    write_bytes(path, data.getvalue())
 
 
 def _weights_of(
@@ -50,11 +56,20 @@ def _weights_of(
     if own.exists():
         return own, read_weights(own)
     checkpoint = experiment.path / "checkpoint.pth"
-    # It is written at the end of the last epoch.
-    if epoch == experiment.epochs[-1] and checkpoint.exists():
+    # It is written at the end of an epoch, after the architecture.
+    if epoch == experiment.epochs[-1] and _epoch_of(checkpoint) == epoch:
         return checkpoint, read_weights(checkpoint)
     raise ConfigError(
         f"{experiment.path} has no weights of epoch {epoch}: neither {own.name} nor, "
         "for the last epoch, checkpoint.pth; accepted are epochs whose weights ESPnet "
         "kept (keep_nbest_models)"
     )
+
+
+def _epoch_of(checkpoint: Path) -> Optional[int]:
+    """Return the epoch of a checkpoint; None if there is none, or it is damaged."""
+    try:
+        states = torch.load(checkpoint, map_location="cpu", weights_only=True)
+        return int(states["reporter"]["epoch"])
+    except Exception:  # torch raises many kinds of errors at damaged files
+        return None

@@ -27,16 +27,13 @@ from espnet_stnas.search.ranks import (
     union_over_ranks,
     weighted_loss,
 )
+from espnet_stnas.search.skips import nan_gradients
 from espnet_stnas.search.state import SearchRun
 from espnet_stnas.search.step_log import StepLog
 from espnet_stnas.search.traffic import path_traffic
-from espnet_stnas.supernet.steps import (
-    LogitLearner,
-    Source,
-    StepLosses,
-    path_generator,
-)
-from espnet_stnas.supernet.supernet import Gates
+from espnet_stnas.supernet.steps import LogitLearner, Source, StepLosses
+from espnet_stnas.supernet.supernet import Gates, path_generator
+from espnet_stnas.supernet.undo import Kept
 
 # Default limit of skipped steps in a row. A loss scaler that starts at 2^16 may skip a
 # dozen steps until it has found its scale.
@@ -92,6 +89,8 @@ class Epoch:
         self.steps: Counter[str] = Counter()
         self.skipped: Counter[str] = Counter()
         self._weight_updates = 0
+        offsets = {id(t) for t in run.supernet.score_offsets}  # the learner's
+        self._statistics = Kept(t for t in run.model.buffers() if id(t) not in offsets)
         self._utterances: Sequence[str] = ()
         self._stack = ExitStack()
         self._running: Optional[Generator[Batch, None, None]] = None
@@ -129,11 +128,14 @@ class Epoch:
         if run.distributed:
             batches = stop_together(batches, run.device)
         others = self.batches.architecture_batches() if self.alternates else None
+        unfinished = False
         for step, batch in enumerate(batches, start=1):
             self._utterances = batch[0]
             if others is not None:
                 self.architecture_step(step, next(others), batch)
-            updates = self._weight_updates
+            if not unfinished:
+                updates, unfinished = self._weight_updates, True
+                self._statistics.save()
             gates = self._weight_gates(step)
             self._share_paths(gates)
             with run.supernet.routed(gates):
@@ -141,9 +143,19 @@ class Epoch:
             if options.no_forward_run:
                 continue
             if step % options.accum_grad == 0:
-                self._count("weight", self._weight_updates > updates, batch[0])
+                made, unfinished = self._weight_updates > updates, False
+                if not made:
+                    self._undo()
+                self._count("weight", made, batch[0])
             if self.log is not None:
                 self.log(step)
+        if unfinished:
+            self._undo()
+
+    def _undo(self) -> None:
+        """Undo a step that ended without an update; see :class:`Kept`."""
+        self._statistics.restore()
+        self.learner.undo()
 
     def architecture_step(self, step: int, batch: Batch, weight_batch: Batch) -> None:
         """Accumulate the architecture gradient of one batch; update when it is due.
@@ -155,6 +167,7 @@ class Epoch:
         """
         start = time.perf_counter()
         accum_grad = self.run.options.accum_grad
+        self.learner.loss_scale = self._loss_scale()
         loss = BatchLoss(self, batch)
         losses = StepLosses(
             self.learner,
@@ -163,7 +176,6 @@ class Epoch:
             BatchLoss(self, weight_batch),
             float(self.run.optimizers[0].param_groups[0]["lr"]),
         )
-        self.learner.loss_scale = self._loss_scale()
         self.learner.learn(losses, share=1.0 / accum_grad)
         self.reporter.register({"arch_loss": losses.value}, loss.weight)
         if step % accum_grad == 0:
@@ -300,24 +312,6 @@ class BatchLoss:
             share = loss.new_ones(()) if self.weight is None else self.weight.sum()
             loss, self.weight = weighted_loss(loss, share.to(loss.dtype))
         return loss
-
-
-def nan_gradients(module: torch.nn.Module, inputs: Any, result: Any) -> Any:
-    """Turn a loss that is not finite into NaN gradients, as a forward hook.
-
-    ESPnet checks only gradients, and skips a step if the gradient is not finite.
-
-    Args:
-        module: An ESPnet model, not wrapped for parallel training.
-        inputs: Its positional inputs.
-        result: Its output, in either form.
-    """
-    loss = result["loss"] if isinstance(result, dict) else result[0]
-    good = torch.isfinite(loss.detach())
-    loss = loss * torch.where(good, 1.0, float("nan")).to(loss.dtype)
-    if isinstance(result, dict):
-        return {**result, "loss": loss}
-    return (loss, *result[1:])
 
 
 def _estimator(run: SearchRun, epoch: int) -> Estimator:

@@ -3,31 +3,35 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Estimator, build_estimator
+from espnet_stnas.host.checkpoints import CHECKPOINT
 from espnet_stnas.host.start import check_ngpu
 from espnet_stnas.messages import quote
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.search.checks import building
 from espnet_stnas.search.cost import check_cost_options
+from espnet_stnas.search.resume import resumes, trains
 from espnet_stnas.search.split import plan_split
 
 
-def check_search(args: argparse.Namespace) -> None:
+def check_search(args: argparse.Namespace, found: Sequence[str] = ()) -> None:
     """Check the options of a search before anything is built or written.
 
     Args:
         args: All options, with ``distributed`` as ESPnet resolves it.
+        found: Sentences about other options that cannot be honoured.
 
     Raises:
         ConfigError: If some of them cannot be honoured; the message lists all problems,
             unless there is nothing to search.
     """
     _space(args)
-    problems: list[str] = []
+    problems = list(found)
     for option in sorted(_CHECKS):
         try:
             _CHECKS[option](args)
@@ -56,7 +60,8 @@ def _space(args: argparse.Namespace) -> SearchSpace:
 
 
 def _estimator(args: argparse.Namespace) -> Estimator:
-    estimator = build_estimator(args.estimator, args.estimator_conf)
+    with building(f"estimator '{args.estimator}' with its estimator_conf"):
+        estimator = build_estimator(args.estimator, args.estimator_conf)
     estimator.check([len(choice.candidates) for choice in _space(args).choices])
     return estimator
 
@@ -75,20 +80,12 @@ def _arch_data(args: argparse.Namespace) -> None:
 
 
 def _arch_fraction(args: argparse.Namespace) -> None:
-    if args.arch_data == "train" and _trains(args):
+    if args.arch_data == "train" and trains(args):
         plan_split(
             args.train_shape_file,
             Path(args.output_dir),
             fraction=args.arch_fraction,
             seed=args.seed,
-        )
-
-
-def _warmup_epochs(args: argparse.Namespace) -> None:
-    if args.warmup_epochs < 0:
-        raise ConfigError(
-            f"warmup_epochs is {args.warmup_epochs}; accepted is an integer of 0 or "
-            "more"
         )
 
 
@@ -134,12 +131,18 @@ def _ngpu(args: argparse.Namespace) -> None:
         )
 
 
-def _max_skipped_steps(args: argparse.Namespace) -> None:
-    if args.max_skipped_steps < 1:
-        raise ConfigError(
-            f"max_skipped_steps is {args.max_skipped_steps}; accepted is an integer "
-            "above 0"
-        )
+def _fold_length(args: argparse.Namespace) -> None:
+    for part in ("train", "valid"):
+        kind = args.batch_type
+        kind = getattr(args, f"{part}_batch_type", None) or kind
+        files = getattr(args, f"{part}_shape_file")
+        if kind == "folded" and files and len(args.fold_length) != len(files):
+            raise ConfigError(
+                f"fold_length has {len(args.fold_length)} lengths and "
+                f"{part}_shape_file {len(files)} files; accepted with batch_type "
+                "'folded' (the default) is a length for each, or another batch_type "
+                "such as numel or unsorted"
+            )
 
 
 def _frontend(args: argparse.Namespace) -> None:
@@ -162,14 +165,33 @@ def _init_param(args: argparse.Namespace) -> None:
             )
 
 
+def _pretrain_path(args: argparse.Namespace) -> None:
+    if args.pretrain_path is not None:
+        raise ConfigError(
+            f"pretrain_path is {quote(args.pretrain_path)}; accepted is null: ESPnet "
+            "has init_param instead"
+        )
+
+
 def _output_dir(args: argparse.Namespace) -> None:
-    """Refuse to continue a search of another space."""
-    if not _trains(args):
-        return
+    """Refuse to harm a training, and to continue a search of another space."""
     # Do not use config.yaml: ESPnet may not have finished writing it.
     output_dir = Path(args.output_dir)
     experiment = SearchExperiment(output_dir, _space(args))
-    if not (output_dir / "checkpoint.pth").exists() or not experiment.epochs:
+    used = (output_dir / CHECKPOINT).exists()
+    if used and not experiment.epochs:
+        raise ConfigError(
+            f"{output_dir} has the checkpoint of a training that is no search; choose "
+            "another output_dir"
+        )
+    if not trains(args):
+        if used or experiment.epochs:
+            raise ConfigError(
+                f"{output_dir} holds a search, whose config.yaml collect_stats and "
+                "dry_run would overwrite; choose another output_dir"
+            )
+        return
+    if not resumes(args):
         return
     try:
         experiment.architecture()
@@ -180,23 +202,19 @@ def _output_dir(args: argparse.Namespace) -> None:
         ) from None
 
 
-def _trains(args: argparse.Namespace) -> bool:
-    return not (args.collect_stats or args.dry_run)
-
-
 _CHECKS: dict[str, Callable[[argparse.Namespace], object]] = {
     "arch_data": _arch_data,
     "arch_fraction": _arch_fraction,
     "cost_conf": _cost_conf,
     "ddp_comm_hook": _ddp_comm_hook,
     "estimator": _estimator,
+    "fold_length": _fold_length,
     "frontend": _frontend,
     "init_param": _init_param,
-    "max_skipped_steps": _max_skipped_steps,
     "ngpu": _ngpu,
     "output_dir": _output_dir,
+    "pretrain_path": _pretrain_path,
     "train_dtype": _train_dtype,
-    "warmup_epochs": _warmup_epochs,
     **{
         option: _only_false(option)
         for option in ("multiple_iterator", "sharded_ddp", "use_adapter")

@@ -3,15 +3,122 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TypeVar
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Optional, TypeVar
 
 import torch
+from torch.multiprocessing import ProcessExitedException
 
-from espnet_stnas.errors import TrainingError
+from espnet_stnas.errors import ConfigError, TrainingError
+from espnet_stnas.messages import one_line, quote
 from espnet_stnas.supernet.steps import LogitLearner
 
 Item = TypeVar("Item")
+
+
+def on_first_rank(work: Callable[[], object]) -> None:
+    """Do something on rank 0 alone, while the others wait.
+
+    Args:
+        work: Called on rank 0; in a search of one process, it is simply called.
+
+    Raises:
+        ConfigError: On all ranks, if rank 0 raises it.
+        WriteError: On rank 0; the others raise a ConfigError with its sentence.
+    """
+    if not torch.distributed.is_initialized():
+        work()
+        return
+    problem: Optional[Exception] = None
+    if torch.distributed.get_rank() == 0:
+        try:
+            work()
+        except Exception as error:
+            problem = error
+    said = [None if problem is None else one_line(problem)]
+    torch.distributed.broadcast_object_list(said, src=0)
+    if problem is not None:
+        raise problem
+    if said[0] is not None:
+        raise ConfigError(said[0])
+
+
+def refuse_differences(options: Mapping[str, Any]) -> None:
+    """Check that all ranks were started with the same options.
+
+    Args:
+        options: The options that must be the same.
+
+    Raises:
+        ConfigError: On all ranks, if any two of them differ.
+    """
+    if not torch.distributed.is_initialized():
+        return
+    own = {key: repr(value) for key, value in options.items()}
+    ranks: list[Any] = [None] * torch.distributed.get_world_size()
+    torch.distributed.all_gather_object(ranks, own)
+    for number, other in enumerate(ranks):
+        differing = sorted(
+            k for k in {*ranks[0], *other} if ranks[0].get(k) != other.get(k)
+        )
+        if differing:
+            key = differing[0]
+            more = f" (and {', '.join(differing[1:])})" if differing[1:] else ""
+            raise ConfigError(
+                f"{key}{more} differs between the processes of this search: "
+                f"{quote(ranks[0].get(key))[1:-1]} on rank 0, "
+                f"{quote(other.get(key))[1:-1]} on rank {number}; accepted are the "
+                "same options and data on all ranks"
+            )
+
+
+@contextmanager
+def connected() -> Iterator[None]:
+    """Name the cause if a process of a distributed search is lost.
+
+    Raises:
+        TrainingError: Instead of the error of torch's communication.
+        RuntimeError: As it was, if it is of another kind.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        if isinstance(error, TrainingError) or not _lost(error):
+            raise
+        raise TrainingError(
+            "this process of the search has lost another one, which was killed or "
+            "ended with an error (see its log); what the last checkpoint has is whole, "
+            f"and the same command goes on from it ({one_line(error)[:200]})"
+        ) from error
+
+
+@contextmanager
+def of_workers() -> Iterator[None]:
+    """Name the process that ended, where ESPnet started one for each GPU.
+
+    Raises:
+        TrainingError: If one ended with an error or by a signal; torch has ended the
+            others.
+    """
+    try:
+        yield
+    except ProcessExitedException as error:
+        cause = error.signal_name or f"exit code {error.exit_code}"
+        raise TrainingError(
+            f"process {error.error_index} of this search ended ({cause}), and so the "
+            "others were ended; what it said stands above, and the same command goes "
+            "on from the last checkpoint"
+        ) from error
+
+
+def _lost(error: RuntimeError) -> bool:
+    if isinstance(error, torch.distributed.DistError):
+        return True
+    text = str(error)
+    return torch.distributed.is_initialized() and any(
+        mark in text for mark in ("gloo", "NCCL", "Connection closed by peer")
+    )
 
 
 def stop_together(items: Iterable[Item], device: str) -> Iterator[Item]:

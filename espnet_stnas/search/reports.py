@@ -1,24 +1,21 @@
-"""Reports of a search: its logits after each epoch, and its start."""
+"""Reports of a search: its logits after each epoch."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterable, Iterator
-from datetime import datetime
 from pathlib import Path
 
 import torch
 from espnet2.train.reporter import SubReporter, aggregate
 
-from espnet_stnas.cost.latency import device_name
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import margin
-from espnet_stnas.results.curves import CurvePoint, note_run, write_point
+from espnet_stnas.results.curves import CurvePoint, write_point
+from espnet_stnas.results.experiment import ARCHITECTURES
 from espnet_stnas.results.provenance import search_provenance
 from espnet_stnas.search.cost import cost_report, found_cost, input_size
 from espnet_stnas.search.iterators import Batch
-from espnet_stnas.search.options import SearchTrainerOptions
 from espnet_stnas.search.state import SearchRun
 
 
@@ -63,7 +60,9 @@ def epoch_architecture(run: SearchRun, epoch: int) -> Architecture:
 
 
 def write_epoch(run: SearchRun, reporter: SubReporter) -> None:
-    """Write the last curve point of an epoch and ``architectures/<epoch>epoch.yaml``.
+    """Write ``architectures/<epoch>epoch.yaml`` and the last curve point of an epoch.
+
+    Whoever finds the point without the file knows that the file was lost.
 
     Args:
         run: The search.
@@ -81,24 +80,10 @@ def write_epoch(run: SearchRun, reporter: SubReporter) -> None:
         probabilities=tuple(tuple(pi.tolist()) for pi in run.supernet.probabilities()),
         **cost_report(run.supernet, run.cost),
     )
-    write_point(run.options.output_dir, point)
     epoch_architecture(run, epoch).write(
-        Path(run.options.output_dir) / "architectures" / f"{epoch}epoch.yaml"
+        Path(run.options.output_dir) / ARCHITECTURES / f"{epoch}epoch.yaml"
     )
-
-
-def note_start(options: SearchTrainerOptions) -> None:
-    """Write down the command that starts or continues a search, and its machine."""
-    command = list(sys.orig_argv)
-    if "multiprocessing" in " ".join(command[:4]):
-        # A process that ESPnet started for a GPU has only the arguments.
-        command = [command[0], *sys.argv]
-    note_run(
-        options.output_dir,
-        started=datetime.now().isoformat(sep=" ", timespec="seconds"),
-        device=device_name(torch.device("cuda" if options.ngpu > 0 else "cpu")),
-        command=command,
-    )
+    write_point(run.options.output_dir, point)
 
 
 def reporting(

@@ -10,6 +10,7 @@ from typing import Any, Optional
 import torch
 
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.files import check_sums
 from espnet_stnas.host.checkpoints import CHECKPOINT
 from espnet_stnas.messages import one_line
 from espnet_stnas.search.schedulers import after_warmup
@@ -17,12 +18,15 @@ from espnet_stnas.search.schedulers import after_warmup
 _REMEDY = "set the options as they were, or choose another output_dir"
 
 
+def trains(args: argparse.Namespace) -> bool:
+    """Return whether ESPnet is asked to train, not only to prepare it."""
+    return not (args.collect_stats or args.dry_run)
+
+
 def resumes(args: argparse.Namespace) -> bool:
     """Return whether a search with these options continues from a checkpoint."""
-    trains = not (args.collect_stats or args.dry_run)
-    return bool(
-        args.resume and trains and (Path(args.output_dir) / CHECKPOINT).exists()
-    )
+    found = (Path(args.output_dir) / CHECKPOINT).exists()
+    return bool(args.resume and trains(args) and found)
 
 
 def check_resume(
@@ -30,7 +34,7 @@ def check_resume(
     model: torch.nn.Module,
     optimizers: Sequence[torch.optim.Optimizer],
     schedulers: Sequence[Optional[Any]],
-) -> None:
+) -> int:
     """Load the checkpoint as ESPnet will, before ESPnet overwrites config.yaml.
 
     Args:
@@ -39,14 +43,19 @@ def check_resume(
         optimizers: The optimizers of weights and logits; they do not change.
         schedulers: The schedulers of the options, on temporary optimizers.
 
+    Returns:
+        The number of epochs that are done.
+
     Raises:
         ConfigError: If the checkpoint is damaged, or its state does not fit.
     """
     path = Path(args.output_dir) / CHECKPOINT
     try:
+        check_sums(path)
         states = torch.load(path, map_location="cpu", weights_only=True)
         weights = states["model"]
         saved = states["optimizers"], states["schedulers"]
+        done = int(states["reporter"]["epoch"])
     except Exception as error:  # torch raises many kinds of errors at a damaged file
         raise ConfigError(
             f"{path} is damaged or no checkpoint of a search "
@@ -76,6 +85,7 @@ def check_resume(
                 f"scheduler{suffix} is '{getattr(args, f'scheduler{suffix}')}', but "
                 f"{path} holds the state of another scheduler or of none; {_REMEDY}"
             )
+    return done
 
 
 def _same_kind(optimizer: torch.optim.Optimizer, state: Mapping[str, Any]) -> bool:

@@ -9,9 +9,11 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.files import write_text
+from espnet_stnas.files import read_bytes, read_kaldi_text, write_text
+from espnet_stnas.messages import quote
 
 ROLES = ("weights", "architecture")
+_SHAPE = re.compile(r"[0-9]+(,[0-9]+)*")
 # ESPnet's and Kaldi's speed perturbation adds this prefix to utterance ids.
 _SPEED_PREFIX = re.compile(r"^sp\d+(\.\d+)?-")
 
@@ -77,10 +79,11 @@ def plan_split(
         ``<output_dir>/split/<role>/<name of the shape file>``.
 
     Raises:
-        ConfigError: If a file is missing, a set is empty, or the experiment continues
-            from a checkpoint with another split.
+        ConfigError: If a file is missing, damaged, or named like another one, a set is
+            empty, or the experiment continues from a checkpoint with another split.
     """
-    tables = [_read_shapes(Path(path)) for path in shape_files]
+    _refuse_one_name(shape_files)
+    tables = [_read_shapes(path) for path in shape_files]
     if not tables:
         raise ConfigError(
             "train_shape_file is empty; the architecture split needs at least one "
@@ -127,7 +130,7 @@ def write_split(
 
 def _refuse_another(target: Path, text: str, output_dir: Path) -> None:
     resumes = (output_dir / "checkpoint.pth").exists() and target.exists()
-    if resumes and target.read_text(encoding="utf-8") != text:
+    if resumes and read_bytes(target, "shape file") != text.encode():
         raise ConfigError(
             f"{target} holds another split than arch_fraction, seed and training set "
             f"give now, and {output_dir} has a checkpoint to go on from; set them as "
@@ -135,21 +138,30 @@ def _refuse_another(target: Path, text: str, output_dir: Path) -> None:
         )
 
 
-def _read_shapes(path: Path) -> dict[str, str]:
-    try:
-        lines = path.read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        raise ConfigError(
-            f"train_shape_file {path} cannot be read ({error.strerror}); it is made "
-            "by --collect_stats true"
-        ) from None
-    table = {}
-    for number, line in enumerate(lines, start=1):
-        fields = line.split(maxsplit=1)
-        if len(fields) != 2:
+def _refuse_one_name(shape_files: Sequence[str]) -> None:
+    """Refuse files that would get the same name in the directory of the split."""
+    taken: dict[str, str] = {}
+    for path in shape_files:
+        name = Path(path).name
+        if name in taken:
             raise ConfigError(
-                f"train_shape_file {path}, line {number} is {line!r}; accepted is an "
-                "utterance id and a shape, such as 'utt1 523,80'"
+                f"train_shape_file is both {taken[name]} and {path}; accepted are "
+                "files of different names, since their parts of the split stand in one "
+                "directory"
             )
-        table[fields[0]] = fields[1].strip()
+        taken[name] = path
+
+
+def _read_shapes(path: str) -> dict[str, str]:
+    try:
+        table = read_kaldi_text(path, "train_shape_file")
+    except ConfigError as error:
+        raise ConfigError(f"{error} (--collect_stats true makes it)") from None
+    for utterance, shape in table.items():
+        if not _SHAPE.fullmatch(shape):
+            raise ConfigError(
+                f"train_shape_file {path}: the utterance {quote(utterance)} has the "
+                f"shape {quote(shape)}; accepted are integers with commas, such as "
+                "'utt1 523,80'"
+            )
     return table

@@ -53,6 +53,12 @@ class SearchRun:
         self.guard = Guard(self.supernet.space, options)
         self.skipped_in_a_row: Counter[str] = Counter()
         """Of weight and of architecture steps, how many were skipped at last."""
+        self.steps: Counter[str] = Counter()
+        self.skipped: Counter[str] = Counter()
+        """Of weight and of architecture steps of finished epochs, how many were tried
+        and how many were skipped."""
+        self.epoch = 0
+        """The last epoch that this run has begun."""
         self.traffic: Optional[PathTraffic] = None
         """Knows which gradients to send to other ranks; it is made once."""
         self.told_signs = False

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import logging
+import multiprocessing
+import tempfile
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any, Optional
 
@@ -13,21 +16,31 @@ from espnet2.iterators.abs_iter_factory import AbsIterFactory
 from espnet2.tasks.abs_task import AbsTask, optim_classes
 from espnet2.tasks.asr import ASRTask
 from espnet2.train.abs_espnet_model import AbsESPnetModel
-from espnet2.train.distributed_utils import (
-    DistributedOption,
-    resolve_distributed_mode,
-)
+from espnet2.train.distributed_utils import DistributedOption
 from espnet2.utils.build_dataclass import build_dataclass
 
 from espnet_stnas.cost.counts import parameter_table
-from espnet_stnas.errors import ConfigError
-from espnet_stnas.host.start import check_statistics, model_frame_size
+from espnet_stnas.errors import ConfigError, plain_errors
+from espnet_stnas.host.data import name_data_errors
+from espnet_stnas.host.start import check_statistics, model_frame_size, resolved
 from espnet_stnas.search.checks import building, check_scheduler
 from espnet_stnas.search.cost import check_cost, input_size
 from espnet_stnas.search.iterators import SearchIterFactory
 from espnet_stnas.search.option_checks import check_search
-from espnet_stnas.search.resume import check_resume, resumes
+from espnet_stnas.search.option_values import settle_options
+from espnet_stnas.search.ranks import connected, of_workers
+from espnet_stnas.search.resume import check_resume, resumes, trains
 from espnet_stnas.search.split import write_split
+from espnet_stnas.search.start import (
+    Started,
+    begin,
+    check_epochs,
+    check_place,
+    check_unchanged,
+    check_weights,
+    started,
+    take_directory,
+)
 from espnet_stnas.search.trainer import SearchTrainer
 from espnet_stnas.supernet.supernet import find_supernet
 
@@ -73,15 +86,29 @@ class SearchTask(AbsTask):
 
         Raises:
             ConfigError: If an option of the search cannot be honoured.
+            TrainingError: If the search fails, or one of its processes is lost.
         """
         if args is None:
             args = cls.get_parser().parse_args(cmd)
         if not args.print_config:
+            problems = settle_options(cls.get_parser(), args)
             cls.check_required_command_args(args)
-            resolved = argparse.Namespace(**vars(args))
-            resolve_distributed_mode(resolved)
-            check_search(resolved)
-        super().main(args=args)
+            check_search(resolved(args), problems)
+        with of_workers():
+            super().main(args=args)
+
+    @classmethod
+    def main_worker(cls, args: argparse.Namespace) -> None:
+        """Train in this process, which holds the output directory. See `AbsTask`.
+
+        Raises:
+            TrainingError: If the search fails, or another of its processes is lost.
+        """
+        with ExitStack() as stack:
+            if multiprocessing.parent_process() is not None:
+                stack.enter_context(plain_errors())  # main of the parent is elsewhere
+            stack.enter_context(connected())
+            super().main_worker(stack.enter_context(started(args)))
 
     @classmethod
     def build_model(cls, args: argparse.Namespace) -> AbsESPnetModel:
@@ -91,6 +118,9 @@ class SearchTask(AbsTask):
             ConfigError: If it cannot be built, or its statistics belong to other
                 features.
         """
+        if isinstance(args, Started):
+            take_directory(args)
+            check_search(args)
         args.task = cls.task_name  # for config.yaml, which derive reads
         if args.warmup_epochs >= args.max_epoch:
             logging.warning(
@@ -117,7 +147,8 @@ class SearchTask(AbsTask):
         """Build ESPnet's optimizer for the weights and another one for the logits.
 
         Raises:
-            ConfigError: If the optimizer of the logits is not known.
+            ConfigError: If the optimizer of the logits is not known, or the search
+                cannot begin or go on with these options. ESPnet has written nothing.
         """
         logits = find_supernet(model).logits
         if args.optim2 not in optim_classes:
@@ -132,23 +163,32 @@ class SearchTask(AbsTask):
         with building(f"optim2 '{args.optim2}' with its optim2_conf"):
             optimizers.append(optim_classes[args.optim2](logits, **args.optim2_conf))
         schedulers = [check_scheduler(args, suffix) for suffix in ("", "2")]
-        if resumes(args):
-            check_resume(args, model, optimizers, schedulers)
+        if isinstance(args, Started) and trains(args):
+            check_weights(args, model)
+            done = 0
+            if resumes(args):
+                done = check_resume(args, model, optimizers, schedulers)
+                check_unchanged(args)
+                check_epochs(args, done)
             cls._try_batches(args)
+            check_place(args, model)
+            begin(args, done)
         return optimizers
 
     @classmethod
     def _try_batches(cls, args: argparse.Namespace) -> None:
-        """Build the batches once, before ESPnet overwrites config.yaml.
+        """Build the batches once, without writing the split.
 
         Raises:
             ConfigError: If no batches can be built.
         """
         option = build_dataclass(DistributedOption, args)
         option.init_options()
-        for mode in ("train", "valid"):
-            with building(f"the batches of mode '{mode}'"):
-                cls.build_iter_factory(args, option, mode)
+        with tempfile.TemporaryDirectory() as folder:
+            elsewhere = argparse.Namespace(**{**vars(args), "output_dir": folder})
+            for mode in ("train", "valid"):
+                with building(f"the batches of mode '{mode}'"):
+                    cls.build_iter_factory(elsewhere, option, mode)
 
     @classmethod
     def build_iter_factory(
@@ -164,7 +204,9 @@ class SearchTask(AbsTask):
             ConfigError: If a part of the training set gives no batches.
         """
         if mode != "train" or kwargs is not None:
-            return super().build_iter_factory(args, distributed_option, mode, kwargs)
+            others = super().build_iter_factory(args, distributed_option, mode, kwargs)
+            name_data_errors(others)
+            return others
         streams = _streams(args)
         factories = {}
         for role, overrides in streams.items():
@@ -174,11 +216,14 @@ class SearchTask(AbsTask):
                     args, distributed_option, mode, overrides
                 )
             except RuntimeError as error:
+                files = args.train_shape_file
+                if (role, args.arch_data) == ("architecture", "valid"):
+                    files = args.valid_shape_file
                 raise ConfigError(
                     f"no batches can be made for {role} steps from "
-                    f"{', '.join(overrides.get('shape_files', args.train_shape_file))}:"
-                    f" {error}"
+                    f"{', '.join(map(str, files))}: {error}"
                 ) from error
+            name_data_errors(factories[role])
         return SearchIterFactory(factories["weights"], factories.get("architecture"))
 
 

@@ -18,16 +18,16 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import ESTIMATORS
 from espnet_stnas.host.checkpoints import whole_saves
 from espnet_stnas.search.epoch import MAX_SKIPPED, Epoch
+from espnet_stnas.search.failure import (
+    noting_failure,
+    refuse_invalid,
+    refuse_unmoved,
+)
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.options import SearchTrainerOptions
 from espnet_stnas.search.pictures import draw_probabilities, show_architecture
 from espnet_stnas.search.ranks import refuse_divergence
-from espnet_stnas.search.reports import (
-    epoch_report,
-    note_start,
-    reporting,
-    write_epoch,
-)
+from espnet_stnas.search.reports import epoch_report, reporting, write_epoch
 from espnet_stnas.search.schedulers import after_warmup
 from espnet_stnas.search.state import RunOptions, SearchRun
 from espnet_stnas.search.time_left import one_estimate
@@ -105,7 +105,11 @@ class SearchTrainer(Trainer):
         distributed_option: DistributedOption,
         **kwargs: Any,
     ) -> None:
-        """Train; see ESPnet's Trainer."""
+        """Train; see ESPnet's Trainer.
+
+        Raises:
+            TrainingError: If the search fails; ``failed.yaml`` then has the reason.
+        """
         weights, logits = schedulers
         schedulers = [weights, after_warmup(logits, trainer_options.warmup_epochs)]
         run = SearchRun(
@@ -113,17 +117,17 @@ class SearchTrainer(Trainer):
         )
         # ESPnet would draw a figure for each candidate after each epoch.
         changed = {**vars(trainer_options), "use_matplotlib": False}
-        if run.rank == 0:
-            note_start(trainer_options)
-        with whole_saves(), one_estimate():
-            super().run(
-                model=model,
-                optimizers=optimizers,
-                schedulers=schedulers,
-                trainer_options=RunOptions(**changed, run=run),
-                distributed_option=distributed_option,
-                **kwargs,
-            )
+        with noting_failure(run):
+            with whole_saves(), one_estimate():
+                super().run(
+                    model=model,
+                    optimizers=optimizers,
+                    schedulers=schedulers,
+                    trainer_options=RunOptions(**changed, run=run),
+                    distributed_option=distributed_option,
+                    **kwargs,
+                )
+            refuse_unmoved(run)
 
     @classmethod
     def train_one_epoch(
@@ -141,12 +145,16 @@ class SearchTrainer(Trainer):
         """Train for an epoch; see ESPnet's Trainer.
 
         Returns:
-            Whether all weight steps were invalid.
+            Whether all weight steps were invalid: never, since that is an error.
+
+        Raises:
+            TrainingError: If all were, or too many in a row.
         """
         for optimizer in optimizers:
             # A checkpoint has no unfinished accumulation. Dropping it keeps resumed and
             # uninterrupted searches equal.
             optimizer.zero_grad()
+        options.run.epoch = reporter.get_epoch()
         with Epoch(options.run, model, iterator, reporter, scaler) as epoch:
             invalid = super().train_one_epoch(
                 model=model,
@@ -160,6 +168,9 @@ class SearchTrainer(Trainer):
                 distributed_option=distributed_option,
             )
         epoch.report_skips()
+        options.run.steps.update(epoch.steps)
+        options.run.skipped.update(epoch.skipped)
+        refuse_invalid(epoch, invalid)
         if epoch.log is not None:
             epoch.log.finish()
             show_architecture(options.run, summary_writer, reporter)

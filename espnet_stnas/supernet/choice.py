@@ -12,6 +12,7 @@ from espnet_stnas.notation.shapes import LayerShape
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.topology import Layer
 from espnet_stnas.ops.lengths import zero_padding
+from espnet_stnas.ops.sharing import share_weights
 from espnet_stnas.supernet.scores import ScoredPath, candidate_scores
 
 
@@ -28,6 +29,8 @@ class ChoiceBlock(NetworkLayer):
 
     def __init__(self, layer: Layer, shape: LayerShape, space: SearchSpace) -> None:
         super().__init__(layer, shape, space)
+        if space.sharing == "kernel":
+            self.shared = share_weights(self.operations)
         self.logits = torch.nn.Parameter(torch.zeros(len(layer.candidates)))
         # Part of the state dict, so that a resumed search equals an uninterrupted one.
         self.register_buffer("score_offset", torch.zeros(2))
@@ -72,11 +75,12 @@ class ChoiceBlock(NetworkLayer):
     def _path(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor, gate: Gate
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        ys, olens = self.operations[gate.active[0]](xs_pad, ilens)
-        if gate.coefficients is None or not torch.is_grad_enabled():
-            return zero_padding(ys, olens), olens
-        score = partial(
-            candidate_scores, self.operations, gate, self.score_offset, ilens
-        )
-        scored = ScoredPath.apply(ys, gate.coefficients, xs_pad, olens, score)
-        return scored, olens
+        operations = self.operations
+        ys, olens = operations[gate.active[0]](xs_pad, ilens)
+        ys = zero_padding(ys, olens)
+        if gate.coefficients is not None and torch.is_grad_enabled():
+            score = partial(
+                candidate_scores, operations, gate, self.score_offset, ilens, olens
+            )
+            ys = ScoredPath.apply(ys, gate.coefficients, xs_pad, score)
+        return ys, olens

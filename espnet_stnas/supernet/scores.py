@@ -9,7 +9,8 @@ import torch
 
 from espnet_stnas.estimators.base import Gate, Scoring
 from espnet_stnas.ops import Operation
-from espnet_stnas.ops.lengths import joined, zero_padding
+from espnet_stnas.ops.lengths import zero_padding
+from espnet_stnas.ops.norm import frozen_statistics
 
 # Decay of the running mean of score differences per step: about 20 steps count.
 OFFSET_RATE = 0.05
@@ -31,17 +32,15 @@ class ScoredPath(torch.autograd.Function):
         ys: torch.Tensor,
         coefficients: torch.Tensor,
         xs_pad: torch.Tensor,
-        olens: torch.Tensor,
         score: ScoreFunction,
     ) -> torch.Tensor:
-        """Return ``ys`` with its padding set to zero.
+        """Return ``ys`` as it is.
 
         Args:
             ctx: Context of the autograd function.
-            ys: Output (B, T', D') of the sampled candidate.
+            ys: Output (B, T', D') of the sampled candidate, zero where padded.
             coefficients: Mixing coefficients c (K,); their gradient is the scores.
             xs_pad: Input (B, T, D) of all candidates.
-            olens: Valid output frames (B,).
             score: Computes the scores (K,) in the backward pass, given dLoss/dy.
         """
         device = ys.device.type
@@ -51,23 +50,20 @@ class ScoredPath(torch.autograd.Function):
             torch.is_autocast_enabled(device),
         )
         ctx.score = score
-        ys = zero_padding(ys, olens)
-        ctx.save_for_backward(xs_pad, ys, olens)
-        return ys
+        ctx.save_for_backward(xs_pad, ys)
+        return ys.view_as(ys)
 
     @staticmethod
     def backward(
         ctx: Any, gradient: torch.Tensor
-    ) -> tuple[torch.Tensor, Optional[torch.Tensor], None, None, None]:
+    ) -> tuple[torch.Tensor, Optional[torch.Tensor], None, None]:
         """Return dLoss/dy (B, T', D') and the scores dLoss/dc_k (K,)."""
-        xs_pad, ys, olens = ctx.saved_tensors
-        # The next layer also reads padding frames, where y is always zero.
-        gradient = zero_padding(gradient, olens)
+        xs_pad, ys = ctx.saved_tensors
         scores = None
         if ctx.needs_input_grad[1]:
             with torch.no_grad(), torch.autocast(*ctx.autocast):
                 scores = ctx.score(xs_pad, ys, gradient)
-        return gradient, scores, None, None, None
+        return gradient, scores, None, None
 
 
 def candidate_scores(
@@ -75,6 +71,7 @@ def candidate_scores(
     gate: Gate,
     offset: torch.Tensor,
     ilens: torch.Tensor,
+    olens: torch.Tensor,
     xs_pad: torch.Tensor,
     ys: torch.Tensor,
     gradient: torch.Tensor,
@@ -90,9 +87,10 @@ def candidate_scores(
         gate: Selects the candidates to score.
         offset: Running mean (2,) of scores for :func:`estimated_scores`.
         ilens: Valid frames (B,) of the input.
+        olens: Valid frames (B,) of the output.
         xs_pad: Input frames (B, T, D).
         ys: Output frames (B, T', D') of the sampled candidate, zero where padded.
-        gradient: dLoss/dy (B, T', D'), zero where padded.
+        gradient: dLoss/dy (B, T', D').
     """
     assert gate.coefficients is not None
     scoring = gate.scoring
@@ -100,10 +98,10 @@ def candidate_scores(
     if scoring.share < 1.0:
         rows = scored_rows(scoring, len(ilens)).to(ilens.device)
         scale = len(ilens) / len(rows)
-        ilens, xs_pad = ilens[rows], xs_pad[rows]
+        ilens, olens, xs_pad = ilens[rows], olens[rows], xs_pad[rows]
         ys, gradient = ys[rows], gradient[rows]
     sampled = inner_product(gradient, ys)
-    others = _other_scores(operations, gate, ilens, xs_pad, gradient)
+    others = _other_scores(operations, gate, ilens, olens, xs_pad, gradient)
     if gate.inverse_chances is None:
         scores = torch.zeros_like(gate.coefficients)
         scores[list(gate.scored)] = others.to(scores.dtype)
@@ -117,45 +115,125 @@ def _other_scores(
     operations: Sequence[Operation],
     gate: Gate,
     ilens: torch.Tensor,
+    olens: torch.Tensor,
     xs_pad: torch.Tensor,
     gradient: torch.Tensor,
 ) -> torch.Tensor:
     """Return the scores (n,) of the candidates that were not sampled."""
+    packed = None
     if gate.scored and all(operations[k].frame_local for k in gate.scored):
         reach = int(max(r for k in gate.scored for r in operations[k].reach))
-        ilens, xs_pad, gradient = _without_padding(ilens, xs_pad, gradient, reach)
+        packed = _without_padding(ilens, xs_pad, gradient, reach)
+    if packed is not None:
+        ilens, xs_pad, gradient = packed
+    else:
+        # The next layer reads padding frames, too, where candidates hold anything.
+        gradient = zero_padding(gradient, olens)
     device, wanted = xs_pad.device.type, gate.scoring.dtype
     enabled = wanted is not None or torch.is_autocast_enabled(device)
     dtype = wanted or torch.get_autocast_dtype(device)
     if wanted is not None:
         xs_pad = xs_pad.to(wanted)
     scores = [gradient.new_zeros(0)]
-    for k in gate.scored:
+    scored = [operations[k] for k in gate.scored]
+    with torch.autocast(device, dtype, enabled):
+        products = _common_products(scored, xs_pad)
+    for operation in scored:
         with torch.autocast(device, dtype, enabled):
-            output = operations[k].without_dropout(xs_pad, ilens)
+            output = expected_output(operation, xs_pad, ilens, products.get(operation))
         scores.append(inner_product(gradient, output).reshape(1))
     return torch.cat(scores)
 
 
+def _common_products(
+    operations: Sequence[Operation], xs_pad: torch.Tensor
+) -> dict[Operation, torch.Tensor]:
+    """Return, for each operation, what it computes in common with others, if it does.
+
+    This pays from the second operation with the same shared weights on.
+    """
+    groups: dict[torch.nn.Module, list[Operation]] = {}
+    for operation in operations:
+        if operation.borrowing is not None:
+            groups.setdefault(operation.borrowing.shared, []).append(operation)
+    found: dict[Operation, torch.Tensor] = {}
+    for members in groups.values():
+        products = members[0].shared_products(xs_pad) if len(members) > 1 else None
+        if products is not None:
+            found.update(dict.fromkeys(members, products))
+    return found
+
+
 def _without_padding(
     ilens: torch.Tensor, xs_pad: torch.Tensor, gradient: torch.Tensor, gap: int
-) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-    """Return the batch as one long utterance, if that is shorter.
+) -> Optional[tuple[torch.Tensor, torch.Tensor, torch.Tensor]]:
+    """Return the batch as one long utterance, or None if that is not shorter.
 
     Outputs at the borders between utterances are wrong, but the gradient is zero there.
     This is not done on a GPU, since the lengths would have to be copied to the CPU.
     """
     if ilens.device.type != "cpu":
-        return ilens, xs_pad, gradient
+        return None
     lengths = ilens.tolist()
     frames = sum(lengths) + gap * (len(lengths) - 1)
     if frames >= xs_pad.size(0) * xs_pad.size(1):
-        return ilens, xs_pad, gradient
-    return (
-        torch.tensor([frames]),
-        joined(xs_pad, lengths, gap),
-        joined(gradient, lengths, gap),
-    )
+        return None
+    one, other = (joined(frames_of, lengths, gap) for frames_of in (xs_pad, gradient))
+    return torch.tensor([frames]), one, other
+
+
+def joined(xs_pad: torch.Tensor, lengths: list[int], gap: int) -> torch.Tensor:
+    """Concatenate the utterances of a batch, with a gap of zeros between them.
+
+    Args:
+        xs_pad: Frames (B, T, D).
+        lengths: Valid frames of each of the B utterances.
+        gap: Number of zero frames between two utterances.
+
+    Returns:
+        Frames (1, sum of lengths + (B - 1) gap, D).
+    """
+    frames = xs_pad.new_zeros(sum(lengths) + gap * (len(lengths) - 1), xs_pad.size(2))
+    start = 0
+    for utterance, length in zip(xs_pad, lengths, strict=True):
+        frames[start : start + length] = utterance[:length]
+        start += length + gap
+    return frames.unsqueeze(0)
+
+
+def expected_output(
+    operation: Operation,
+    xs_pad: torch.Tensor,
+    ilens: torch.Tensor,
+    products: Optional[torch.Tensor] = None,
+) -> torch.Tensor:
+    """Return the expected output frames (B, T', D') with respect to dropout.
+
+    This output has the mean of an output with dropout without its variance, and it
+    draws no random numbers. Batch norm normalises as in training, but does not update
+    its running statistics.
+
+    Args:
+        operation: The operation to run.
+        xs_pad: Input frames (B, T, D), zero where padded.
+        ilens: Valid input frames (B,).
+        products: Its :meth:`~espnet_stnas.ops.Operation.shared_products`, if they were
+            computed.
+    """
+    dropouts = [
+        module
+        for module in operation.modules()
+        if isinstance(module, torch.nn.Dropout) and module.training
+    ]
+    for dropout in dropouts:
+        dropout.training = False
+    try:
+        with frozen_statistics(operation):
+            common = () if products is None else (products,)
+            return operation(xs_pad, ilens, *common)[0]
+    finally:
+        for dropout in dropouts:
+            dropout.training = True
 
 
 def estimated_scores(

@@ -6,7 +6,6 @@ A search alternates the two. Both the ESPnet search and your own training loop
 
 from __future__ import annotations
 
-import hashlib
 import math
 from collections.abc import Callable, Sequence
 from typing import Optional
@@ -16,6 +15,7 @@ import torch
 from espnet_stnas.estimators.base import Estimator, Gate
 from espnet_stnas.ops.norm import frozen_statistics
 from espnet_stnas.supernet.supernet import Gates, find_supernet, frozen_weights
+from espnet_stnas.supernet.undo import Kept
 
 # Runs the model on a batch and returns the loss (). Every call runs the model again.
 Loss = Callable[[], torch.Tensor]
@@ -63,6 +63,7 @@ class LogitLearner:
         """The loss is multiplied by it before, and gradients are divided by it after
         the backward pass: mixed precision keeps small gradients so."""
         self.touched: list[frozenset[int]]
+        self._offsets = Kept(self.supernet.score_offsets)
         self.forget()
 
     def gradients(
@@ -126,13 +127,14 @@ class LogitLearner:
         self.touched = [a | b for a, b in zip(self.touched, touched, strict=True)]
 
     def update(self) -> dict[str, float]:
-        """Update the logits and clear the gradients; skip if they are not finite.
+        """Update the logits and clear the gradients.
+
+        If the gradients are not finite, nothing changes; see :meth:`undo`.
 
         Returns:
             ``arch_grad_norm`` before clipping, ``arch_skipped`` (1 or 0), and the
             values that the estimator reports.
         """
-        report = self.estimator.report()
         norm = torch.nn.utils.clip_grad_norm_(
             self.logits, max_norm=self.max_norm, norm_type=self.norm_type
         )
@@ -145,17 +147,31 @@ class LogitLearner:
                     self.logits, before, self.touched, strict=True
                 ):
                     self.estimator.after_update(p, b, touched)
-        self.forget()
+        report = self.estimator.report()
+        if finite:
+            self.forget()
+        else:
+            self.undo()
         return {
             "arch_grad_norm": float(norm),
             "arch_skipped": 0.0 if finite else 1.0,
             **report,
         }
 
+    def undo(self) -> None:
+        """Drop the accumulated gradients, and what was learnt beside them.
+
+        Offsets of scores become those of the last update. For random state, see
+        :class:`~espnet_stnas.supernet.undo.Kept`.
+        """
+        self._offsets.restore()
+        self.forget()
+
     def forget(self) -> None:
         """Clear the accumulated gradients."""
         self.optimizer.zero_grad()
         self.touched = [frozenset() for _ in self.logits]
+        self._offsets.save()
 
 
 class StepLosses:
@@ -269,6 +285,9 @@ def weight_step(
 ) -> float:
     """Update the weights on one drawn path from one batch; no logit changes.
 
+    If loss or gradient is not finite, weights, optimizer and running statistics stay
+    as they were; random state advances (:class:`~espnet_stnas.supernet.undo.Kept`).
+
     Args:
         model: A supernet, or a module that contains one; in training mode.
         loss: Runs the model on the batch and returns the loss ().
@@ -278,36 +297,19 @@ def weight_step(
         generator: CPU generator for the draws.
 
     Returns:
-        The loss.
+        The loss; NaN if the step was skipped.
     """
     supernet = find_supernet(model)
+    statistics = Kept(model.buffers())
     optimizer.zero_grad()
     with supernet.routed(supernet.weight_gates(estimator, generator)):
         value = loss()
         value.backward()
+    weights = [p for group in optimizer.param_groups for p in group["params"]]
+    norm = torch.nn.utils.clip_grad_norm_(weights, math.inf)
+    if not torch.isfinite(norm + value.detach()):
+        statistics.restore()
+        optimizer.zero_grad()
+        return math.nan
     optimizer.step()
     return float(value.detach())
-
-
-def path_generator(
-    seed: int, epoch: int, step: int, role: str, rank: int = 0
-) -> torch.Generator:
-    """Return a CPU generator whose state depends only on the arguments.
-
-    Paths drawn from it do not change after a resume. They are equal on all ranks of a
-    distributed search if all ranks pass rank 0. Other random draws have no effect.
-
-    Args:
-        seed: Seed of the search.
-        epoch: Epoch, from 1.
-        step: Step of the epoch, from 1.
-        role: Purpose of the draws, e.g. ``weights`` or ``architecture``.
-        rank: The rank, if each rank draws its own paths.
-
-    >>> one, other = (path_generator(0, 1, 7, "weights") for _ in range(2))
-    >>> torch.equal(torch.rand(2, generator=one), torch.rand(2, generator=other))
-    True
-    """
-    text = "/".join(str(x) for x in (seed, epoch, step, role, *([rank] * (rank > 0))))
-    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
-    return torch.Generator().manual_seed(number)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
@@ -11,12 +12,7 @@ import torch
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators.base import Estimator, Gate, probabilities
-from espnet_stnas.network.network import (
-    Frames,
-    Network,
-    NetworkLayer,
-    check_size,
-)
+from espnet_stnas.network.network import Network, NetworkLayer, check_size
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.supernet.choice import ChoiceBlock
 
@@ -128,15 +124,11 @@ class Supernet(Network):
             RuntimeError: If the supernet is in training mode outside of :meth:`routed`.
         """
         gates = self._gates_or_best()
-        numbers = self.space.choice_numbers
-
-        def run_layer(index: int, xs_pad: torch.Tensor, ilens: torch.Tensor) -> Frames:
-            number = numbers[index]
-            if number is None:
-                return self.layers[index](xs_pad, ilens)
-            return self.layers[index](xs_pad, ilens, gates[number])
-
-        return self._run(run_layer, xs_pad, ilens)
+        extra = [
+            () if number is None else (gates[number],)
+            for number in self.space.choice_numbers
+        ]
+        return self._run(xs_pad, ilens, extra)
 
     def _gates_or_best(self) -> Gates:
         if self._gates is not None:
@@ -163,8 +155,10 @@ def _draw(
     device = logits[0].device
     flat = torch.cat(list(logits)).cpu()
     gates = [draw(a, generator) for a in flat.split([len(a) for a in logits])]
+    if device.type == "cpu":
+        return tuple(gates)
     filled = [g for g in gates if g.coefficients is not None]
-    if device.type == "cpu" or not filled:
+    if not filled:
         return tuple(gates)
     coefficients = torch.cat([g.coefficients for g in filled]).to(device)  # type: ignore[misc]
     moved = iter(coefficients.split([len(g.coefficients) for g in filled]))  # type: ignore[arg-type]
@@ -172,6 +166,30 @@ def _draw(
         g if g.coefficients is None else replace(g, coefficients=next(moved))
         for g in gates
     )
+
+
+def path_generator(
+    seed: int, epoch: int, step: int, role: str, rank: int = 0
+) -> torch.Generator:
+    """Return a CPU generator whose state depends only on the arguments.
+
+    Paths drawn from it do not change after a resume. They are equal on all ranks of a
+    distributed search if all ranks pass rank 0. Other random draws have no effect.
+
+    Args:
+        seed: Seed of the search.
+        epoch: Epoch, from 1.
+        step: Step of the epoch, from 1.
+        role: Purpose of the draws, e.g. ``weights`` or ``architecture``.
+        rank: The rank, if each rank draws its own paths.
+
+    >>> one, other = (path_generator(0, 1, 7, "weights") for _ in range(2))
+    >>> torch.equal(torch.rand(2, generator=one), torch.rand(2, generator=other))
+    True
+    """
+    text = "/".join(str(x) for x in (seed, epoch, step, role, *([rank] * (rank > 0))))
+    number = int.from_bytes(hashlib.sha256(text.encode()).digest()[:8], "big") >> 1
+    return torch.Generator().manual_seed(number)
 
 
 def build_supernet(space: SearchSpace, input_size: int) -> Supernet:

@@ -171,6 +171,15 @@ def test_what_the_model_cannot_take(corpus, exp, tmp_path):  # noqa: F811
     assert not (tmp_path / "out" / "1best_recog").exists()
 
 
+def test_a_worker_process_names_the_file(corpus, exp, tmp_path):  # noqa: F811
+    """Torch makes the error anew here, and its message cannot be read."""
+    good = (corpus / "train" / "wav.scp").read_text().splitlines()[0]
+    (tmp_path / "wav.scp").write_text(f"{good}\nz {tmp_path}/missing.wav\n")
+    message = rf"^error: utterance 'z' of .*wav.scp .*'{tmp_path}/missing.wav': System"
+    with pytest.raises(SystemExit, match=message):
+        decode(exp, tmp_path, tmp_path / "out", SINGLE, "--num_workers", "1")
+
+
 @pytest.mark.parametrize(
     "lexicon, options, problem",
     [

@@ -7,6 +7,7 @@ import math
 
 import pytest
 
+from espnet_stnas.ctc_crf import arpa
 from espnet_stnas.ctc_crf.arpa import (
     format_arpa,
     inline_arpa,
@@ -15,6 +16,7 @@ from espnet_stnas.ctc_crf.arpa import (
     read_arpa,
     write_arpa,
 )
+from espnet_stnas.ctc_crf.decoding.word_lm import read_vocabulary
 from espnet_stnas.ctc_crf.estimate import EstimationOptions, discounts, estimate
 from espnet_stnas.ctc_crf.lm import START, LabelLM
 from espnet_stnas.errors import ConfigError
@@ -156,6 +158,31 @@ GOOD = format_arpa(ngrams(2))
 )
 def test_damaged_files_are_refused(text, problem):
     with pytest.raises(ConfigError, match=problem):
+        parse_arpa(text, "x")
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, bytes], ids=["gzip", "plain"])
+@pytest.mark.parametrize(
+    ("limit", "content"),
+    [
+        (None, b"\\data\\\nngram 1=1\n\n\\1-grams:\n" + b"x" * 20_000),
+        ("_MOST_LINES", b"\n" * 200),
+        ("_MOST_BYTES", b"preface\n" * 20),
+    ],
+)
+@pytest.mark.parametrize("read", [read_arpa, read_vocabulary])
+def test_what_is_unpacked_is_limited(tmp_path, monkeypatch, read, limit, content, pack):
+    """An archive of kilobytes may hold gigabytes; nothing is read beyond a limit."""
+    if limit is not None:
+        monkeypatch.setattr(arpa, limit, 100)
+    (tmp_path / "lm").write_bytes(pack(content))
+    with pytest.raises(ConfigError, match=r"LM .*lm is too large.* as line \d+ shows"):
+        read(tmp_path / "lm")
+
+
+def test_a_head_that_promises_too_much():
+    text = "\\data\\\nngram 1=3000000\nngram 2=3000000\n"
+    with pytest.raises(ConfigError, match="label LM x has 6000000 n-grams and more"):
         parse_arpa(text, "x")
 
 

@@ -9,7 +9,7 @@ import torch
 
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.estimators.base import Gate
-from espnet_stnas.estimators.sampled import systematic
+from espnet_stnas.estimators.subgraph import systematic
 from espnet_stnas.ops.norm import frozen_statistics
 from tests.conftest import tiny_space
 

@@ -82,7 +82,7 @@ def test_fixed_network_has_no_search_code():
 import sys
 from espnet_stnas.host.encoder import STNASEncoder
 import torch
-encoder = STNASEncoder(8, layers=["deltas", "tdnn-C1D1", "zero"], width=24)
+encoder = STNASEncoder(8, layers=["deltas", "tdnn-C1D1", "identity"], width=24)
 encoder.load_state_dict(encoder.state_dict())
 encoder(torch.randn(1, 9, 8), torch.tensor([9]))
 search = ("supernet", "estimators", "search", "results", "cost")

@@ -12,6 +12,7 @@ from espnet_stnas.host.encoder import STNASEncoder
 from espnet_stnas.network.network import build_network
 from espnet_stnas.notation.spec import parse_op
 from espnet_stnas.ops.lengths import zero_padding
+from espnet_stnas.supernet.scores import expected_output
 from tests.conftest import batch, double_network, tiny_space
 from tests.estimators.toys import jacobian, loss_of, path_gates
 from tests.ops.examples import all_examples
@@ -45,7 +46,7 @@ def test_scores_are_inner_products(candidate, sampled):
     found, slope = torch.autograd.grad(loss, (supernet.logits[0], kept["y"]))
     slope = zero_padding(slope, ilens)
     scores = [
-        (slope * operation.without_dropout(kept["x"], ilens)).sum()
+        (slope * expected_output(operation, kept["x"], ilens)).sum()
         for operation in layer.operations
     ]
     expected = jacobian(probabilities(supernet.logits[0])) @ torch.stack(scores)

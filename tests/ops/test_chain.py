@@ -65,7 +65,12 @@ def test_search_decides_where_to_subsample():
         ("tdnn+cnn", "operation 2 of the chain: unknown operation 'cnn'"),
         ({"chain": ["tdnn"]}, "accepted are 2 to 10 operations"),
         ("+".join(["tdnn"] * 11), "accepted are 2 to 10 operations"),
-        ({"chain": ["tdnn", {"chain": ["tdnn", "tdnn"]}]}, "2 of the chain is a chain"),
+        (
+            {"chain": ["tdnn", {"chain": ["tdnn", "tdnn"]}]},
+            "2 of the chain is the ch",
+        ),
+        ({"chain": ["tdnn+tdnn", "tdnn"]}, r"1 of the chain is the chain 'tdnn\+tdnn'"),
+        ({"chain": ["+".join(["tdnn"] * 10)] * 10}, "accepted is a single operation"),
     ],
 )
 def test_wrong_chains(value, message):

@@ -1,4 +1,4 @@
-"""A corpus of noise and a tiny search on it, in this process."""
+"""A corpus of noise and tiny searches on it, in this process."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ from benchmarks.tiny_search import (  # noqa: F401  (tests take them from here)
 def corpus(tmp_path_factory) -> Path:
     """Kaldi directories train (24 utterances) and dev (6), with shape files."""
     return make_corpus(tmp_path_factory.mktemp("corpus"))
+
+
+@pytest.fixture(scope="session")
+def finished_search(corpus, tmp_path_factory) -> Path:
+    """A search of 3 epochs, the first of them warm-up. Copy it to change it."""
+    from espnet_stnas.search import program
+
+    exp = tmp_path_factory.mktemp("finished") / "exp"
+    program.main(command(corpus, exp, search_config()))
+    return exp

@@ -10,10 +10,11 @@ from espnet2.train.distributed_utils import DistributedOption
 from espnet2.train.reporter import SubReporter
 
 from espnet_stnas.estimators import ESTIMATORS
+from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.search.epoch import Epoch
 from espnet_stnas.search.iterators import SearchBatches
 from espnet_stnas.search.state import SearchRun
-from espnet_stnas.supernet.steps import path_generator
+from espnet_stnas.supernet.supernet import path_generator
 from tests.conftest import batch, double_network, tiny_space
 
 SPACE = tiny_space(
@@ -24,9 +25,9 @@ SPACE = tiny_space(
 class Model(torch.nn.Module):
     """As ESPnet's models: data by name in; loss, stats and weight out."""
 
-    def __init__(self, as_dict: bool) -> None:
+    def __init__(self, as_dict: bool, space: SearchSpace) -> None:
         super().__init__()
-        self.supernet = double_network(SPACE)
+        self.supernet = double_network(space)
         self.as_dict = as_dict
 
     def forward(self, x, lengths, utt_id):
@@ -38,13 +39,22 @@ class Model(torch.nn.Module):
         return loss, stats, weight
 
 
-def make(*, report=None, scaler=None, lr=0.1, as_dict=False, scheduler=None, **options):
+def make(
+    *,
+    report=None,
+    scaler=None,
+    lr=0.1,
+    as_dict=False,
+    scheduler=None,
+    space=SPACE,
+    **options,
+):
     """A model, always the same one, in training mode, and an epoch of its search.
 
     ``options`` are those of the search.
     """
     torch.manual_seed(1)
-    model = Model(as_dict).train()
+    model = Model(as_dict, space).train()
     defaults = {
         **{"ngpu": 0, "accum_grad": 1, "grad_clip": 1e9, "grad_clip_type": 2.0},
         **{"estimator": "st", "estimator_conf": {}, "cost_conf": {}, "seed": 0},

@@ -115,3 +115,31 @@ def test_no_utterance_survives_the_subsampling(data):
         match="error: 6 frames are too few for the operation 'conv2d-S4'; accepted are",
     ):
         search(data, encoder_conf={"layers": CONV2D, "width": 6})
+
+
+def remove_wav(data, part: str) -> str:
+    """Take a recording away; its path."""
+    rows = (data / part / "wav.scp").read_text().splitlines()
+    name = rows[-1].split()[0]
+    gone = f"{data}/{part}/gone.wav"
+    (data / part / "wav.scp").write_text("\n".join([*rows[:-1], f"{name} {gone}\n"]))
+    return f"utterance '{name}' of {data}/{part}/wav.scp cannot be read .*'{gone}'"
+
+
+def remove_text(data, part: str) -> str:
+    """Take a transcript away; what the message says."""
+    lines = (data / part / "text").read_text().splitlines()
+    (data / part / "text").write_text("\n".join(lines[:-1]) + "\n")
+    name = lines[-1].split()[0]
+    return f"utterance '{name}' of {data}/{part}/text cannot be read .KeyError"
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+@pytest.mark.parametrize(
+    ("damage", "part"), [(remove_wav, "train"), (remove_text, "dev")]
+)
+def test_what_cannot_be_read_is_named(data, damage, part, workers):
+    problem = damage(data, part)
+    with pytest.raises(SystemExit, match=f"^error: {problem}") as refused:
+        search(data, num_workers=workers, warmup_epochs=0)
+    assert "Traceback" not in str(refused.value)

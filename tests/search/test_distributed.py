@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from benchmarks.processes import finish, free_port, rank_options, run_main, start
+from espnet_stnas.host.lock import locked
+from espnet_stnas.results.experiment import SearchExperiment
 from tests.search.conftest import CHOICE, command, search_config
 
 # Without draws that depend on the batch: what remains must not depend on its division.
@@ -213,6 +215,76 @@ def test_ranks_that_differ_end_with_a_sentence(corpus, tmp_path):
     assert last.startswith("error: the ranks of this search do not hold the same model")
     assert "after epoch 1: 'ctc.ctc_lo.bias' and 0 more of" in last
     assert not (tmp_path / "exp" / "checkpoint.pth").exists()
+
+
+def ends(
+    corpus: Path, exp: Path, changes: list[list[str]], kill: Optional[int] = None
+) -> list[tuple[Optional[int], str]]:
+    """Start a rank for each list of options: exit codes and last lines."""
+    options = command(corpus, exp, search_config(max_epoch=2, arch_fraction=0.5))
+    port, processes = free_port(), []
+    for rank, own in enumerate(changes):
+        log = exp.parent / f"{exp.name}.{rank}.log"
+        function = f"{__name__}:{'dying_rank' if rank == kill else 'plain_rank'}"
+        given = [*options, *rank_options(rank, len(changes), port), *own]
+        processes.append((start(function, log, given), log))
+    found = []
+    for process, log in processes:
+        process.join(120)
+        lines = log.read_text().strip().splitlines()
+        found.append((process.exitcode, lines[-1] if lines else ""))
+        process.kill()
+    return found
+
+
+def plain_rank(options: list[str]) -> None:
+    run_main("espnet_stnas.search.program", options)
+
+
+def dying_rank(options: list[str]) -> None:
+    """Kill this process in the middle of its first epoch."""
+    import os
+    import signal
+
+    from espnet_stnas.search.epoch import Epoch
+
+    def step(*_: object) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    Epoch._share_paths = step
+    plain_rank(options)
+
+
+@pytest.mark.slow
+def test_ranks_with_different_options_are_refused_on_every_rank(corpus, tmp_path):
+    found = ends(corpus, tmp_path / "exp", [[], ["--seed", "7"]])
+    message = (
+        "error: seed differs between the processes of this search: 0 on rank 0, 7 on "
+        "rank 1; accepted are the same options and data on all ranks"
+    )
+    assert found == [(1, message)] * 2
+    assert not (tmp_path / "exp").exists()
+
+
+@pytest.mark.slow
+def test_a_directory_in_use_is_said_on_every_rank(corpus, tmp_path):
+    with locked(tmp_path / "exp", "search"):
+        found = ends(corpus, tmp_path / "exp", [[], []])
+    for code, message in found:
+        assert code == 1
+        assert message.startswith(f"error: {tmp_path}/exp is in use by the search of")
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_others_with_a_sentence(corpus, tmp_path):
+    exp = tmp_path / "exp"
+    found = ends(corpus, exp, [[], []], kill=1)
+    assert found[1][0] == -9
+    assert found[0][0] == 1
+    assert found[0][1].startswith("error: this process of the search has lost another")
+    assert SearchExperiment.failure_in(exp) is None
+    # What was killed is no failure, and nobody holds the directory.
+    assert [code for code, _ in ends(corpus, exp, [[], []])] == [0, 0]
 
 
 @pytest.mark.slow

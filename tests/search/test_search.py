@@ -22,8 +22,7 @@ from espnet_stnas.search.joint import JointGradients
 from espnet_stnas.search.task import SearchASRTask
 from espnet_stnas.search.trainer import SearchTrainer
 from espnet_stnas.supernet import choice
-from espnet_stnas.supernet.steps import path_generator
-from espnet_stnas.supernet.supernet import find_supernet
+from espnet_stnas.supernet.supernet import find_supernet, path_generator
 from tests.search.conftest import CHOICE, command, search_config
 
 
@@ -434,7 +433,9 @@ def test_non_finite_architecture_gradient_is_skipped(corpus, tmp_path, monkeypat
     monkeypatch.setattr(
         choice, "candidate_scores", lambda *a: scores(*a) * torch.tensor(float("nan"))
     )
-    state = search(corpus, tmp_path / "exp", max_epoch=2)
+    with pytest.raises(SystemExit, match="error: the logits did not move: all . arch"):
+        search(corpus, tmp_path / "exp", max_epoch=2)
+    state = load(tmp_path / "exp")
     stats = state["reporter"]["stats"][2]["train"]
     assert stats["arch_skipped"] == 1
     assert torch.isfinite(torch.tensor(stats["loss"]))

@@ -90,11 +90,34 @@ def test_bad_shape_files(tmp_path):
     with pytest.raises(ConfigError, match="train_shape_file is empty"):
         write_split([], tmp_path, fraction=0.1, seed=0)
     with pytest.raises(
-        ConfigError, match=r"train_shape_file nowhere cannot be read \("
+        ConfigError, match=r"train_shape_file nowhere does not exist \(--collect_stats"
     ):
         write_split(["nowhere"], tmp_path, fraction=0.1, seed=0)
-    (tmp_path / "shape").write_text("utt1 100\nutt2\n")
-    with pytest.raises(
-        ConfigError, match="shape, line 2 is 'utt2'; accepted is an utt"
-    ):
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("utt1 100\nutt2\n", "the utterance 'utt2' has the shape ''; accepted are int"),
+        ("utt1 100\nutt2 1,x\n", "the utterance 'utt2' has the shape '1,x'"),
+        ("utt1 100\nutt2 9\nutt1 99\n", "line 3: the utterance 'utt1' is there twice"),
+        ("", "holds no utterance"),
+    ],
+)
+def test_damaged_shape_files(tmp_path, text, problem):
+    (tmp_path / "shape").write_text(text)
+    with pytest.raises(ConfigError, match=f"train_shape_file .*shape.*{problem}"):
         write_split([str(tmp_path / "shape")], tmp_path, fraction=0.5, seed=0)
+    assert not (tmp_path / "split").exists()
+
+
+def test_two_shape_files_of_one_name(tmp_path):
+    """As of two corpora: the second one would overwrite the first."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+    files = [shape_files(tmp_path / name)[0] for name in ("a", "b")]
+    with pytest.raises(
+        ConfigError, match="is both .*a/speech_shape and .*b/speech_shape; accepted are"
+    ):
+        write_split(files, tmp_path, fraction=0.5, seed=0)
+    assert not (tmp_path / "split").exists()

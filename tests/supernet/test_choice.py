@@ -10,9 +10,9 @@ import torch
 
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.estimators.base import Gate, probabilities
-from espnet_stnas.ops.lengths import joined, zero_padding
+from espnet_stnas.ops.lengths import zero_padding
 from espnet_stnas.ops.norm import frozen_statistics
-from espnet_stnas.supernet.scores import inner_product
+from espnet_stnas.supernet.scores import expected_output, inner_product, joined
 from espnet_stnas.supernet.supernet import frozen_weights
 from tests.conftest import batch, double_network, tiny_space
 from tests.estimators.toys import SPACES, cpu_generator, path_gates
@@ -166,7 +166,7 @@ def test_frame_local_candidates_are_scored_without_padding(candidates):
     assert frames[1:] == [longest] * (len(candidates) - 1)
     gradient = zero_padding(gradient, ilens)
     for k, operation in enumerate(layer.operations):
-        expected = (gradient * operation.without_dropout(outputs["x"], ilens)).sum()
+        expected = (gradient * expected_output(operation, outputs["x"], ilens)).sum()
         torch.testing.assert_close(found[k], expected, rtol=1e-12, atol=1e-12)
 
 

@@ -118,10 +118,10 @@ while [ $# -gt 0 ]; do
     esac
 done
 for name in stage stop_stage ngpu num_nodes; do
-    [[ "${!name}" =~ ^[0-9]+$ ]] \
-        || die "--${name} is '${!name}'; accepted is an integer of 0 or more"
+    [[ "${!name}" =~ ^[0-9]{1,9}$ ]] \
+        || die "--${name} is '${!name}'; accepted is an integer from 0 to 999999999"
 done
-[[ "${epoch}" =~ ^([0-9]+|latest)$ ]] \
+[[ "${epoch}" =~ ^([0-9]{1,9}|latest)$ ]] \
     || die "--epoch is '${epoch}'; accepted is a number or latest"
 case "${criterion}:${passed[token_type]}" in
     ctc:*|ctc_crf:char|ctc_crf:bpe|ctc_crf:word) ;;

@@ -111,8 +111,8 @@ while [ $# -gt 0 ]; do
 done
 
 for name in stage stop_stage seed data_seed ngpu nj num_random; do
-    [[ "${!name}" =~ ^[0-9]+$ ]] \
-        || die "--${name} is '${!name}'; accepted is an integer of 0 or more"
+    [[ "${!name}" =~ ^[0-9]{1,9}$ ]] \
+        || die "--${name} is '${!name}'; accepted is an integer from 0 to 999999999"
 done
 [ "${nj}" -gt 0 ] || die "--nj is 0; accepted is an integer of 1 or more"
 case "${baselines}" in
@@ -224,7 +224,7 @@ logged() {
 watch=()
 
 # The same for a training. Called again with other options, ESPnet goes on from its last
-# checkpoint with them.
+# checkpoint with them, or a search refuses those that would make it another one.
 trained() {
     local dir=$1 config=$2 signature
     shift 2

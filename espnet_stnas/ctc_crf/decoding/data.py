@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Optional
@@ -37,6 +37,7 @@ def find_utterances(
     data_dir: Optional[PathLike],
     sources: Sequence[Source],
     key_file: Optional[PathLike] = None,
+    allow_pipes: bool = False,
 ) -> Utterances:
     """Look for the utterances of a data set.
 
@@ -44,10 +45,11 @@ def find_utterances(
         data_dir: Kaldi data directory; None if ``sources`` are given.
         sources: The ``data_path_and_name_and_type`` of ESPnet's asr_inference.
         key_file: File whose first column names the utterances to decode.
+        allow_pipes: Whether entries may be commands for the shell, as Kaldi has them.
 
     Raises:
-        ConfigError: If a file is missing, there is no utterance, or the key file has
-            others than the data set.
+        ConfigError: If a file is missing, there is no utterance, the key file has
+            others than the data set, or an entry is a command that is not allowed.
     """
     if data_dir is not None:
         sources = (_speech_of(Path(data_dir)),)
@@ -58,7 +60,10 @@ def find_utterances(
             f"{NAME}, such as dump/raw/test/wav.scp,{NAME},sound"
         )
     path = sources[0][0]
-    ids = tuple(read_kaldi_text(path, "speech"))
+    speech = read_kaldi_text(path, "speech")
+    if not allow_pipes:
+        _refuse_pipes(path, speech)
+    ids = tuple(speech)
     if key_file is None:
         return Utterances(tuple(sources), ids, None)
     keys = tuple(read_kaldi_text(key_file, "key file"))
@@ -75,6 +80,17 @@ def find_utterances(
             "accepted is the same"
         )
     return Utterances(tuple(sources), keys, str(key_file))
+
+
+def _refuse_pipes(path: str, speech: Mapping[str, str]) -> None:
+    """Refuse commands, which the readers of Kaldi's archives would run."""
+    for name, value in speech.items():
+        if "|" in value:
+            raise ConfigError(
+                f"speech {path}: the entry of utterance {quote(name)} is a command for "
+                f"the shell ({quote(value)}); accepted are names of files, or commands "
+                "that you trust with --allow_pipes"
+            )
 
 
 def _speech_of(data_dir: Path) -> Source:

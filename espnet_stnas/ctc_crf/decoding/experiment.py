@@ -14,7 +14,7 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
 from espnet_stnas.host.compat import too_short_error
 from espnet_stnas.host.trained import load_model
-from espnet_stnas.messages import one_line, quote
+from espnet_stnas.messages import one_line, quote, reason
 
 
 class Experiment:
@@ -77,7 +77,7 @@ class Experiment:
             except Exception as error:  # whatever readers of sound files raise
                 raise ConfigError(
                     f"utterance {quote(name)} of {utterances.sources[0][0]} cannot be "
-                    f"read ({type(error).__name__}: {one_line(error)[-300:]})"
+                    f"read ({reason(error)[:300]})"
                 ) from error
             assert keys == [name], f"{keys} was read in the place of {name}"
             yield name, self._output(name, batch[NAME], batch[f"{NAME}_lengths"])

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import logging
 import zlib
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Optional
+from typing import BinaryIO, Optional
 
+from espnet_stnas.ctc_crf.arpa import numbered_lines
 from espnet_stnas.ctc_crf.lexicon import Lexicon
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
 from espnet_stnas.messages import format_keys, one_line, quote
 
 _BINARY = b"mmap lm http://kheafield.com/code"
-_GZIP = b"\x1f\x8b"
 # Comments may stand before the head of an ARPA file, but not a whole book.
 _LONGEST_PREFACE = 1000
 BEGIN, END = "<s>", "</s>"
@@ -76,10 +74,10 @@ def read_vocabulary(path: PathLike) -> Optional[set[str]]:
     """
     try:
         with open(path, "rb") as file:
-            start = file.read(len(_BINARY))
-        if start == _BINARY:
-            return None
-        words = set(_unigrams(path, start.startswith(_GZIP)))
+            if file.read(len(_BINARY)) == _BINARY:
+                return None
+            file.seek(0)
+            words = set(_unigrams(file, path))
     except FileNotFoundError:
         raise ConfigError(f"word LM {path} does not exist") from None
     except (OSError, EOFError, zlib.error) as error:
@@ -98,26 +96,24 @@ def read_vocabulary(path: PathLike) -> Optional[set[str]]:
     return words - {BEGIN, END}
 
 
-def _unigrams(path: PathLike, compressed: bool) -> Iterator[str]:
-    opened = gzip.open(path, "rb") if compressed else Path(path).open("rb")
+def _unigrams(file: BinaryIO, path: PathLike) -> Iterator[str]:
     inside = False
-    with opened as file:
-        for number, data in enumerate(file, start=1):
-            line = data.decode("utf-8").strip()
-            if not inside:
-                inside = line == "\\1-grams:"
-                if number > _LONGEST_PREFACE:
-                    break
-            elif line.startswith("\\"):
-                return
-            elif line:
-                fields = line.split()
-                if len(fields) not in (2, 3):
-                    raise ConfigError(
-                        f"word LM {path}, line {number}: {quote(line)}; accepted are a "
-                        "log10 probability, a word and perhaps a back-off weight"
-                    )
-                yield fields[1]
+    for number, line in numbered_lines(file, f"word LM {path}"):
+        line = line.strip()
+        if not inside:
+            inside = line == "\\1-grams:"
+            if number > _LONGEST_PREFACE:
+                break
+        elif line.startswith("\\"):
+            return
+        elif line:
+            fields = line.split()
+            if len(fields) not in (2, 3):
+                raise ConfigError(
+                    f"word LM {path}, line {number}: {quote(line)}; accepted are a "
+                    "log10 probability, a word and perhaps a back-off weight"
+                )
+            yield fields[1]
     what = "ends before its 1-grams do" if inside else "has no '\\1-grams:'"
     raise ConfigError(
         f"word LM {path} {what}; accepted is a file in ARPA format or in KenLM's "

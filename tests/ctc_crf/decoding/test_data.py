@@ -50,6 +50,15 @@ def test_bad_key_files(tmp_path, keys, problem):
         find_utterances(tmp_path, [], write(tmp_path / "keys", *keys))
 
 
+@pytest.mark.parametrize("command", ["touch pwned |", "| touch pwned", "touch a |:0"])
+@pytest.mark.parametrize("file", ["wav.scp", "feats.scp"])
+def test_commands_are_not_run(tmp_path, file, command):
+    write(tmp_path / file, "u1 data/a.ark:12", f"u2 {command}")
+    with pytest.raises(ConfigError, match="utterance 'u2' is a command for the shell"):
+        find_utterances(tmp_path, [])
+    assert find_utterances(tmp_path, [], allow_pipes=True).ids == ("u1", "u2")
+
+
 def test_bad_data(tmp_path):
     with pytest.raises(ConfigError, match="has neither wav.scp nor feats.scp"):
         find_utterances(tmp_path, [])

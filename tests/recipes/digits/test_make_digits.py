@@ -15,6 +15,7 @@ from digit_corpus import DigitOptions, prepare
 from digit_corpus.digits import SETS, Utterance
 from make_digits import main
 
+from tests.disk import small_files
 from tests.fuzz.inputs import JUNK, refused
 
 MINUTES = [f"--{name}_minutes={1 / 60}" for name in SETS]
@@ -43,6 +44,27 @@ def output(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(digit_corpus, "_make_corpus", lambda _options: Tones())
     monkeypatch.setattr(Tones, "made", 0)
     return tmp_path / "data"
+
+
+@pytest.mark.parametrize("most", [0, 5000], ids=["at once", "half-way"])
+def test_full_disk(output: Path, most: int) -> None:
+    """No file, or the first ones; then nothing is left, and it can go on."""
+    with (
+        small_files(most),
+        pytest.raises(SystemExit, match="^error: .*data/.* cannot be written: File"),
+    ):
+        main([f"--data={output}", *MINUTES])
+    assert list(output.iterdir()) == []
+    main([f"--data={output}", *MINUTES])
+    assert sorted(path.name for path in output.iterdir()) == sorted(SETS)
+
+
+def test_closed_directory(tmp_path: Path, output: Path) -> None:
+    (tmp_path / "file").write_text("no directory")
+    with pytest.raises(
+        SystemExit, match="^error: .*file/data/train cannot be written: Not a directory"
+    ):
+        main([f"--data={tmp_path}/file/data", *MINUTES])
 
 
 def snapshot(folder: Path) -> dict[Path, tuple[int, bytes]]:

@@ -110,7 +110,16 @@ def test_another_seed_is_another_directory_with_the_same_data(recipe: Path) -> N
 def test_seeds_are_checked_first(recipe: Path, name: str) -> None:
     code, text = run(recipe, f"--{name}", "-1")
     assert code == 1
-    assert f"--{name} is '-1'; accepted is an integer of 0 or more" in text
+    assert f"--{name} is '-1'; accepted is an integer from 0 to 999999999" in text
+    assert calls(recipe) == []
+
+
+@pytest.mark.parametrize("value", ["99999999999999999999", "two", ""])
+def test_stages_are_numbers(recipe: Path, value: str) -> None:
+    code, text = run(recipe, "--stage", value)
+    assert code == 1
+    last = text.splitlines()[-1]
+    assert last.startswith(f"run.sh: error: --stage is '{value}'; accepted is an integ")
     assert calls(recipe) == []
 
 
@@ -134,9 +143,11 @@ def test_a_failure_shows_the_end_of_the_log(recipe: Path) -> None:
     assert code == 1
     assert "total_count=7" in text
     assert "all of its output is in exp_tts_clean/search/train.log" in text
+    assert not (recipe / "exp_tts_clean/search/.done").exists()
     # Time of what failed counts, too.
     (recipe / "fail").unlink()
     assert run(recipe, "--stage", "3", "--stop_stage", "3")[0] == 0
+    assert (recipe / "exp_tts_clean/search/.done").exists()
     seconds = recipe / "exp_tts_clean" / "search" / "train_seconds"
     assert len(seconds.read_text().split()) == 2
 

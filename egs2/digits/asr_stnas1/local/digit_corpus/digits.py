@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import logging
 import os
@@ -17,6 +18,8 @@ import numpy as np
 import soundfile
 from scipy.fft import irfft, next_fast_len, rfft, rfftfreq
 from tqdm import tqdm
+
+from espnet_stnas.files import writing
 
 SETS = ("train", "dev", "test")
 WORDS = tuple("zero one two three four five six seven eight nine".split())
@@ -150,19 +153,24 @@ def write_set(
         minutes: Least duration of the set.
         sample_rate: Of the samples, in Hz.
         manifest: What ``corpus.json`` records beside the sizes.
+
+    Raises:
+        WriteError: If the disk is full, or the folder cannot be written to.
     """
     _clear_left_overs(target)
     partial = target.with_name(f".{target.name}.partial.{os.getpid()}")
-    wav = partial / "wav"
-    wav.mkdir(parents=True)
     logging.info("making %s", target)
     try:
+        with writing(target):
+            wav = partial / "wav"
+            wav.mkdir(parents=True)
         done, seconds = _write_audio(wav, utterances, minutes, sample_rate)
         sizes = {"utterances": len(done), "seconds": round(seconds, 3)}
-        _write_tables(partial, target, done)
         text = json.dumps({**manifest, "sizes": sizes}, indent=2)
-        (partial / MANIFEST).write_text(text + "\n", encoding="utf-8")
-        partial.rename(target)
+        with writing(target):
+            _write_tables(partial, target, done)
+            (partial / MANIFEST).write_text(text + "\n", encoding="utf-8")
+            partial.rename(target)
     except BaseException:  # also when interrupted: leave nothing half-written
         shutil.rmtree(partial, ignore_errors=True)
         raise
@@ -214,8 +222,12 @@ def _write_audio(
     ) as progress:
         while samples < wanted:
             utt = next(utterances)
+            # soundfile does not tell that the disk is full, but Python does.
+            wav = io.BytesIO()
+            soundfile.write(wav, utt.samples, sample_rate, "PCM_16", format="WAV")
             path = folder / f"{utt.utt_id}.wav"
-            soundfile.write(path, utt.samples, sample_rate, subtype="PCM_16")
+            with writing(path):
+                path.write_bytes(wav.getvalue())
             done[utt.utt_id] = (utt.spk_id, utt.text)
             samples += len(utt.samples)
             progress.update(min(samples, wanted) / sample_rate - progress.n)

@@ -32,6 +32,7 @@ from digit_corpus.digits import (
     surround,
     to_pcm,
 )
+from espnet_stnas.files import writing
 
 URL = (
     "https://github.com/Jakobovski/free-spoken-digit-dataset/"
@@ -85,6 +86,7 @@ def download_recordings(downloads: Path) -> Path:
     Raises:
         ConnectionError: The archive could not be fetched.
         ValueError: It holds other recordings than it should.
+        WriteError: The disk is full, or the folder cannot be written to.
     """
     target = downloads / "fsdd"
     if target.is_dir():
@@ -100,7 +102,8 @@ def download_recordings(downloads: Path) -> Path:
         ) from error
     partial = downloads / f".fsdd.partial.{os.getpid()}"
     try:
-        _extract(archive, partial / "recordings")
+        with writing(target):
+            _extract(archive, partial / "recordings")
         found = checksum(find_recordings(partial))
         if found != SHA256:
             raise ValueError(

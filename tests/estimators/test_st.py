@@ -10,7 +10,11 @@ import torch
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Gate, build_estimator
-from espnet_stnas.estimators.sampled import draw_others, inclusion_chances
+from espnet_stnas.estimators.subgraph import (
+    chances_beside,
+    draw_others,
+    inclusion_chances,
+)
 from espnet_stnas.ops.lengths import zero_padding
 from espnet_stnas.ops.norm import frozen_statistics
 from espnet_stnas.supernet.scores import estimated_scores
@@ -223,7 +227,9 @@ def test_expected_subgraph_gradient_is_that_of_all_candidates(name, space, size)
             if size >= len(logits):
                 options.append([(1.0, estimator.gate(logits, k))])
                 continue
-            chances = estimator.chances(torch.softmax(logits.detach(), 0), k)
+            chances = chances_beside(
+                torch.softmax(logits.detach(), 0), k, estimator.subgraph_size
+            )
             assert chances[k] == 0
             options.append(
                 [
@@ -277,7 +283,7 @@ def test_certain_choices_have_finite_chances(logits, size):
     alphas = torch.tensor(logits, requires_grad=True)
     pi = torch.softmax(alphas.detach(), 0)
     for path in range(5):
-        chances = estimator.chances(pi, path)
+        chances = chances_beside(pi, path, estimator.subgraph_size)
         assert float(chances.sum()) == pytest.approx(size - 1)
         assert all(1e-4 < c <= 1 for k, c in enumerate(chances) if k != path)
     gate = estimator.architecture_gate(alphas, cpu_generator())

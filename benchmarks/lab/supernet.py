@@ -1,0 +1,132 @@
+"""Trainings of supernets, and what they say of architectures."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+
+import torch
+
+from espnet_stnas.estimators import build_estimator
+from espnet_stnas.estimators.base import Gate
+from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.supernet.steps import architecture_step, weight_step
+from espnet_stnas.supernet.supernet import Supernet, build_supernet, path_generator
+from lab.corpus import Batch, Corpus, endless, make_batches
+from lab.model import Recogniser
+from lab.training import Settings
+
+# Share of the training part for the architecture steps.
+ARCHITECTURE_SHARE = 0.2
+
+
+@dataclass(frozen=True)
+class Search:
+    """How a supernet is trained.
+
+    Args:
+        space: The search space.
+        estimator: Name of the estimator after the warm-up.
+        warmup: Share of the steps with uniform paths, in which the logits rest.
+        logit_rate: Learning rate of the logits.
+        settings: The training of the weights.
+    """
+
+    space: SearchSpace
+    estimator: str = "st"
+    warmup: float = 0.5
+    logit_rate: float = 0.01
+    settings: Settings = field(default_factory=Settings)
+
+
+def train_supernet(
+    search: Search, corpus: Corpus, seed: int, parts: int
+) -> Iterator[tuple[int, Recogniser]]:
+    """Train a supernet; yield the steps so far and the model after each part.
+
+    Args:
+        search: The supernet and its training.
+        corpus: Its training part is split for weights and logits.
+        seed: Seed of everything random.
+        parts: Number of equal parts of the training.
+    """
+    torch.manual_seed(seed)
+    settings = search.settings
+    supernet = build_supernet(search.space, corpus.input_size)
+    width = search.space.output_width(corpus.input_size)
+    model = Recogniser(supernet, width, corpus).train()
+    utterances = corpus.parts["train"]
+    order = torch.randperm(len(utterances)).tolist()
+    cut = round(ARCHITECTURE_SHARE * len(order))
+    ours, others = (
+        endless(make_batches([utterances[i] for i in part], settings.frames), seed)
+        for part in (order[cut:], order[:cut])
+    )
+    known = {id(p) for p in supernet.logits}
+    weights = [p for p in model.parameters() if id(p) not in known]
+    optimizer = torch.optim.Adam(weights)
+    logit_optimizer = torch.optim.Adam(supernet.logits, lr=search.logit_rate)
+    uniform, estimator = build_estimator("uniform"), build_estimator(search.estimator)
+    optimizer.register_step_pre_hook(
+        lambda *_: torch.nn.utils.clip_grad_norm_(weights, settings.max_norm)
+    )
+    rising = round(search.warmup * settings.steps)
+    for step in range(settings.steps):
+        searching = step >= rising
+        if searching and estimator.learns:
+            batch = next(others)
+            draws = path_generator(seed, 1, step + 1, "architecture")
+            architecture_step(
+                model, lambda b=batch: model(b), estimator, logit_optimizer, draws
+            )
+        for group in optimizer.param_groups:
+            group["lr"] = settings.rate(step)
+        batch = next(ours)
+        weight_step(
+            model,
+            lambda b=batch: model(b),
+            estimator if searching else uniform,
+            optimizer,
+            path_generator(seed, 1, step + 1, "weights"),
+        )
+        if (step + 1) * parts % settings.steps < parts:
+            yield step + 1, model
+
+
+def path_losses(
+    model: Recogniser, paths: Sequence[Sequence[int]], batches: Sequence[Batch]
+) -> list[float]:
+    """Return the loss per utterance of each path with the weights of the supernet.
+
+    Args:
+        model: A recogniser with a supernet.
+        paths: A candidate index for each choice.
+        batches: What the paths are measured on.
+    """
+    supernet = model.encoder
+    assert isinstance(supernet, Supernet)
+    count = sum(len(batch.texts) for batch in batches)
+    losses = []
+    model.eval()
+    with torch.no_grad():
+        for path in paths:
+            with supernet.routed([Gate((k,)) for k in path]):
+                total = sum(
+                    float(model.loss(*model.log_probabilities(batch), batch))
+                    for batch in batches
+                )
+            losses.append(total / count)
+    model.train()
+    return losses
+
+
+def surprises(model: Recogniser, paths: Sequence[Sequence[int]]) -> list[float]:
+    """Return -log pi of each path: how improbable the logits hold it."""
+    supernet = model.encoder
+    assert isinstance(supernet, Supernet)
+    pi = supernet.probabilities()
+    return [
+        -sum(math.log(float(p[k])) for p, k in zip(pi, path, strict=True))
+        for path in paths
+    ]

@@ -1,0 +1,119 @@
+"""Weights that the candidates of one choice share (weight entanglement).
+
+Candidates of one family take slices of common weights: the middle taps of one kernel,
+the first rows and columns of one matrix, as in once-for-all (Cai et al. 2020,
+arXiv:1908.09791) and AutoFormer (Chen et al. 2021, arXiv:2107.00651). So a weight step
+of one candidate also trains the others. Dilations and strides have no weights of their
+own, so candidates that differ in them alone share all their weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+
+import torch
+
+from espnet_stnas.notation.spec import ChainSpec, OpSpec
+from espnet_stnas.ops.base import Operation
+from espnet_stnas.ops.borrowing import Borrowing, take_slice
+
+
+def share_weights(operations: Sequence[Operation]) -> torch.nn.ModuleList:
+    """Let candidates of one family share their weights.
+
+    Operations of groups with more than one member lose their own parameters and take
+    slices of the shared ones in each forward. Buffers, such as the running statistics
+    of batch norms, stay with their operation. The largest member of a group gives the
+    shared weights their first values.
+
+    Args:
+        operations: The candidates of one choice.
+
+    Returns:
+        The shared weights of each group, as modules without a forward.
+    """
+    shared = torch.nn.ModuleList()
+    for group in sharing_groups([operation.spec for operation in operations]):
+        members = [operations[k] for k in group]
+        if any(isinstance(m, torch.nn.RNNBase) for m in members[0].modules()):
+            # These keep a list of their parameters.
+            continue
+        holder = _hold(_largest(members))
+        for member in members:
+            member.borrowing = Borrowing(member, holder, member.stacked_parts)
+        shared.append(holder)
+    return shared
+
+
+def own_state(operation: Operation) -> dict[str, torch.Tensor]:
+    """Return the state dict that the operation has without sharing."""
+    state = dict(operation.state_dict())
+    if operation.borrowing is not None:
+        shared = dict(operation.borrowing.shared.named_parameters())
+        state.update(operation.borrowing.slices(shared))
+    return state
+
+
+def sharing_groups(specs: Sequence[OpSpec]) -> list[tuple[int, ...]]:
+    """Return the candidates that share weights: groups of two or more.
+
+    Args:
+        specs: The candidates of one choice.
+
+    >>> from espnet_stnas.notation.spec import parse_op
+    >>> texts = ["tdnn-C1D1", "identity", "tdnn-C2D2", "tdnn-C1D1Nbn"]
+    >>> sharing_groups([parse_op(text, "layers[1]") for text in texts])
+    [(0, 2)]
+    """
+    groups: dict[Hashable, list[int]] = {}
+    for k, spec in enumerate(specs):
+        groups.setdefault(_kind(spec), []).append(k)
+    return [tuple(group) for group in groups.values() if len(group) > 1]
+
+
+def _kind(spec: OpSpec) -> Hashable:
+    """Return what candidates must have in common to share weights."""
+    if isinstance(spec, ChainSpec):
+        return tuple(_kind(part) for part in spec.parts)
+    shared = spec.family.shared_options
+    return spec.op, tuple(
+        value for name, value in spec.options.items() if name not in shared
+    )
+
+
+def _largest(members: Sequence[Operation]) -> dict[str, torch.Tensor]:
+    """Return weights that are large enough for all members, with first values."""
+    by_size = sorted(members, key=lambda m: sum(p.numel() for p in m.parameters()))
+    found: dict[str, torch.Tensor] = {}
+    for name, first, _ in _weights(by_size[-1]):
+        shapes = [member.get_parameter(name).shape for member in members]
+        shape = first.shape
+        if any(other.numel() != shape.numel() for other in shapes):
+            shape = torch.Size(max(sizes) for sizes in zip(*shapes, strict=True))
+        found[name] = first.new_zeros(shape)
+    for member in by_size:
+        for name, weight, parts in _weights(member):
+            take_slice(found[name], weight.shape, parts).copy_(weight)
+    return found
+
+
+def _hold(weights: Mapping[str, torch.Tensor]) -> torch.nn.Module:
+    """Return a module that has the weights (any shape) as parameters."""
+    holder = torch.nn.Module()
+    for name, weight in weights.items():
+        *path, last = name.split(".")
+        module = holder
+        for part in path:
+            if part not in module._modules:
+                module.add_module(part, torch.nn.Module())
+            module = module.get_submodule(part)
+        module.register_parameter(last, torch.nn.Parameter(weight))
+    return holder
+
+
+def _weights(operation: Operation) -> list[tuple[str, torch.Tensor, int]]:
+    """Return name, value and number of stacked parts of each parameter."""
+    return [
+        (name, weight.detach(), operation.stacked_parts(name))
+        for name, weight in operation.named_parameters()
+    ]
