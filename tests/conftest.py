@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import re
+from collections import Counter
 from itertools import product
 from pathlib import Path
 
@@ -21,8 +23,10 @@ from espnet_stnas.supernet.supernet import build_supernet
 # What is the same for every ESPnet: rooms without it, text and shell. CI runs that
 # once, and all else with each of its pairs of Python and ESPnet.
 CORE = ("notation", "estimators", "supernet", "network", "cost", "results", "report")
-CORE += ("fuzz", "recipes", "test_docstrings.py")
+CORE += ("ctc_crf", "fuzz", "recipes", "test_docstrings.py")
 CORE += ("test_layout.py", "test_package.py", "test_recipes.py")
+# The only module of ctc_crf that knows ESPnet, and its tests.
+_NAMES_ESPNET = re.compile(r"espnet2|ctc_crf\.(test_)?model\b")
 TESTS = Path(__file__).parent
 ROOT = TESTS.parent
 PACKAGE = ROOT / "espnet_stnas"
@@ -34,9 +38,13 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         # Tests, examples in docstrings, and pages.
         base = next((b for b in (TESTS, PACKAGE) if b in item.path.parents), ROOT)
         room = item.path.relative_to(base).parts[0]
-        names_it = "espnet2" in item.path.read_text(encoding="utf-8")
+        names_it = _NAMES_ESPNET.search(item.path.read_text(encoding="utf-8"))
         if room not in CORE or names_it or "corpus" in item.fixturenames:
             item.add_marker(pytest.mark.espnet)
+    # Files with long tests first, so that workers which take whole files end together
+    # (with --no-loadscope-reorder).
+    slow = Counter(i.path for i in items if i.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 # Machines are noisy; tests are not timed.
