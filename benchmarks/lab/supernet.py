@@ -59,10 +59,11 @@ def train_supernet(
     utterances = corpus.parts["train"]
     order = torch.randperm(len(utterances)).tolist()
     cut = round(ARCHITECTURE_SHARE * len(order))
-    ours, others = (
-        endless(make_batches([utterances[i] for i in part], settings.frames), seed)
+    batches, held_out = (
+        make_batches([utterances[i] for i in part], settings.frames)
         for part in (order[cut:], order[:cut])
     )
+    ours, others = endless(batches, seed), endless(held_out, seed)
     known = {id(p) for p in supernet.logits}
     weights = [p for p in model.parameters() if id(p) not in known]
     optimizer = torch.optim.Adam(weights)
@@ -81,7 +82,7 @@ def train_supernet(
                 model, lambda b=batch: model(b), estimator, logit_optimizer, draws
             )
         for group in optimizer.param_groups:
-            group["lr"] = settings.rate(step)
+            group["lr"] = settings.rate(step, len(batches))
         batch = next(ours)
         weight_step(
             model,

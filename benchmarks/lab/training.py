@@ -19,7 +19,7 @@ PARTS = 5
 
 @dataclass(frozen=True)
 class Settings:
-    """How an encoder is trained: Adam, a warm-up, then a rate that decays to zero.
+    """How an encoder is trained: Adam, with clipped gradients.
 
     Args:
         steps: Updates of the weights.
@@ -27,6 +27,9 @@ class Settings:
         learning_rate: Highest learning rate.
         warmup: Share of the steps in which the rate rises.
         max_norm: Maximum norm of a gradient.
+        schedule: ``linear`` (rises, then falls to zero), ``cosine`` (falls to zero from
+            the start, in steps of an epoch, as ESPnet's CosineAnnealingLR does) or
+            ``constant`` (rises, then stays).
     """
 
     steps: int = 360
@@ -34,12 +37,23 @@ class Settings:
     learning_rate: float = 4e-3
     warmup: float = 0.1
     max_norm: float = 5.0
+    schedule: str = "linear"
 
-    def rate(self, step: int) -> float:
-        """Return the learning rate of a step, from 0: linear up, linear down."""
+    def rate(self, step: int, epoch: int) -> float:
+        """Return the learning rate of a step, from 0.
+
+        Args:
+            step: The step.
+            epoch: Steps of an epoch.
+        """
+        if self.schedule == "cosine":
+            done = step // epoch * epoch / self.steps
+            return self.learning_rate * (1 + math.cos(math.pi * done)) / 2
         rising = max(1, round(self.warmup * self.steps))
         if step < rising:
             return self.learning_rate * (step + 1) / rising
+        if self.schedule == "constant":
+            return self.learning_rate
         return self.learning_rate * (self.steps - step) / (self.steps - rising)
 
 
@@ -80,7 +94,7 @@ def train(
     for step, batch in zip(range(settings.steps), endless(batches, seed), strict=False):
         start = time.process_time()
         for group in optimizer.param_groups:
-            group["lr"] = settings.rate(step)
+            group["lr"] = settings.rate(step, len(batches))
         optimizer.zero_grad()
         model(batch).backward()
         norm = torch.nn.utils.clip_grad_norm_(model.parameters(), settings.max_norm)
