@@ -69,9 +69,11 @@ def train_supernet(
     optimizer = torch.optim.Adam(weights)
     logit_optimizer = torch.optim.Adam(supernet.logits, lr=search.logit_rate)
     uniform, estimator = build_estimator("uniform"), build_estimator(search.estimator)
-    optimizer.register_step_pre_hook(
-        lambda *_: torch.nn.utils.clip_grad_norm_(weights, settings.max_norm)
-    )
+
+    def clip(*_: object) -> None:
+        torch.nn.utils.clip_grad_norm_(weights, settings.max_norm)
+
+    optimizer.register_step_pre_hook(clip)
     rising = round(search.warmup * settings.steps)
     for step in range(settings.steps):
         searching = step >= rising

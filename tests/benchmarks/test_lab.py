@@ -1,0 +1,114 @@
+"""The laboratory on a corpus of noise: table, supernets, ranking, schedules."""
+
+from __future__ import annotations
+
+import csv
+import importlib
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
+SCRIPTS = ("ranking", "schedules", "supernets", "table")
+
+
+@pytest.fixture(scope="module")
+def lab():
+    """The scripts, and the modules that they share."""
+    threads = torch.get_num_threads()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(BENCHMARKS))
+        found = {name: importlib.import_module(name) for name in SCRIPTS}
+        for name in ("corpus", "training"):
+            found[name] = importlib.import_module(f"lab.{name}")
+        yield SimpleNamespace(**found)
+    torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="module")
+def options(tmp_path_factory) -> list[str]:
+    """A corpus of noise, and where its features go."""
+    data = tmp_path_factory.mktemp("noise")
+    random = np.random.default_rng(0)
+    for part, count in (("train", 4), ("dev", 2), ("test", 2)):
+        folder = data / part
+        folder.mkdir()
+        names = [f"{part}{n}" for n in range(count)]
+        for name in names:
+            samples = random.normal(scale=0.1, size=3000 + random.integers(2000))
+            soundfile.write(folder / f"{name}.wav", samples, 8000)
+        lines = [f"{name} {folder / name}.wav\n" for name in names]
+        (folder / "wav.scp").write_text("".join(lines))
+        (folder / "text").write_text("".join(f"{name} a b\n" for name in names))
+    return [str(data), "--cache", str(data / "features.pt")]
+
+
+def read(path: Path) -> list[dict[str, str]]:
+    """The rows of a table, without times."""
+    return [
+        {key: value for key, value in row.items() if key != "cpu_seconds"}
+        for row in csv.DictReader(path.open())
+    ]
+
+
+def test_a_table_is_completed_and_supernets_are_ranked_by_it(
+    lab, options, tmp_path, capsys
+):
+    output, found = tmp_path / "table.csv", tmp_path / "supernets.csv"
+    common = [*options, "--per_size", "1", "--steps", "5"]
+    lab.table.main([*common, "--output", str(output), "--seeds", "1"])
+    rows = read(output)
+    # A row for each fifth of the training of an architecture of each size.
+    assert len(rows) == 7 * 5
+    assert len({row["parameters"] for row in rows}) == 7
+    assert {row["test_wer"] == "" for row in rows if row["step"] != "5"} == {True}
+    output.write_text("".join(output.read_text().splitlines(keepends=True)[:-5]))
+    lab.table.main([*common, "--output", str(output), "--seeds", "1"])
+    assert read(output) == rows
+    lab.supernets.main([*common, "--output", str(found), "--seeds", "0"])
+    losses = list(csv.DictReader(found.open()))
+    assert len(losses) == 2 * 2 * 7
+    assert {row["sharing"] for row in losses} == {"kernel", "none"}
+    warm = [row["surprise"] for row in losses if row["step"] == "2"]
+    assert len(set(warm)) == 1  # the logits have not moved in the warm-up
+    capsys.readouterr()
+    lab.ranking.main([str(output), str(found), "--metric", "dev_loss"])
+    printed = capsys.readouterr().out
+    assert "7 architectures, 1 seeds" in printed
+    assert printed.count("sharing kernel") == printed.count("sharing none") == 4
+
+
+def test_schedules_are_compared(lab, options, capsys, monkeypatch):
+    monkeypatch.setattr(lab.schedules, "ARCHITECTURES", ((0,) * 6,))
+    lab.schedules.main([*options, "--seeds", "0", "--steps", "5"])
+    printed = capsys.readouterr().out
+    assert all(f"| {name} |" in printed for name in lab.schedules.SCHEDULES)
+
+
+def test_rates_of_schedules(lab):
+    rates = {
+        s: [
+            round(lab.training.Settings(10, schedule=s).rate(n, 5) / 4e-3, 3)
+            for n in (0, 4, 5, 9)
+        ]
+        for s in lab.schedules.SCHEDULES
+    }
+    assert rates == {
+        "constant": [1.0, 1.0, 1.0, 1.0],
+        "cosine": [1.0, 1.0, 0.5, 0.5],
+        "linear": [1.0, 0.667, 0.556, 0.111],
+    }
+
+
+def test_batches_hold_all_utterances_within_their_size(lab, options):
+    corpus = lab.corpus.read_corpus(Path(options[0]), Path(options[2]))
+    assert corpus.characters == ("", " ", "a", "b") and corpus.input_size == 40
+    batches = lab.corpus.make_batches(corpus.parts["train"], 150)
+    assert sorted(n for b in batches for n in b.lengths.tolist()) == sorted(
+        len(u.frames) for u in corpus.parts["train"]
+    )
+    assert all(b.frames.size(0) * b.frames.size(1) <= 150 for b in batches)
