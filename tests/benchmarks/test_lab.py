@@ -69,6 +69,8 @@ def test_a_table_is_completed_and_supernets_are_ranked_by_it(
     output.write_text("".join(output.read_text().splitlines(keepends=True)[:-5]))
     lab.table.main([*common, "--output", str(output), "--seeds", "1"])
     assert read(output) == rows
+    # Four steps, two of them warm-up.
+    common[-1] = "4"
     lab.supernets.main([*common, "--output", str(found), "--seeds", "0"])
     losses = list(csv.DictReader(found.open()))
     assert len(losses) == 2 * 2 * 7
