@@ -281,9 +281,8 @@ class SearchSpace:
     def refuse_zero(self, input_size: int) -> None:
         """Refuse a network whose output cannot depend on its input.
 
-        A search may still have a ``zero`` among the candidates of a layer without a
-        skip, and its results can be read, but a network with such a layer learns
-        nothing.
+        A supernet may have a ``zero`` among the candidates of a layer without a skip;
+        see :meth:`refuse_zero_candidates`.
 
         Raises:
             ConfigError: If a fixed ``zero`` has no skip around it.
@@ -296,6 +295,29 @@ class SearchSpace:
                 "the output of the encoder does not depend on its input; accepted is "
                 "another operation there, 'residual: true', or a residual block"
             )
+
+    def refuse_zero_candidates(self, input_size: int) -> None:
+        """Refuse a search that could find a network without a use for its input.
+
+        Raises:
+            ConfigError: If a candidate ``zero`` has no skip around it.
+        """
+        for number, choice in enumerate(self.choices):
+            for op in choice.candidates:
+                # All other choices keep all of their candidates.
+                fixed = replace(choice, candidates=(op,))
+                layers = tuple(
+                    fixed if own == number else layer
+                    for layer, own in zip(self.layers, self.choice_numbers, strict=True)
+                )
+                if replace(self, layers=layers)._sizes(input_size).zero is not None:
+                    raise ConfigError(
+                        f"encoder_conf: {self.layer_name(self.first_layers[number])} "
+                        f"has the candidate '{op}' without a skip "
+                        "around it, so a search could find an encoder whose output "
+                        "does not depend on its input; accepted is another candidate, "
+                        "'residual: true', or a residual block"
+                    )
 
     def _sizes(self, input_size: int) -> Shapes:
         if type(input_size) is not int or not 1 <= input_size <= MAX_SIZE:

@@ -136,7 +136,9 @@ class SearchTask(AbsTask):
         with building("the model of these options"):
             model = super().build_model(args)
         check_statistics(args, model_frame_size(model, args))
-        check_cost(find_supernet(model), args.cost_conf)
+        supernet = find_supernet(model)
+        supernet.space.refuse_zero_candidates(input_size(supernet))
+        check_cost(supernet, args.cost_conf)
         logging.info(describe_sizes(model))
         return model
 

@@ -113,6 +113,18 @@ def test_an_encoder_of_zeros_is_refused(layers):
         STNASEncoder(3, layers=layers, width=4)
 
 
+@pytest.mark.parametrize(
+    "layers", [["tdnn", ["tdnn", "zero"]], [["tdnn", "tdnn+zero-W4"], "tdnn"]]
+)
+def test_a_search_that_could_find_zeros_is_refused(layers):
+    """The supernet itself can be built, since its results can be read."""
+    space = STNASEncoder(4, layers=layers, width=4).space
+    with pytest.raises(ConfigError, match=r"layer \d .* candidate '.*zero.*' without"):
+        space.refuse_zero_candidates(4)
+    skips = {"layers": [*layers, RESIDUAL], "width": 4, "residual": True}
+    STNASEncoder(4, **skips).space.refuse_zero_candidates(4)
+
+
 def test_zeros_inside_of_skips_are_fine():
     STNASEncoder(4, layers=["zero", PAIR], width=4, residual=True)
     block = {"residual": {"body": ["tdnn"], "shortcut": "zero-W4"}}

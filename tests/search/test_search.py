@@ -480,6 +480,7 @@ def with_layers(*layers, **conf):
         (with_layers(["tdnn", "qrnn"]), "unknown operation 'qrnn'"),
         (with_layers(["tdnn", "tdnn-C1"]), "'tdnn-C1D1' stands 2 times in one choice"),
         (with_layers(["tdnn", "identity"]), "'identity' turns width 8 into 8"),
+        (with_layers(CHOICE, ["tdnn", "zero"]), "the candidate 'zero' without a skip"),
         (with_layers(["tdnn", "tdnn-S2"]), "must give the same length"),
         (with_layers(CHOICE, heads=4), "unknown key 'heads'"),
         ({"warmup_epochs": -1}, "warmup_epochs is -1"),
