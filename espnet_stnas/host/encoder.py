@@ -11,6 +11,7 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.network.loading import digest_key, refuse_other_architecture
 from espnet_stnas.network.network import Network, build_network
 from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.notation.zeros import refuse_zero
 
 
 class STNASEncoder(AbsEncoder):
@@ -53,7 +54,7 @@ class STNASEncoder(AbsEncoder):
                 **unknown,
             )
         )
-        self.space.refuse_zero(input_size)
+        refuse_zero(self.space, input_size)
         self.network = _build(self.space, input_size)
         self._output_size = self.space.output_width(input_size)
         # Its name identifies the architecture in a checkpoint; its value is not used.

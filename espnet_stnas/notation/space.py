@@ -267,7 +267,7 @@ class SearchSpace:
             ConfigError: If the candidates of a choice, or the branches of a block, do
                 not fit together.
         """
-        return self._sizes(input_size).layers
+        return self.sizes(input_size).layers
 
     def output_width(self, input_size: int) -> int:
         """Return the dimensions of an output frame of the whole network.
@@ -276,50 +276,14 @@ class SearchSpace:
             ConfigError: If the candidates of a choice, or the branches of a block, do
                 not fit together.
         """
-        return self._sizes(input_size).output_width
+        return self.sizes(input_size).output_width
 
-    def refuse_zero(self, input_size: int) -> None:
-        """Refuse a network whose output cannot depend on its input.
-
-        A supernet may have a ``zero`` among the candidates of a layer without a skip;
-        see :meth:`refuse_zero_candidates`.
+    def sizes(self, input_size: int) -> Shapes:
+        """Return the sizes of all layers and of the whole network.
 
         Raises:
-            ConfigError: If a fixed ``zero`` has no skip around it.
+            ConfigError: If the input size is wrong, or sizes do not fit together.
         """
-        index = self._sizes(input_size).zero
-        if index is not None:
-            raise ConfigError(
-                f"encoder_conf: {self.layer_name(index)} is "
-                f"'{self.layers[index].candidates[0]}' without a skip around it, so "
-                "the output of the encoder does not depend on its input; accepted is "
-                "another operation there, 'residual: true', or a residual block"
-            )
-
-    def refuse_zero_candidates(self, input_size: int) -> None:
-        """Refuse a search that could find a network without a use for its input.
-
-        Raises:
-            ConfigError: If a candidate ``zero`` has no skip around it.
-        """
-        for number, choice in enumerate(self.choices):
-            for op in choice.candidates:
-                # All other choices keep all of their candidates.
-                fixed = replace(choice, candidates=(op,))
-                layers = tuple(
-                    fixed if own == number else layer
-                    for layer, own in zip(self.layers, self.choice_numbers, strict=True)
-                )
-                if replace(self, layers=layers)._sizes(input_size).zero is not None:
-                    raise ConfigError(
-                        f"encoder_conf: {self.layer_name(self.first_layers[number])} "
-                        f"has the candidate '{op}' without a skip "
-                        "around it, so a search could find an encoder whose output "
-                        "does not depend on its input; accepted is another candidate, "
-                        "'residual: true', or a residual block"
-                    )
-
-    def _sizes(self, input_size: int) -> Shapes:
         if type(input_size) is not int or not 1 <= input_size <= MAX_SIZE:
             raise ConfigError(
                 f"input_size is {quote(input_size)}; accepted is an integer from 1 to "

@@ -23,6 +23,7 @@ from espnet_stnas.cost.counts import parameter_table
 from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.host.data import name_data_errors
 from espnet_stnas.host.start import check_statistics, model_frame_size, resolved
+from espnet_stnas.notation.zeros import refuse_zero_candidates
 from espnet_stnas.search.checks import building, check_scheduler
 from espnet_stnas.search.cost import check_cost, input_size
 from espnet_stnas.search.iterators import SearchIterFactory
@@ -137,7 +138,7 @@ class SearchTask(AbsTask):
             model = super().build_model(args)
         check_statistics(args, model_frame_size(model, args))
         supernet = find_supernet(model)
-        supernet.space.refuse_zero_candidates(input_size(supernet))
+        refuse_zero_candidates(supernet.space, input_size(supernet))
         check_cost(supernet, args.cost_conf)
         logging.info(describe_sizes(model))
         return model

@@ -11,6 +11,7 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.host.encoder import STNASEncoder
 from espnet_stnas.notation.reference import import_config
+from espnet_stnas.notation.zeros import refuse_zero_candidates
 from espnet_stnas.supernet.steps import architecture_step, weight_step
 from tests.host.test_tasks import CASES, build, frames
 from tests.notation.test_reference import TDNN, write
@@ -120,9 +121,9 @@ def test_a_search_that_could_find_zeros_is_refused(layers):
     """The supernet itself can be built, since its results can be read."""
     space = STNASEncoder(4, layers=layers, width=4).space
     with pytest.raises(ConfigError, match=r"layer \d .* candidate '.*zero.*' without"):
-        space.refuse_zero_candidates(4)
+        refuse_zero_candidates(space, 4)
     skips = {"layers": [*layers, RESIDUAL], "width": 4, "residual": True}
-    STNASEncoder(4, **skips).space.refuse_zero_candidates(4)
+    refuse_zero_candidates(STNASEncoder(4, **skips).space, 4)
 
 
 def test_zeros_inside_of_skips_are_fine():
