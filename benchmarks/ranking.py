@@ -6,7 +6,8 @@ The first CSV is from benchmarks/table.py, the second from benchmarks/supernets.
 each supernet and point of its training, this prints Kendall's tau and Spearman's rho
 between the loss with shared weights (also: -log pi, the number of parameters) and the
 mean result of the table over its seeds, with bootstrap intervals over architectures.
-Beside them: tau among architectures of one size (mean over sizes), the regret of the
+Supernets that differ in their seed alone are one row, with the mean of their values.
+Beside tau: tau among architectures of one size (mean over sizes), the regret of the
 best ten (how much worse the best of them is than the best of the table), and the mean
 gain of the ten over all architectures. The ceiling is the agreement of the table's
 seeds with each other: no ranking can agree better with one of them.
@@ -18,7 +19,7 @@ import argparse
 import csv
 import statistics
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -67,51 +68,74 @@ def read_truth(path: Path, metric: str) -> Truth:
     return Truth(dict(by_seed), mean, sizes, macs)
 
 
-def read_supernets(path: Path) -> Iterator[tuple[tuple[str, ...], Values, Values]]:
-    """Read name, losses and -log pi of each supernet at each point."""
-    keys = ("sharing", "estimator", "warmup", "steps", "step", "seed")
+def read_supernets(path: Path) -> dict[tuple[str, ...], list[tuple[Values, Values]]]:
+    """Read losses and -log pi of supernets at each point of their training.
+
+    Returns:
+        For each kind of supernet and step, losses and -log pi for each seed.
+    """
+    keys = ("sharing", "way", "estimator", "warmup", "steps", "step")
     losses: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     surprises: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
-            name = tuple(row[key] for key in keys)
+            name = (*(row[key] for key in keys), row["seed"])
             losses[name][row["architecture"]] = float(row["dev_loss"])
             surprises[name][row["architecture"]] = float(row["surprise"])
+    found: dict[tuple[str, ...], list[tuple[Values, Values]]] = defaultdict(list)
     for name in losses:
-        yield name, losses[name], surprises[name]
+        found[name[:-1]].append((losses[name], surprises[name]))
+    return found
 
 
-def row(label: str, scores: Values, truth: Truth) -> list[str]:
-    """Return a row of the table for scores of architectures (lower is better)."""
-    names = [name for name in truth.mean if name in scores]
-    found = np.array([scores[name] for name in names])
+def row(label: str, seeds: Sequence[Values], truth: Truth) -> list[str]:
+    """Return a row of the table.
+
+    Args:
+        label: What ranks.
+        seeds: Scores of architectures (lower is better) by each seed.
+        truth: What they should agree with.
+    """
+    names = [name for name in truth.mean if name in seeds[0]]
     wanted = np.array([truth.mean[name] for name in names])
-    if np.ptp(found) == 0:
-        return [label, str(len(names)), *["-"] * 5]
+    scores = [np.array([values[name] for name in names]) for values in seeds]
+    if any(np.ptp(found) == 0 for found in scores):
+        return [label, f"{len(seeds)} x {len(names)}", *["-"] * 5]
     draws = np.random.default_rng(0).integers(len(names), size=(BOOTSTRAPS, len(names)))
-    taus = [kendalltau(found[d], wanted[d]).statistic for d in draws]
+    taus = [
+        np.mean([kendalltau(found[d], wanted[d]).statistic for found in scores])
+        for d in draws
+    ]
     low, high = np.nanpercentile(taus, [2.5, 97.5])
-    best = np.argsort(found, kind="stable")[:TOP]
+    best = [np.argsort(found, kind="stable")[:TOP] for found in scores]
+    tau = np.mean([kendalltau(found, wanted).statistic for found in scores])
+    rho = np.mean([spearmanr(found, wanted).statistic for found in scores])
+    regret = np.mean([wanted[b].min() - wanted.min() for b in best])
+    gain = np.mean([1 - wanted[b].mean() / wanted.mean() for b in best])
     return [
         label,
-        str(len(names)),
-        f"{kendalltau(found, wanted).statistic:.2f} ({low:.2f} to {high:.2f})",
-        f"{spearmanr(found, wanted).statistic:.2f}",
-        _within_sizes(names, found, wanted, truth.sizes),
-        f"{wanted[best].min() - wanted.min():.1f}",
-        f"{100 * (1 - wanted[best].mean() / wanted.mean()):.0f} %",
+        f"{len(seeds)} x {len(names)}",
+        f"{tau:.2f} ({low:.2f} to {high:.2f})",
+        f"{rho:.2f}",
+        _within_sizes(names, scores, wanted, truth.sizes),
+        f"{regret:.1f}",
+        f"{100 * gain:.0f} %",
     ]
 
 
 def _within_sizes(
-    names: Sequence[str], found: np.ndarray, wanted: np.ndarray, sizes: Values
+    names: Sequence[str],
+    scores: Sequence[np.ndarray],
+    wanted: np.ndarray,
+    sizes: Values,
 ) -> str:
     """Return the mean of tau over groups of architectures of equal size."""
     taus = []
     for size in {sizes[name] for name in names}:
         group = [i for i, name in enumerate(names) if sizes[name] == size]
-        if len(group) > 3 and np.ptp(found[group]) > 0:
-            taus.append(kendalltau(found[group], wanted[group]).statistic)
+        for found in scores:
+            if len(group) > 3 and np.ptp(found[group]) > 0:
+                taus.append(kendalltau(found[group], wanted[group]).statistic)
     return f"{np.mean(taus):.2f}" if taus else "-"
 
 
@@ -135,21 +159,26 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     if len(truth.by_seed) > 1:
         first, *others = truth.by_seed.values()
         alone = Truth({}, {n: others[0][n] for n in truth.mean}, truth.sizes, {})
-        rows.append(row("ceiling: seed against seed", first, alone))
-    rows.append(row("parameters, more is better", _negative(truth.sizes), truth))
-    rows.append(row("MACs, more is better", _negative(truth.macs), truth))
-    for name, losses, surprises in (
-        [] if args.supernets is None else read_supernets(args.supernets)
-    ):
-        sharing, estimator, warmup, steps, step, seed = name
-        label = (
-            f"sharing {sharing}, {estimator}, {steps} steps (warm-up {warmup}), seed "
-            f"{seed}, at step {step}"
-        )
-        rows.append(row(f"{label}: loss", losses, truth))
-        rows.append(row(f"{label}: -log pi", surprises, truth))
-    header = ["ranking", "n", "Kendall's tau", "rho", "tau in a size", "regret", "gain"]
-    print(markdown_table(header, rows))
+        rows.append(row("ceiling: seed against seed", [first], alone))
+    rows.append(row("parameters, more is better", [_negative(truth.sizes)], truth))
+    rows.append(row("MACs, more is better", [_negative(truth.macs)], truth))
+    supernets = {} if args.supernets is None else read_supernets(args.supernets)
+    for (sharing, way, estimator, warmup, steps, step), seeds in supernets.items():
+        label = f"{sharing}, {way}, {estimator}, {steps} steps, warm-up {warmup}"
+        losses, surprises = zip(*seeds, strict=True)
+        rows.append(row(f"{label}, at {step}: loss", losses, truth))
+        if float(warmup) * int(steps) < int(step):
+            rows.append(row(f"{label}, at {step}: -log pi", surprises, truth))
+    header = [
+        "ranking",
+        "seeds x n",
+        "Kendall's tau",
+        "rho",
+        "tau in a size",
+        "regret",
+        "gain",
+    ]
+    print(markdown_table([*header, "regret", "gain"], rows))
 
 
 def _negative(values: Values) -> dict[str, float]:

@@ -43,7 +43,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     args = parser.parse_args(cmd)
     read_corpus(args.data, args.cache)
     jobs = [
-        Job(args.data, args.cache, architecture, seed, Settings(args.steps, schedule=s))
+        Job(
+            *(args.data, args.cache, "tdnn", architecture, seed),
+            Settings(args.steps, schedule=s),
+        )
         for seed, architecture, s in product(args.seeds, ARCHITECTURES, SCHEDULES)
     ]
     found: dict[tuple[str, tuple[int, ...]], list[float]] = defaultdict(list)

@@ -13,26 +13,22 @@ from __future__ import annotations
 
 import argparse
 import csv
-import random
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from itertools import product
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 import torch
 from lab.corpus import read_corpus
 from lab.model import Recogniser
+from lab.spaces import CANDIDATES, draw_paths, fixed
 from lab.training import Settings, train
 from tqdm import tqdm
 
 from espnet_stnas.cost.counts import macs_table
 from espnet_stnas.network.network import build_network
-from espnet_stnas.notation.space import SearchSpace
 
-CANDIDATES = ("tdnn-C1D1", "tdnn-C1D2", "tdnn-C2D1", "tdnn-C2D2")
-CHOICES = 6
 COLUMNS = (
     "corpus architecture seed step steps cpu_seconds parameters macs_per_second "
     "dev_loss dev_wer dev_cer test_loss test_wer test_cer"
@@ -44,47 +40,17 @@ class Job(NamedTuple):
 
     data: Path
     cache: Path
+    space: str
     architecture: tuple[int, ...]
     seed: int
     settings: Settings
-
-
-def space_of(choices: Sequence[Any]) -> SearchSpace:
-    """Return the space of the digits recipe, or an architecture of it.
-
-    Args:
-        choices: What stands in each of the six places: candidates or one operation.
-    """
-    return SearchSpace.from_conf(
-        {
-            "width": 64,
-            "dropout_rate": 0.1,
-            "residual": True,
-            "layers": [*choices[:3], "tdnn-C1S3D1", *choices[3:]],
-        }
-    )
-
-
-def draw_architectures(per_size: int) -> list[tuple[int, ...]]:
-    """Draw architectures of every size, in an order in which sizes alternate."""
-    draws = random.Random(0)
-    by_size: list[list[tuple[int, ...]]] = [[] for _ in range(CHOICES + 1)]
-    for architecture in product(range(len(CANDIDATES)), repeat=CHOICES):
-        by_size[sum(k >= 2 for k in architecture)].append(architecture)
-    drawn = [draws.sample(group, min(per_size, len(group))) for group in by_size]
-    return [
-        group[number]
-        for number in range(per_size)
-        for group in drawn
-        if number < len(group)
-    ]
 
 
 def run(job: Job) -> list[dict[str, Any]]:
     """Train one architecture; return its rows."""
     torch.set_num_threads(1)
     corpus = read_corpus(job.data, job.cache)
-    space = space_of([CANDIDATES[k] for k in job.architecture])
+    space = fixed(job.space, job.architecture)
     torch.manual_seed(job.seed)
     encoder = build_network(space, corpus.input_size)
     model = Recogniser(encoder, space.width, corpus)
@@ -128,6 +94,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("data", type=Path, help="Corpus, from stage 1 of the recipe")
     parser.add_argument("--cache", type=Path, required=True, help="File of features")
     parser.add_argument("--output", type=Path, required=True, help="CSV to add rows to")
+    parser.add_argument("--space", choices=tuple(CANDIDATES), default="tdnn")
     parser.add_argument("--per_size", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--steps", type=int, default=Settings.steps)
@@ -135,9 +102,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     args = parser.parse_args(cmd)
     read_corpus(args.data, args.cache)
     jobs = [
-        Job(args.data, args.cache, architecture, seed, Settings(steps=args.steps))
+        Job(args.data, args.cache, args.space, path, seed, Settings(args.steps))
         for seed in range(args.seeds)
-        for architecture in draw_architectures(args.per_size)
+        for path in draw_paths(args.space, args.per_size)
     ]
     left = list(missing(jobs, args.output))
     new = not args.output.exists()

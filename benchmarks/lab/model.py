@@ -37,16 +37,22 @@ class Recogniser(torch.nn.Module):
         """Return the CTC loss () of a batch: a mean over utterances, as in ESPnet."""
         return self.loss(*self.log_probabilities(batch), batch) / len(batch.lengths)
 
-    @staticmethod
-    def loss(log_p: torch.Tensor, olens: torch.Tensor, batch: Batch) -> torch.Tensor:
+    def loss(
+        self, log_p: torch.Tensor, olens: torch.Tensor, batch: Batch
+    ) -> torch.Tensor:
         """Return the sum () of the utterances' losses, given (B, T', V) and (B,)."""
+        return self.losses(log_p, olens, batch).sum()
+
+    @staticmethod
+    def losses(log_p: torch.Tensor, olens: torch.Tensor, batch: Batch) -> torch.Tensor:
+        """Return the loss (B,) of each utterance, given (B, T', V) and (B,)."""
         return F.ctc_loss(
             log_p.transpose(0, 1),
             batch.tokens,
             olens,
             batch.token_lengths,
             blank=BLANK,
-            reduction="sum",
+            reduction="none",
             zero_infinity=True,
         )
 

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
+import jiwer
 import torch
 
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.estimators.base import Gate
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.supernet.steps import architecture_step, weight_step
+from espnet_stnas.supernet.steps import architecture_step
 from espnet_stnas.supernet.supernet import Supernet, build_supernet, path_generator
 from lab.corpus import Batch, Corpus, endless, make_batches
 from lab.model import Recogniser
 from lab.training import Settings
+from lab.ways import PASSES, update
 
 # Share of the training part for the architecture steps.
 ARCHITECTURE_SHARE = 0.2
@@ -30,6 +32,8 @@ class Search:
         estimator: Name of the estimator after the warm-up.
         warmup: Share of the steps with uniform paths, in which the logits rest.
         logit_rate: Learning rate of the logits.
+        way: How the weights are trained; see :mod:`lab.ways`. Ways whose updates train
+            several paths make fewer updates.
         settings: The training of the weights.
     """
 
@@ -37,6 +41,7 @@ class Search:
     estimator: str = "st"
     warmup: float = 0.5
     logit_rate: float = 0.01
+    way: str = "one"
     settings: Settings = field(default_factory=Settings)
 
 
@@ -52,7 +57,8 @@ def train_supernet(
         parts: Number of equal parts of the training.
     """
     torch.manual_seed(seed)
-    settings = search.settings
+    passes = PASSES.get(search.way, 1)
+    settings = replace(search.settings, steps=search.settings.steps // passes)
     supernet = build_supernet(search.space, corpus.input_size)
     width = search.space.output_width(corpus.input_size)
     model = Recogniser(supernet, width, corpus).train()
@@ -86,21 +92,38 @@ def train_supernet(
         for group in optimizer.param_groups:
             group["lr"] = settings.rate(step, len(batches))
         batch = next(ours)
-        weight_step(
+        update(
+            search.way,
             model,
-            lambda b=batch: model(b),
+            batch,
             estimator if searching else uniform,
             optimizer,
             path_generator(seed, 1, step + 1, "weights"),
+            step / settings.steps,
         )
         if (step + 1) * parts % settings.steps < parts:
-            yield step + 1, model
+            yield (step + 1) * passes, model
 
 
-def path_losses(
+@dataclass(frozen=True)
+class PathQuality:
+    """How well a path does with the weights of a supernet.
+
+    Args:
+        loss: CTC loss per utterance.
+        half: The same on every second utterance.
+        cer: Character error rate in percent.
+    """
+
+    loss: float
+    half: float
+    cer: float
+
+
+def path_qualities(
     model: Recogniser, paths: Sequence[Sequence[int]], batches: Sequence[Batch]
-) -> list[float]:
-    """Return the loss per utterance of each path with the weights of the supernet.
+) -> list[PathQuality]:
+    """Measure paths with the weights of the supernet.
 
     Args:
         model: A recogniser with a supernet.
@@ -109,19 +132,28 @@ def path_losses(
     """
     supernet = model.encoder
     assert isinstance(supernet, Supernet)
-    count = sum(len(batch.texts) for batch in batches)
-    losses = []
+    said = [text for batch in batches for text in batch.texts]
+    qualities = []
     model.eval()
     with torch.no_grad():
         for path in paths:
+            losses: list[float] = []
+            found: list[str] = []
             with supernet.routed([Gate((k,)) for k in path]):
-                total = sum(
-                    float(model.loss(*model.log_probabilities(batch), batch))
-                    for batch in batches
+                for batch in batches:
+                    log_p, olens = model.log_probabilities(batch)
+                    losses += model.losses(log_p, olens, batch).tolist()
+                    found += model.read(log_p, olens)
+            half = losses[::2]
+            qualities.append(
+                PathQuality(
+                    sum(losses) / len(losses),
+                    sum(half) / len(half),
+                    100 * jiwer.cer(said, found),
                 )
-            losses.append(total / count)
+            )
     model.train()
-    return losses
+    return qualities
 
 
 def surprises(model: Recogniser, paths: Sequence[Sequence[int]]) -> list[float]:

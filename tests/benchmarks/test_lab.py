@@ -12,6 +12,8 @@ import pytest
 import soundfile
 import torch
 
+from espnet_stnas.supernet.supernet import build_supernet
+
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = ("ranking", "schedules", "supernets", "table")
 
@@ -23,7 +25,7 @@ def lab():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCHMARKS))
         found = {name: importlib.import_module(name) for name in SCRIPTS}
-        for name in ("corpus", "training"):
+        for name in ("corpus", "spaces", "training", "ways"):
             found[name] = importlib.import_module(f"lab.{name}")
         yield SimpleNamespace(**found)
     torch.set_num_threads(threads)
@@ -81,7 +83,34 @@ def test_a_table_is_completed_and_supernets_are_ranked_by_it(
     lab.ranking.main([str(output), str(found), "--metric", "dev_loss"])
     printed = capsys.readouterr().out
     assert "7 architectures, 1 seeds" in printed
-    assert printed.count("sharing kernel") == printed.count("sharing none") == 4
+    # The loss after the warm-up, loss and -log pi at the end.
+    assert printed.count("| kernel, one") == printed.count("| none, one") == 3
+
+
+def test_ways_train_supernets(lab, options, tmp_path):
+    found = tmp_path / "supernets.csv"
+    ways = list(lab.ways.WAYS)
+    common = [*options, "--per_size", "1", "--steps", "12", "--output", str(found)]
+    common += ["--sharing", "kernel", "--seeds", "0", "--parts", "1", "--warmup", "1"]
+    lab.supernets.main([*common, "--way", *ways])
+    rows = list(csv.DictReader(found.open()))
+    losses = {w: [r["dev_loss"] for r in rows if r["way"] == w] for w in ways}
+    assert all(len(set(values)) == 7 for values in losses.values())
+    assert len({tuple(values) for values in losses.values()}) == len(ways)
+
+
+def test_the_ends_of_a_space_are_its_largest_and_its_smallest_path(lab):
+    supernet = build_supernet(lab.spaces.searched("tdnn", "kernel"), 40)
+    largest, smallest = lab.ways.ends(supernet)
+    assert [gate.active[0] for gate in largest] == [2] * 6
+    assert [gate.active[0] for gate in smallest] == [0] * 6
+
+
+@pytest.mark.parametrize("name", ["tdnn", "conformer", "mixed"])
+def test_paths_of_spaces_are_distinct(lab, name):
+    paths = lab.spaces.draw_paths(name, 16)
+    assert len(set(paths)) == len(paths) >= 16
+    assert lab.spaces.fixed(name, paths[0]).is_architecture
 
 
 def test_schedules_are_compared(lab, options, capsys, monkeypatch):
