@@ -169,15 +169,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         rows.append(row(f"{label}, at {step}: loss", losses, truth))
         if float(warmup) * int(steps) < int(step):
             rows.append(row(f"{label}, at {step}: -log pi", surprises, truth))
-    header = [
-        "ranking",
-        "seeds x n",
-        "Kendall's tau",
-        "rho",
-        "tau in a size",
-        "regret",
-        "gain",
-    ]
+    header = ["ranking", "seeds x n", "Kendall's tau", "rho", "tau in a size"]
     print(markdown_table([*header, "regret", "gain"], rows))
 
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field, replace
 
 import jiwer
 import torch
+import torch.nn.functional as F
 
 from espnet_stnas.estimators import build_estimator
-from espnet_stnas.estimators.base import Gate
 from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.supernet.paths import on_paths
 from espnet_stnas.supernet.steps import architecture_step
 from espnet_stnas.supernet.supernet import Supernet, build_supernet, path_generator
 from lab.corpus import Batch, Corpus, endless, make_batches
@@ -133,27 +134,28 @@ def path_qualities(
     supernet = model.encoder
     assert isinstance(supernet, Supernet)
     said = [text for batch in batches for text in batch.texts]
-    qualities = []
-    model.eval()
-    with torch.no_grad():
-        for path in paths:
-            losses: list[float] = []
-            found: list[str] = []
-            with supernet.routed([Gate((k,)) for k in path]):
-                for batch in batches:
-                    log_p, olens = model.log_probabilities(batch)
-                    losses += model.losses(log_p, olens, batch).tolist()
-                    found += model.read(log_p, olens)
-            half = losses[::2]
-            qualities.append(
-                PathQuality(
-                    sum(losses) / len(losses),
-                    sum(half) / len(half),
-                    100 * jiwer.cer(said, found),
-                )
-            )
-    model.train()
-    return qualities
+    losses: list[list[float]] = [[] for _ in paths]
+    found: list[list[str]] = [[] for _ in paths]
+    for batch in batches:
+
+        def use(
+            ys: torch.Tensor, olens: torch.Tensor, batch: Batch = batch
+        ) -> tuple[list[float], list[str]]:
+            log_p = F.log_softmax(model.output(ys), dim=2)
+            return model.losses(log_p, olens, batch).tolist(), model.read(log_p, olens)
+
+        results = on_paths(supernet, paths, batch.frames, batch.lengths, use)
+        for number, (values, texts) in enumerate(results):
+            losses[number] += values
+            found[number] += texts
+    return [
+        PathQuality(
+            sum(values) / len(values),
+            sum(values[::2]) / len(values[::2]),
+            100 * jiwer.cer(said, texts),
+        )
+        for values, texts in zip(losses, found, strict=True)
+    ]
 
 
 def surprises(model: Recogniser, paths: Sequence[Sequence[int]]) -> list[float]:
