@@ -14,6 +14,7 @@ from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import SearchPlan, doubts
 from espnet_stnas.results.derive import describe, write_training_config
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.results.health import Health, read_health
 from espnet_stnas.results.layer_table import architecture_rows
 
 
@@ -74,7 +75,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(args: argparse.Namespace) -> None:
+# Exit code if the supernet was not trained: the files are written all the same.
+UNTRAINED = 3
+
+
+def run(args: argparse.Namespace) -> int:
     """Write the files, and print the architecture."""
     if (args.train_config is None) != (args.train_output is None):
         raise UsageError("--train_config and --train_output go together")
@@ -101,10 +106,16 @@ def run(args: argparse.Namespace) -> None:
         write_inherited(
             SearchExperiment.open(args.source), architecture, args.init_output
         )
-    warnings = [doubt.text for doubt in doubts(history, plan, ended=True)] + excesses
+    health = Health()
+    if not _is_file(args):
+        epoch = architecture.provenance.epoch or 0
+        health = read_health(args.source).up_to(epoch)
+    good, bad = health.findings()
+    warnings = [doubt.text for doubt in doubts(history, plan, ended=True)]
+    warnings += [*bad, *excesses]
     lines = [describe(architecture, source, history)]
     lines += [f"cost: {cost}" for cost in costs]
-    lines += [f"note: {note}" for note in notes]
+    lines += [f"note: {note}" for note in (*notes, *good)]
     lines += [f"warning: {text}" for text in warnings]
     layers = [
         {"number": r.number, "operation": r.op, "probability": r.probability}
@@ -114,10 +125,11 @@ def run(args: argparse.Namespace) -> None:
         "source": source,
         "layers": layers,
         "costs": costs,
-        "notes": notes,
+        "notes": [*notes, *good],
         "warnings": warnings,
     }
     show(args, "\n".join(lines), data)
+    return UNTRAINED if health.untrained else 0
 
 
 def _is_file(args: argparse.Namespace) -> bool:

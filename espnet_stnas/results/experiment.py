@@ -15,6 +15,7 @@ from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import SearchPlan
 from espnet_stnas.results.curves import read_epoch
+from espnet_stnas.results.health import read_health
 from espnet_stnas.results.provenance import Provenance
 
 ARCHITECTURES = "architectures"
@@ -75,7 +76,7 @@ class SearchExperiment:
             raise ConfigError(f"{path / 'config.yaml'}: {error}") from None
         task = config.get("task")
         known = isinstance(task, str) and task.isidentifier()
-        return cls(path, space, _plan(config), task if known else None)
+        return cls(path, space, _plan(path, config), task if known else None)
 
     @property
     def epochs(self) -> tuple[int, ...]:
@@ -174,8 +175,10 @@ def _lost(path: Path, epoch: int) -> str:
     )
 
 
-def _plan(config: Mapping[str, Any]) -> SearchPlan:
+def _plan(path: Path, config: Mapping[str, Any]) -> SearchPlan:
     longest, warmup = config.get("max_epoch"), config["warmup_epochs"]
+    if warmup == "auto":
+        warmup = read_health(path).warmup_end
     known = isinstance(longest, int) and isinstance(warmup, int)
     return SearchPlan(
         estimator=str(config.get("estimator", "st")),

@@ -18,6 +18,7 @@ from espnet2.train.trainer import autocast_args
 
 from espnet_stnas.errors import TrainingError
 from espnet_stnas.estimators import Estimator, build_estimator
+from espnet_stnas.estimators.base import Gate
 from espnet_stnas.ops.norm import synchronised_statistics
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.joint import JointGradients
@@ -229,6 +230,8 @@ class Epoch:
                 )
 
     def _weight_gates(self, step: int) -> Gates:
+        if self.run.warmup.is_reference(self.number):
+            return tuple(Gate((k,)) for k in self.run.supernet.largest_path())
         if self.joint is None:
             return self.run.supernet.weight_gates(
                 self.estimator, self._source(step, "weights")()
@@ -318,5 +321,5 @@ def _estimator(run: SearchRun, epoch: int) -> Estimator:
     if not run.is_searching(epoch):
         return build_estimator("uniform")
     estimator = build_estimator(run.options.estimator, run.options.estimator_conf)
-    estimator.start_epoch(epoch - run.options.warmup_epochs)
+    estimator.start_epoch(epoch - run.warmup.last)
     return estimator

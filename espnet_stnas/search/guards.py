@@ -15,6 +15,7 @@ from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import SearchPlan, doubts
 from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.search.options import SearchTrainerOptions
+from espnet_stnas.search.warmup import Warmup
 
 
 class Guard:
@@ -27,14 +28,15 @@ class Guard:
     Args:
         space: The search space.
         options: Options of the search.
+        warmup: Its warm-up.
     """
 
-    def __init__(self, space: SearchSpace, options: SearchTrainerOptions) -> None:
+    def __init__(
+        self, space: SearchSpace, options: SearchTrainerOptions, warmup: Warmup
+    ) -> None:
         self._experiment = SearchExperiment(Path(options.output_dir), space)
-        self._plan = SearchPlan(
-            options.estimator, max(0, options.max_epoch - options.warmup_epochs)
-        )
-        self._warmup = options.warmup_epochs
+        self._options = options
+        self._warmup = warmup
         self._history: Optional[list[Architecture]] = None
         self._warnings: list[dict[str, Any]] = []
 
@@ -59,9 +61,11 @@ class Guard:
             epochs = [epoch]
         self._history += self._architectures(epochs)
         known = {(entry["layer"], entry["kind"]) for entry in self._warnings}
+        searching = max(0, self._options.max_epoch - self._warmup.last)
+        plan = SearchPlan(self._options.estimator, searching)
         new = [
             doubt
-            for doubt in doubts(self._history, self._plan)
+            for doubt in doubts(self._history, plan)
             if (doubt.layer, doubt.kind) not in known
         ]
         for doubt in new:
@@ -72,7 +76,7 @@ class Guard:
 
     def _architectures(self, epochs: Sequence[int]) -> Iterator[Architecture]:
         for number in epochs:
-            if number > self._warmup:
+            if not self._warmup.includes(number):
                 try:
                     yield self._experiment.architecture(number)
                 except ConfigError:

@@ -22,6 +22,7 @@ _NAMES = {
     "int": "an integer",
     "int_or_none": "an integer",
     "str2bool": "true or false",
+    "warmup_epochs": "an integer or auto",
     "str2triple_str": "a list of three texts, such as [valid, loss, min]",
 }
 
@@ -209,5 +210,8 @@ def _check_range(name: str, value: Any) -> None:
     values = value if isinstance(value, (list, tuple)) else [value]
     for number in values:
         limits = RANGES.get(name, _WIDEST if type(number) is int else None)
-        if limits is not None and number is not None and number not in limits:
+        # A word instead of a number, such as auto, has passed the option's own type.
+        if limits is None or number is None or isinstance(number, str):
+            continue
+        if number not in limits:
             raise _RefusalError(f"a number {limits}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Union
 
 from espnet2.train.trainer import TrainerOptions
 
@@ -11,7 +12,7 @@ from espnet2.train.trainer import TrainerOptions
 class SearchTrainerOptions(TrainerOptions):
     """The options of ESPnet's trainer and of the search."""
 
-    warmup_epochs: int
+    warmup_epochs: Union[int, str]
     estimator: str
     estimator_conf: dict
     cost_conf: dict

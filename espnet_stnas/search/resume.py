@@ -13,7 +13,9 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import check_sums
 from espnet_stnas.host.checkpoints import CHECKPOINT
 from espnet_stnas.messages import one_line
+from espnet_stnas.results.health import Health
 from espnet_stnas.search.schedulers import after_warmup
+from espnet_stnas.search.warmup import Warmup
 
 _REMEDY = "set the options as they were, or choose another output_dir"
 
@@ -76,7 +78,8 @@ def check_resume(
                 f"holds the state of another optimizer; {_REMEDY}"
             )
     weight_scheduler, logit_scheduler = schedulers
-    delayed = after_warmup(logit_scheduler, args.warmup_epochs)
+    warmup = Warmup(args.warmup_epochs, args.max_epoch, Health())
+    delayed = after_warmup(logit_scheduler, warmup)
     for suffix, scheduler, state in zip(
         ("", "2"), (weight_scheduler, delayed), saved[1], strict=True
     ):

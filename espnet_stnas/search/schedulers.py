@@ -10,6 +10,8 @@ from espnet2.schedulers.abs_scheduler import (
     AbsValEpochStepScheduler,
 )
 
+from espnet_stnas.search.warmup import Warmup
+
 
 class AfterWarmup(AbsEpochStepScheduler):
     """An epoch scheduler that starts after the warm-up.
@@ -19,18 +21,18 @@ class AfterWarmup(AbsEpochStepScheduler):
 
     Args:
         scheduler: The scheduler to delay.
-        warmup_epochs: Epochs to wait.
+        warmup: Knows the epochs to wait.
     """
 
-    def __init__(self, scheduler: Any, warmup_epochs: int) -> None:
+    def __init__(self, scheduler: Any, warmup: Warmup) -> None:
         self.scheduler = scheduler
-        self.warmup_epochs = warmup_epochs
+        self.warmup = warmup
         self.epochs = 0
 
     def step(self, *value: Any) -> None:
         """End an epoch."""
         self.epochs += 1
-        if self.epochs > self.warmup_epochs:
+        if not self.warmup.includes(self.epochs):
             self.scheduler.step(*value)
 
     def state_dict(self) -> dict[str, Any]:
@@ -48,11 +50,11 @@ class ValueAfterWarmup(AfterWarmup, AbsValEpochStepScheduler):
 
 
 def after_warmup(
-    scheduler: Optional[AbsScheduler], warmup_epochs: int
+    scheduler: Optional[AbsScheduler], warmup: Warmup
 ) -> Optional[AbsScheduler]:
     """Delay a scheduler until the end of the warm-up, if it counts epochs."""
     if isinstance(scheduler, AbsValEpochStepScheduler):
-        return ValueAfterWarmup(scheduler, warmup_epochs)
+        return ValueAfterWarmup(scheduler, warmup)
     if isinstance(scheduler, AbsEpochStepScheduler):
-        return AfterWarmup(scheduler, warmup_epochs)
+        return AfterWarmup(scheduler, warmup)
     return scheduler

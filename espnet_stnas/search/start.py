@@ -22,6 +22,7 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.host.checkpoints import remove_checkpoints
 from espnet_stnas.host.lock import locked
 from espnet_stnas.messages import quote
+from espnet_stnas.results import health
 from espnet_stnas.results.curves import CURVES, RUNS, note_run, read_runs
 from espnet_stnas.results.experiment import ARCHITECTURES, FAILED, SearchExperiment
 from espnet_stnas.search.checks import building
@@ -196,9 +197,11 @@ def clear(directory: Path, done: int = 0) -> None:
         for name in ("images", "att_ws", "tensorboard", "split", "report"):
             if (directory / name).is_dir():
                 shutil.rmtree(directory / name)
-        for name in (RUNS, "warnings.yaml"):
+        for name in (RUNS, "warnings.yaml", health.FILE):
             (directory / name).unlink(missing_ok=True)
     (directory / FAILED).unlink(missing_ok=True)
+    if (directory / health.FILE).exists():
+        health.write_health(directory, health.read_health(directory).up_to(done))
     for folder in (ARCHITECTURES, CURVES):
         for file in (directory / folder).glob("*epoch.*"):
             number = file.name.split("epoch.")[0]

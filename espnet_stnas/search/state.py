@@ -11,10 +11,13 @@ from typing import Any, Optional
 import torch
 from espnet2.train.distributed_utils import DistributedOption
 
+from espnet_stnas.results.health import read_health
 from espnet_stnas.search.cost import cost_term
 from espnet_stnas.search.guards import Guard
 from espnet_stnas.search.options import SearchTrainerOptions
+from espnet_stnas.search.schedulers import after_warmup
 from espnet_stnas.search.traffic import PathTraffic
+from espnet_stnas.search.warmup import Warmup
 from espnet_stnas.supernet.supernet import find_supernet
 
 
@@ -43,14 +46,19 @@ class SearchRun:
         self.model = model
         self.supernet = find_supernet(model)
         self.optimizers = optimizers
-        self.schedulers = schedulers
+        self.health = read_health(options.output_dir)
+        """What paths did after earlier epochs."""
+        self.warmup = Warmup(options.warmup_epochs, options.max_epoch, self.health)
+        weights, logits = schedulers
+        self.schedulers = [weights, after_warmup(logits, self.warmup)]
+        """Those of weights and logits; the latter waits for the end of the warm-up."""
         self.distributed = bool(distributed_option.distributed)
         self.rank = distributed_option.dist_rank or 0
         self.own_draws = self.distributed and options.path_draws == "per_rank"
         """Whether each of several ranks draws its own paths."""
         self.device = "cuda" if options.ngpu > 0 else "cpu"
         self.cost = cost_term(self.supernet, options.cost_conf)
-        self.guard = Guard(self.supernet.space, options)
+        self.guard = Guard(self.supernet.space, options, self.warmup)
         self.skipped_in_a_row: Counter[str] = Counter()
         """Of weight and of architecture steps, how many were skipped at last."""
         self.steps: Counter[str] = Counter()
@@ -69,7 +77,7 @@ class SearchRun:
 
     def is_searching(self, epoch: int) -> bool:
         """Return whether the logits learn in an epoch (it is not warm-up)."""
-        return epoch > self.options.warmup_epochs
+        return not self.warmup.includes(epoch)
 
 
 @dataclass

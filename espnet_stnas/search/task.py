@@ -24,6 +24,7 @@ from espnet_stnas.errors import ConfigError, plain_errors
 from espnet_stnas.host.data import name_data_errors
 from espnet_stnas.host.start import check_statistics, model_frame_size, resolved
 from espnet_stnas.notation.zeros import refuse_zero_candidates
+from espnet_stnas.results.health import Health
 from espnet_stnas.search.checks import building, check_scheduler
 from espnet_stnas.search.cost import check_cost, input_size
 from espnet_stnas.search.iterators import SearchIterFactory
@@ -43,6 +44,7 @@ from espnet_stnas.search.start import (
     take_directory,
 )
 from espnet_stnas.search.trainer import SearchTrainer
+from espnet_stnas.search.warmup import Warmup
 from espnet_stnas.supernet.supernet import find_supernet
 
 
@@ -123,7 +125,7 @@ class SearchTask(AbsTask):
             take_directory(args)
             check_search(args)
         args.task = cls.task_name  # for config.yaml, which derive reads
-        if args.warmup_epochs >= args.max_epoch:
+        if Warmup(args.warmup_epochs, args.max_epoch, Health()).last >= args.max_epoch:
             logging.warning(
                 f"warmup_epochs is {args.warmup_epochs} and max_epoch "
                 f"{args.max_epoch}: all epochs are warm-up, no architecture will be "

@@ -40,7 +40,7 @@ class TimeLeft:
         self.ratio = relative_time(run)
         warmup = not run.is_searching(epoch)
         # The epochs to come: some like this one, and slower ones after the warm-up.
-        last = min(options.warmup_epochs, options.max_epoch)
+        last = min(run.warmup.last, options.max_epoch)
         self._like_this = (last if warmup else options.max_epoch) - epoch
         self._slower = options.max_epoch - epoch - self._like_this
         before = read_epoch(options.output_dir, epoch - 1)

@@ -23,14 +23,15 @@ from espnet_stnas.search.failure import (
     refuse_invalid,
     refuse_unmoved,
 )
+from espnet_stnas.search.health import KeptBatches, measure, sample_size
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.options import SearchTrainerOptions
 from espnet_stnas.search.pictures import draw_probabilities, show_architecture
 from espnet_stnas.search.ranks import refuse_divergence
 from espnet_stnas.search.reports import epoch_report, reporting, write_epoch
-from espnet_stnas.search.schedulers import after_warmup
 from espnet_stnas.search.state import RunOptions, SearchRun
 from espnet_stnas.search.time_left import one_estimate
+from espnet_stnas.search.warmup import warmup_epochs
 
 
 class SearchTrainer(Trainer):
@@ -47,10 +48,11 @@ class SearchTrainer(Trainer):
         group = parser.add_argument_group("Architecture search related")
         group.add_argument(
             "--warmup_epochs",
-            type=int,
+            type=warmup_epochs,
             default=10,
             help="Epochs at the start in which paths are drawn uniformly and only "
-            "the weights learn",
+            "the weights learn; auto: until paths do as well as the largest "
+            "architecture that trains alone in the first fifth of the epochs",
         )
         group.add_argument(
             "--estimator",
@@ -110,8 +112,6 @@ class SearchTrainer(Trainer):
         Raises:
             TrainingError: If the search fails; ``failed.yaml`` then has the reason.
         """
-        weights, logits = schedulers
-        schedulers = [weights, after_warmup(logits, trainer_options.warmup_epochs)]
         run = SearchRun(
             trainer_options, model, optimizers, schedulers, distributed_option
         )
@@ -122,7 +122,7 @@ class SearchTrainer(Trainer):
                 super().run(
                     model=model,
                     optimizers=optimizers,
-                    schedulers=schedulers,
+                    schedulers=run.schedulers,
                     trainer_options=RunOptions(**changed, run=run),
                     distributed_option=distributed_option,
                     **kwargs,
@@ -193,10 +193,12 @@ class SearchTrainer(Trainer):
             ConfigError: If all transcripts of a batch are empty.
         """
         run = options.run
+        paths, utterances = sample_size(run, reporter.get_epoch())
+        batches = KeptBatches(iterator, utterances)
         try:
             super().validate_one_epoch(
                 model=model,
-                iterator=reporting(iterator, reporter, epoch_report(run)),
+                iterator=reporting(batches, reporter, epoch_report(run)),
                 reporter=reporter,
                 options=options,
                 distributed_option=distributed_option,
@@ -209,6 +211,8 @@ class SearchTrainer(Trainer):
             ) from error
         if run.distributed:
             refuse_divergence(run.model, reporter.get_epoch(), run.device)
+        if not options.no_forward_run:
+            measure(run, reporter.get_epoch(), batches.kept, paths)
         if run.rank == 0:
             write_epoch(run, reporter)
             run.guard.warn(reporter.get_epoch())

@@ -78,6 +78,17 @@ class Supernet(Network):
         """
         return self.space.resolve([int(pi.argmax()) for pi in self.probabilities()])
 
+    def largest_path(self) -> tuple[int, ...]:
+        """Return the candidate with most weights of every choice (first of equals)."""
+        path = []
+        for blocks in self.blocks_of_choices:
+            sizes = [
+                sum(v.numel() for block in blocks for v in block.state_of(k).values())
+                for k in range(len(blocks[0].logits))
+            ]
+            path.append(sizes.index(max(sizes)))
+        return tuple(path)
+
     def architecture_gates(
         self,
         estimator: Estimator,

@@ -14,13 +14,22 @@ from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.results.health import Health
 from espnet_stnas.results.provenance import search_provenance
 from espnet_stnas.search import program
 from espnet_stnas.search.guards import Guard
+from espnet_stnas.search.warmup import Warmup
 from tests.search.conftest import command, search_config
 
 STILL = {"optim2_conf": {"lr": 0.0}, "max_epoch": 5}
 HASTY = {"optim2_conf": {"lr": 20.0}, "max_epoch": 5}
+
+
+def derive(words):
+    """Derive from a supernet that a search on noise did not train."""
+    with pytest.raises(SystemExit) as ended:
+        stnas(words)
+    assert ended.value.code == 3
 
 
 def run(corpus, output_dir, caplog, **changes):
@@ -48,10 +57,11 @@ def test_search_that_does_not_move(corpus, tmp_path, caplog, capsys):
     assert found == [(4, 2, "has not moved"), (4, 3, "has not moved")]
     assert "at all in 3 epochs of search: its logits got no update" in caplog.text
     arch = str(tmp_path / "arch.yaml")
-    stnas(["derive", str(tmp_path / "exp"), "--output", arch])
+    derive(["derive", str(tmp_path / "exp"), "--output", arch])
     out = capsys.readouterr().out
     assert "0.333   0.000  0 of 4 epochs" in out
-    warnings = [line for line in out.splitlines() if line.startswith("warning: ")]
+    lines = out.splitlines()
+    warnings = [line for line in lines if line.startswith("warning: layer")]
     assert [line[:40] for line in warnings] == [
         "warning: layer 2 has not moved from unif",
         "warning: layer 3 has not moved from unif",
@@ -72,7 +82,7 @@ def test_search_that_decides_at_once(corpus, tmp_path, caplog, capsys):
         assert margin == pytest.approx(first - second, abs=2e-6)
     assert valid["margin"] == pytest.approx((valid["margin02"] + valid["margin03"]) / 2)
     arch = str(tmp_path / "arch.yaml")
-    stnas(["derive", str(tmp_path / "exp"), "--output", arch])
+    derive(["derive", str(tmp_path / "exp"), "--output", arch])
     assert capsys.readouterr().out.count("\nwarning: layer ") == 2
 
 
@@ -91,10 +101,10 @@ def test_baseline_and_short_searches_are_quiet(corpus, tmp_path, caplog, capsys)
     assert run(corpus, tmp_path / "b", caplog, **{**STILL, "max_epoch": 3}) == []
     assert run(corpus, tmp_path / "c", caplog, **{**HASTY, "max_epoch": 3}) == []
     arch = str(tmp_path / "arch.yaml")
-    stnas(["derive", str(tmp_path / "a"), "--output", arch])
+    derive(["derive", str(tmp_path / "a"), "--output", arch])
     out = capsys.readouterr().out
     assert "\nnote: estimator 'uniform' does not train the logits: all cand" in out
-    assert "warning" not in out
+    assert "warning: layer" not in out
 
 
 SPACE = SearchSpace.from_conf({"width": 8, "layers": [["tdnn-C1D1", "tdnn-C2D2"]]})
@@ -115,10 +125,14 @@ def write(options, epoch, p):
     Architecture(SPACE.resolve([1]), provenance).write(path)
 
 
+def guard_of(options):
+    return Guard(SPACE, options, Warmup(options.warmup_epochs, 6, Health()))
+
+
 def new(options, epoch, caplog, guard=None):
     """What is said after an epoch, by default by a run that begins with it."""
     caplog.clear()
-    (guard or Guard(SPACE, options)).warn(epoch)
+    (guard or guard_of(options)).warn(epoch)
     return [re.split(" (?:early|from)", r.getMessage())[0] for r in caplog.records]
 
 
@@ -126,7 +140,7 @@ def new(options, epoch, caplog, guard=None):
 def test_each_doubt_is_logged_once(options, caplog, killed):
     """A figure goes back and forth; epoch 4 is run again, after a kill."""
     found = []
-    guard = None if killed else Guard(SPACE, options)
+    guard = None if killed else guard_of(options)
     for epoch, p in enumerate((0.999, 0.7, 0.999, 0.5, 0.7, 0.5), start=1):
         write(options, epoch, p)
         found.append(new(options, epoch, caplog, guard))
@@ -149,7 +163,7 @@ def test_a_run_reads_each_epoch_once(options, caplog, monkeypatch):
     )
     for epoch in range(1, 4):
         write(options, epoch, 0.7)
-    guard = Guard(SPACE, options)
+    guard = guard_of(options)
     guard.warn(3)
     for epoch in (4, 5):
         write(options, epoch, 0.7)

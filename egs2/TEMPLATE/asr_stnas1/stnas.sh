@@ -557,7 +557,7 @@ if in_stages 12; then
     "${program[0]}" -m espnet_stnas derive "${source[@]}" \
         --output "${derived}/architecture.yaml" \
         --train_config "${train_config}" --train_output "${derived}/${target}.yaml" \
-        || resume_hint 12
+        || [ $? -eq 3 ] || resume_hint 12   # 3: from an untrained supernet, as it says
     [ "${criterion}" = ctc ] || make_label_lm || resume_hint 12
     [ -n "${arch}" ] || "${program[0]}" -m espnet_stnas report "${search_exp}" \
         --arch "${derived}/architecture.yaml" --output "${derived}/report" \

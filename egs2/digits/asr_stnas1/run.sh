@@ -347,7 +347,8 @@ if in_stages 4; then
     log "Stage 4: derive the architecture, report on the search"
     "${python[@]}" -m espnet_stnas derive "${exp}/search" \
         --output "${exp}/architecture.yaml" \
-        --train_config "${train_config}" --train_output "${exp}/derived.yaml"
+        --train_config "${train_config}" --train_output "${exp}/derived.yaml" \
+        || [ $? -eq 3 ]   # 3: from an untrained supernet, as it says
     report "${exp}/search"
 fi
 
