@@ -15,7 +15,7 @@ import torch
 from espnet_stnas.supernet.supernet import build_supernet
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-SCRIPTS = ("ranking", "schedules", "supernets", "table")
+SCRIPTS = ("evidence", "ranking", "schedules", "supernets", "table")
 
 
 @pytest.fixture(scope="module")
@@ -118,6 +118,26 @@ def test_schedules_are_compared(lab, options, capsys):
     lab.schedules.main([*options, "--seeds", "0", "--steps", "5", *encoders])
     printed = capsys.readouterr().out
     assert all(f"| {name} |" in printed for name in lab.schedules.SCHEDULES)
+
+
+def test_encoders_are_compared_at_equal_size(lab, options, tmp_path, capsys):
+    output = tmp_path / "evidence.csv"
+    words = [*options, "--output", str(output), "--steps", "5", "--search_steps", "4"]
+    words += ["--searches", "0", "1", "--seeds", "0", "--random", "2"]
+    lab.evidence.main(words)
+    printed = capsys.readouterr().out
+    assert printed.count("| 2 x 1 |") == 5  # searched in four ways, and random
+    with output.open() as file:
+        rows = list(csv.DictReader(file))
+    sizes = {r["kind"]: int(r["parameters"]) for r in rows if r["test_wer"]}
+    budget = 0.85 * sizes["largest"]
+    for kind in ("both", "random", "conformer", "ebranchformer"):
+        assert 0.97 * budget <= sizes[kind] <= budget
+    # Called again, it only prints.
+    before = output.read_bytes()
+    lab.evidence.main(words)
+    assert capsys.readouterr().out == printed
+    assert output.read_bytes() == before
 
 
 def test_rates_of_schedules(lab):
