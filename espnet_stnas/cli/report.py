@@ -170,5 +170,6 @@ def _search_data(summary: Summary) -> dict[str, object]:
         "finished": summary.finished,
         "encoder_parameters": summary.parameters,
         "layers": [row.op for row in summary.rows],
-        "doubts": [doubt.text for doubt in summary.doubts],
+        "findings": summary.findings,
+        "doubts": summary.warnings,
     }

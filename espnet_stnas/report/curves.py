@@ -252,12 +252,13 @@ def _points(
 
 def _panel(axis: Axes, points: Sequence[CurvePoint]) -> None:
     prepare(axis, max(m.at for m in points))
-    shade_warmup(axis, _warmup_end(points))
+    shade_warmup(axis, warmup_end(points))
 
 
-def _warmup_end(points: Sequence[CurvePoint]) -> float:
+def warmup_end(points: Sequence[CurvePoint]) -> float:
+    """Return the point at which the warm-up of a search ended; 0 without one."""
     return max((m.at for m in points if m.warmup), default=0.0)
 
 
 def _title(what: str, points: Sequence[CurvePoint]) -> str:
-    return f"{what} (grey: warm-up)" if _warmup_end(points) else what
+    return f"{what} (grey: warm-up)" if warmup_end(points) else what

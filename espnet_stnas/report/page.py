@@ -15,9 +15,11 @@ from espnet_stnas.report.curves import (
     loss_figure,
     probability_figure,
     schedule_figure,
+    warmup_end,
 )
 from espnet_stnas.report.drawing import figure_svg
 from espnet_stnas.report.graph import architecture_figure
+from espnet_stnas.report.paths import paths_figure
 from espnet_stnas.report.summary import Summary, command_of
 from espnet_stnas.report.tradeoff import UNITS, Points, tradeoff_figure
 from espnet_stnas.report.trainings import Training
@@ -34,6 +36,7 @@ def figures_of(summary: Summary) -> dict[str, Figure]:
         "probabilities": probability_figure(summary.space, summary.points),
         "certainty": certainty_figure(summary.space, summary.points),
         "losses": loss_figure(summary.points),
+        "paths": paths_figure(summary.health, warmup_end(summary.points)),
         "schedules": schedule_figure(
             summary.points,
             UNITS.get(summary.cost_kind, summary.cost_kind),
@@ -138,13 +141,15 @@ def _search(
         "status": summary.status,
         "space": summary.space,
         "architecture": summary.architecture,
-        "doubts": summary.doubts,
+        "findings": summary.findings,
+        "doubts": summary.warnings,
         "facts": facts_of(summary),
         "layers": [(row, known.get(row.number)) for row in summary.rows],
         "graph": svg["architecture"],
         "probabilities": svg["probabilities"],
         "certainty": svg["certainty"],
         "losses": svg.get("losses"),
+        "paths": svg.get("paths"),
         "schedules": svg.get("schedules"),
         "yaml": dump_yaml(conf),
         "commands": [_run(run) for run in summary.runs],

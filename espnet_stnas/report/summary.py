@@ -23,6 +23,7 @@ from espnet_stnas.results.certainty import (
 )
 from espnet_stnas.results.curves import CurvePoint, points_of, read_curves, read_runs
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.results.health import Health, read_health
 from espnet_stnas.results.layer_table import LayerRow, architecture_rows
 from espnet_stnas.results.provenance import FoundCost
 
@@ -51,6 +52,7 @@ class Summary:
         points: The curve points of the search, in order.
         certainties: The certainty of each choice.
         doubts: Reasons to doubt the result.
+        health: What paths did with the weights of the supernet.
         epochs: Number of finished epochs.
         longest: Number of planned epochs, if known.
         settings: Options of the search.
@@ -63,6 +65,7 @@ class Summary:
     points: tuple[CurvePoint, ...]
     certainties: tuple[Certainty, ...]
     doubts: tuple[Doubt, ...]
+    health: Health
     epochs: int
     longest: Optional[int]
     settings: Mapping[str, Any]
@@ -97,6 +100,16 @@ class Summary:
         if self.finished:
             return f"finished after {self.epochs} epochs{note}"
         return f"{self.epochs}{of} epochs done{note}"
+
+    @property
+    def findings(self) -> list[str]:
+        """Sentences on what is well with the supernet."""
+        return self.health.findings()[0]
+
+    @property
+    def warnings(self) -> list[str]:
+        """Sentences on reasons to doubt the result."""
+        return [doubt.text for doubt in self.doubts] + self.health.findings()[1]
 
     @property
     def parameters(self) -> Optional[int]:
@@ -188,6 +201,7 @@ def summarise(
         points=points or tuple(points_of(history)),
         certainties=tuple(certainties(history)),
         doubts=tuple(doubts(history, experiment.plan, ended=finished)),
+        health=read_health(path).up_to(epochs),
         epochs=epochs,
         longest=longest if type(longest) is int else None,
         settings={

@@ -186,3 +186,12 @@ def test_a_new_search_begins_without_the_old_file(corpus, ready, tmp_path):
     found = read_health(exp)
     assert (found.reference, found.warmup_end) == (None, None)
     assert [s.epoch for s in found.samples] == [1, 2]
+
+
+def test_a_report_says_what_the_supernet_knows(ready, tmp_path):
+    stnas(["report", str(ready), "--output", str(tmp_path / "report")])
+    (page,) = (tmp_path / "report").glob("*.html")
+    text = page.read_text()
+    assert "What the supernet knows" in text
+    assert "<li>the supernet is " in text
+    assert (tmp_path / "report" / "paths.png").exists()
