@@ -148,3 +148,26 @@ ngram 1=3
 \\end\\
 """
 _REQUIRED = ["--output_dir", "x", "--data_path_and_name_and_type", "a,b,c"]
+
+
+DIGITS = ROOT / "egs2" / "digits" / "asr_stnas1" / "conf"
+TRAININGS = sorted(
+    path for path in DIGITS.glob("**/*train*.yaml") if path.name != "retrain.yaml"
+)
+
+
+@pytest.mark.parametrize("path", TRAININGS, ids=lambda p: p.stem)
+def test_what_is_compared_differs_in_nothing_but_the_encoder(path):
+    ours, other = (
+        {k: v for k, v in read(p).items() if k not in ("encoder", "encoder_conf")}
+        for p in (DIGITS / "retrain.yaml", path)
+    )
+    assert other == ours
+
+
+@pytest.mark.parametrize("path", sorted(DIGITS.glob("**/*.yaml")), ids=lambda p: p.stem)
+def test_learning_rates_fall_to_zero_at_the_last_epoch(path):
+    config = read(path)
+    if "max_epoch" in config:
+        assert config["scheduler"] == "cosineannealinglr"
+        assert config["scheduler_conf"] == {"T_max": config["max_epoch"]}

@@ -11,6 +11,7 @@ from typing import Any, Optional
 import torch
 from espnet2.tasks.abs_task import optim_classes, scheduler_classes
 from espnet2.utils.nested_dict_action import NestedDictAction
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import read_yaml_mapping
@@ -123,4 +124,22 @@ def check_scheduler(args: argparse.Namespace, suffix: str) -> Any:
     with building(f"scheduler{suffix} {quote(scheduler)} with its conf"):
         weights = [torch.nn.Parameter(torch.zeros(1))]
         optimizer = optim_classes[optim](weights, **optim_conf)
-        return scheduler_classes[scheduler](optimizer, **conf)
+        found = scheduler_classes[scheduler](optimizer, **conf)
+    # The search has no say in a schedule of the logits, which starts after the warm-up.
+    if isinstance(found, CosineAnnealingLR) and not suffix:
+        _check_cosine(found.T_max, args.max_epoch)
+    return found
+
+
+def _check_cosine(epochs: int, max_epoch: int) -> None:
+    """Warn if a learning rate does not fall to zero at the end of the search."""
+    if epochs < max_epoch:
+        logging.warning(
+            f"scheduler_conf has T_max {epochs} and max_epoch is {max_epoch}: the "
+            f"learning rate is zero after epoch {epochs} and rises again"
+        )
+    elif epochs > max_epoch:
+        logging.warning(
+            f"scheduler_conf has T_max {epochs} and max_epoch is {max_epoch}: the "
+            "search ends before the learning rate has fallen to zero"
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.results.search_options import SEARCH_OPTIONS
 from espnet_stnas.search import program
-from espnet_stnas.search.checks import check_config
+from espnet_stnas.search.checks import check_config, check_scheduler
 from espnet_stnas.search.task import SearchASRTask
 from tests.fuzz.inputs import damaged_bytes, fuzz, refused
 from tests.search.conftest import command, search_config
@@ -35,7 +36,10 @@ def dry_run(corpus, tmp_path, **changes) -> None:
             {"encoder_conf": ["tdnn"]},
             r"encoder_conf is \['tdnn'\]; accepted is a mapping",
         ),
-        ({"warmup_epochs": [1]}, r"warmup_epochs is \[1\]; accepted is an integer"),
+        (
+            {"warmup_epochs": [1]},
+            r"warmup_epochs is \[1\]; accepted is an integer or auto",
+        ),
         ({"max_epoch": 2.5}, "max_epoch is 2.5; accepted is an integer"),
         ({"max_epoch": None}, "max_epoch is None; accepted is an integer"),
         ({"use_amp": "maybe"}, "use_amp is 'maybe'; accepted is true or false"),
@@ -191,3 +195,18 @@ def test_any_yaml(corpus, tmp_path_factory, capsys, draws):
     content = draws.draw(damaged_bytes(search_config()))
     (root / "exp.yaml").write_bytes(content)
     refused(program.main, options, capsys)
+
+
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [(3, "rises again"), (4, None), (5, "ends before the learning rate")],
+)
+def test_a_cosine_that_does_not_end_with_the_search_is_warned_of(
+    caplog, epochs, expected
+):
+    args = argparse.Namespace(
+        **{"scheduler": "cosineannealinglr", "scheduler_conf": {"T_max": epochs}},
+        **{"optim": "adam", "optim_conf": {}, "max_epoch": 4},
+    )
+    assert check_scheduler(args, "").T_max == epochs
+    assert caplog.text == "" if expected is None else expected in caplog.text

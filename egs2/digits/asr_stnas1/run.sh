@@ -34,7 +34,7 @@ Options (default):
                               hybrid (tdnn)
   --search_config             (that of the space: conf/search.yaml or
                               conf/tuning/search_<space>.yaml)
-  --train_config              (conf/retrain.yaml or conf/tuning/retrain_<space>.yaml)
+  --train_config              (conf/retrain.yaml)
   --decode_config             (conf/decode.yaml)
   --criterion                 ctc, or ctc_crf: what the derived encoder is trained with
                               (ctc)
@@ -155,14 +155,13 @@ suffix=
 data=${data:-data_${corpus}_${variant}${suffix}}
 if [ "${space}" = tdnn ]; then
     search_config=${search_config:-conf/search.yaml}
-    train_config=${train_config:-conf/retrain.yaml}
 elif [ -e "conf/tuning/search_${space}.yaml" ]; then
     search_config=${search_config:-conf/tuning/search_${space}.yaml}
-    train_config=${train_config:-conf/tuning/retrain_${space}.yaml}
 else
     die "--space is '${space}'; accepted are tdnn, tdnn_wide, conformer," \
         "ebranchformer, hybrid"
 fi
+train_config=${train_config:-conf/retrain.yaml}
 stats=${exp}/stats
 decoded=decode_test
 [ "${decoder}" = espnet ] || decoded=decode_${decoder}
