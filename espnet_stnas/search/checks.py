@@ -17,7 +17,12 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.messages import one_line, quote
 
-_NAMES = {"int": "an integer", "float": "a number", "str2bool": "true or false"}
+_NAMES = {
+    "int": "an integer",
+    "float": "a number",
+    "str2bool": "true or false",
+    "warmup_epochs": "an integer or auto",
+}
 
 
 def check_config(parser: argparse.ArgumentParser, path: str) -> None:
