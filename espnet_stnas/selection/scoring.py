@@ -111,7 +111,7 @@ class PathScorer:
 
         def use(ys: torch.Tensor, olens: torch.Tensor) -> Tally:
             with answering(self.supernet, (ys, olens)):
-                return self._tally(prepared.batch)
+                return self.tally(prepared.batch)
 
         with ExitStack() as stack:
             for name, output in prepared.outputs.items():
@@ -120,7 +120,12 @@ class PathScorer:
             stack.enter_context(evaluation_mode(self.model))
             return on_paths(self.supernet, paths, *prepared.features, use, statistics)
 
-    def _tally(self, batch: Batch) -> Tally:
+    def tally(self, batch: Batch) -> Tally:
+        """Return loss and errors of the present path, by a forward of the model.
+
+        Args:
+            batch: What the model's ``forward`` takes, on its device.
+        """
         calls: list[Any] = []
         with ExitStack() as stack:
             if self.ctc is not None:
