@@ -145,7 +145,7 @@ def run(args: argparse.Namespace) -> None:
         chosen = selector.by_both(evaluator, args.metric, args.shortlist, args.top)
     else:
         chosen = selector.by_supernet(evaluator, args.metric, options, args.top)
-    how = _how(args, found, selector)
+    how = _how(args, selector)
     files, warnings = _write(args, experiment, found, chosen, how)
     lines, data = _described(args, experiment, chosen, selector)
     if objectives:
@@ -225,16 +225,14 @@ def _selector(
     )
 
 
-def _how(
-    args: argparse.Namespace, found: Architecture, selector: Selector
-) -> dict[str, Any]:
-    how: dict[str, Any] = {"by": args.by}
+def _how(args: argparse.Namespace, selector: Selector) -> dict[str, Any]:
+    how: dict[str, Any] = {"by": args.by, "data": args.data, "metric": args.metric}
     if args.front is not None:
-        how = {"front": args.front}
+        how = {"front": args.front, "data": args.data}
+    elif args.by == "probability":
+        how = {"by": args.by}
     if args.max:
         how["max"] = {limit.measure.kind: limit.most for limit in selector.limits}
-    if args.front is not None or args.by != "probability":
-        how |= {"metric": args.metric, "data": args.data}
     return how
 
 

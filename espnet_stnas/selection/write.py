@@ -23,7 +23,7 @@ from espnet_stnas.selection.select import Choice
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_NAMES = {**UNITS, "error_rate": "token errors", "loss": "loss"}
+_NAMES = {**UNITS, "error_rate": "token errors %", "accuracy": "accuracy %"}
 
 
 def selected(
@@ -123,40 +123,47 @@ def _row(choice: Choice, on_front: bool, space: SearchSpace) -> dict[str, Any]:
 
 
 def front_figure(
-    choices: Sequence[tuple[float, ...]],
-    front: Sequence[tuple[float, ...]],
-    names: Sequence[str],
+    choices: Sequence[Choice], front: Sequence[Choice], objectives: Sequence[str]
 ) -> Figure:
-    """Draw the first two objectives of all architectures, and the front.
+    """Draw all architectures and the front: the first objective against each other one.
 
     Args:
-        choices: Objectives of all architectures, as people read them.
-        front: Those on the front, in its order.
-        names: Names of the objectives.
+        choices: All architectures that were evaluated.
+        front: Those on the front.
+        objectives: Kinds of costs, and measures of evaluations.
     """
-    figure = new_figure(6.0, 4.5)
-    axis = figure.add_subplot()
-    # With a third objective, the front is no line.
-    line = "-" if len(names) == 2 else ""
-    for points, colour, marker, label in (
-        (choices, COLOURS[7], ".", "evaluated"),
-        (front, COLOURS[0], "o", "Pareto front"),
-    ):
-        axis.plot(
-            [point[0] for point in points],
-            [point[1] for point in points],
-            linestyle=line if points is front else "",
-            drawstyle="steps-post",
-            color=colour,
-            marker=marker,
-            label=label,
-        )
-    axis.set_xlabel(_NAMES.get(names[0], names[0]))
-    axis.set_ylabel(_NAMES.get(names[1], names[1]))
-    axis.xaxis.set_major_formatter("{x:,.5g}")
-    axis.grid(color="0.85", linewidth=0.6)
-    axis.legend(frameon=False)
+    across, *others = objectives
+    figure = new_figure(6.0, 0.5 + 3.5 * len(others))
+    for place, name in enumerate(others, start=1):
+        axis = figure.add_subplot(len(others), 1, place)
+        for points, colour, marker, label in (
+            (choices, COLOURS[7], ".", "evaluated"),
+            (front, COLOURS[0], "o", "Pareto front"),
+        ):
+            axis.plot(
+                [_shown(choice, across) for choice in points],
+                [_shown(choice, name) for choice in points],
+                # With a third objective, the front is no line.
+                linestyle="-" if points is front and len(others) == 1 else "",
+                drawstyle="steps-post",
+                color=colour,
+                marker=marker,
+                label=label,
+            )
+        axis.set_xlabel(_NAMES.get(across, across))
+        axis.set_ylabel(_NAMES.get(name, name))
+        axis.xaxis.set_major_formatter("{x:,.5g}")
+        axis.grid(color="0.85", linewidth=0.6)
+    figure.axes[0].legend(frameon=False)
     return figure
+
+
+def _shown(choice: Choice, name: str) -> float:
+    """Return a cost or a measure, as people read it."""
+    if name in choice.costs:
+        return choice.costs[name]
+    value = float(getattr(choice.evaluation, name))
+    return value if name == "loss" else 100 * value
 
 
 def write_front(
@@ -180,16 +187,5 @@ def write_front(
     """
     files = [Path(directory) / name for name in ("points.csv", "front.png")]
     write_text(files[0], points_csv(choices, front, space))
-    shown, on_front = (
-        [tuple(number(c, name) for name in objectives) for c in some]
-        for some in (choices, front)
-    )
-    save_figure(front_figure(shown, on_front, objectives), files[1])
+    save_figure(front_figure(choices, front, objectives), files[1])
     return files
-
-
-def number(choice: Choice, name: str) -> float:
-    """Return a cost, or a measure of an evaluation, as people read it."""
-    if name in choice.costs:
-        return choice.costs[name]
-    return float(getattr(choice.evaluation, name))
