@@ -12,6 +12,7 @@ import fcntl
 import io
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 from typing import Optional
@@ -110,7 +111,8 @@ class EvaluationLog:
         with writing(self.path):
             self.path.parent.mkdir(parents=True, exist_ok=True)
             with open(self.path, "ab+") as file:
-                fcntl.flock(file, fcntl.LOCK_EX)
+                with suppress(OSError):  # some file systems have no locks
+                    fcntl.flock(file, fcntl.LOCK_EX)
                 size = _whole_lines(file)
                 file.truncate(size)
                 header = ",".join(_HEADER) + "\n" if size == 0 else ""
