@@ -149,12 +149,16 @@ def run(args: argparse.Namespace) -> None:
     files, warnings = _write(args, experiment, found, chosen, how)
     lines, data = _described(args, experiment, chosen, selector)
     if objectives:
-        volume = selector.volume(chosen, choices, objectives)
-        lines.append(
-            f"hypervolume: {volume:.4f} of the box of all {len(choices)} architectures "
-            "that were evaluated"
+        volume, box = selector.volume(chosen, choices, objectives)
+        edges = (
+            f"{name} {first:,.6g} to {last:,.6g}"
+            for name, (first, last) in zip(objectives, box, strict=True)
         )
-        data |= {"hypervolume": volume, "evaluated": len(choices)}
+        lines.append(
+            f"hypervolume: {volume:.4f} of the box {', '.join(edges)}; "
+            f"{len(choices)} architectures were evaluated"
+        )
+        data |= {"hypervolume": volume, "box": box, "evaluated": len(choices)}
         if args.output is not None:
             from espnet_stnas.selection.write import write_front
 

@@ -196,24 +196,38 @@ class Selector:
         front: Sequence[Choice],
         choices: Sequence[Choice],
         objectives: Sequence[str],
-    ) -> float:
-        """Return the hypervolume of a front as a share of the box of all points.
+    ) -> tuple[float, list[tuple[float, float]]]:
+        """Return the hypervolume of a front as a share of a box.
 
         Args:
             front: The architectures on the front.
             choices: All architectures that were evaluated.
             objectives: Kinds of costs, and measures of evaluations.
+
+        Returns:
+            The share, and the edges of the box: for a cost, those of the space; for a
+            measure, the best and the worst of all that were evaluated.
         """
-        columns = list(zip(*(self.values(c, objectives) for c in choices), strict=True))
-        ends = []
-        for column in columns:
-            finite = [value for value in column if math.isfinite(value)] or [0.0]
-            ends.append((min(finite), max(finite)))
+        edges = dict.fromkeys(objectives, (0.0, 0.0))
+        columns = zip(*(self.values(c, objectives) for c in choices), strict=True)
+        for name, column in zip(objectives, columns, strict=True):
+            finite = [value for value in column if math.isfinite(value)]
+            if finite:
+                edges[name] = min(finite), max(finite)
+        for m in self.measures:
+            if m.kind in edges and math.isfinite(m.maximum):
+                edges[m.kind] = m.least(()), m.maximum
+        box = [edges[name] for name in objectives]
         points = []
         for choice in front:
-            values = zip(self.values(choice, objectives), ends, strict=True)
-            points.append(tuple(_share(value, *end) for value, end in values))
-        return hypervolume(points, (1.0,) * len(objectives))
+            values = zip(self.values(choice, objectives), box, strict=True)
+            points.append(tuple(_share(value, *ends) for value, ends in values))
+        signs = [-1 if METRICS.get(name, False) else 1 for name in objectives]
+        shown = [
+            (sign * first, sign * last)
+            for sign, (first, last) in zip(signs, box, strict=True)
+        ]
+        return hypervolume(points, (1.0,) * len(objectives)), shown
 
     def _most_probable(self, top: int) -> list[PathIndices]:
         found = most_probable(self.log_pi, self.limits, top)

@@ -152,7 +152,9 @@ def front_figure(
             )
         axis.set_xlabel(_NAMES.get(across, across))
         axis.set_ylabel(_NAMES.get(name, name))
-        axis.xaxis.set_major_formatter("{x:,.5g}")
+        for side, what in ((axis.xaxis, across), (axis.yaxis, name)):
+            if what in UNITS:
+                side.set_major_formatter("{x:,.0f}")
         axis.grid(color="0.85", linewidth=0.6)
     figure.axes[0].legend(frameon=False)
     return figure
