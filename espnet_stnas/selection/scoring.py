@@ -50,9 +50,9 @@ class PathScorer:
         self.model = model
         self.supernet = find_supernet(model)
         self.normed = bool(batch_norms(self.supernet))
-        for name in ("error_calculator", "error_calculator_trans"):
-            # Means over batches, some of them by beam search: not needed here.
-            if getattr(model, name, None) is not None:
+        for name in vars(model):
+            # BLEU, or means over batches, some of them by beam search: not needed here.
+            if "error_calculator" in name:
                 setattr(model, name, None)
         self.ctc: Any = getattr(model, "ctc", None)
         if self.ctc is not None:

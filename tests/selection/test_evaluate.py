@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import shutil
 from pathlib import Path
 
@@ -121,6 +122,21 @@ def test_what_is_known_is_not_computed_again(plain_search, tmp_path, monkeypatch
     monkeypatch.setattr(PathScorer, "score", None)
     monkeypatch.setattr(PathScorer, "prepare", None)
     assert Evaluator(experiment)(paths) == found
+
+
+def die(_: object) -> None:
+    os._exit(1)
+
+
+def test_a_process_that_is_lost(plain_search, tmp_path, monkeypatch):
+    monkeypatch.setattr(module, "_TOGETHER", 4)
+    experiment = SearchExperiment.open(copied(plain_search, tmp_path))
+    paths = all_paths(experiment.space)
+    with monkeypatch.context() as patch:
+        patch.setattr(module, "_work_of_child", die)
+        with pytest.raises(ConfigError, match="one of 2 processes ended too early"):
+            Evaluator(experiment, processes=2)(paths)
+    assert len(Evaluator(experiment, processes=2)(paths)) == len(paths)
 
 
 def test_other_weights_and_other_data_are_evaluated_anew(plain_search, tmp_path):
