@@ -32,9 +32,13 @@ ROOMS: dict[str, set[str]] = {
         *("notation", "ops", "estimators", "supernet", "results", "cost", "host"),
         "report",
     },
+    "selection": {
+        *("notation", "network", "supernet", "results", "cost", "host"),
+        *("report.drawing", "search.names"),
+    },
     "cli": {
         *("notation", "network", "results", "cost", "host", "export", "ctc_crf"),
-        *("report", "search"),
+        *("report", "search", "selection"),
     },
 }
 # The flat modules, from the ground up, and what each may import.
@@ -58,7 +62,7 @@ PROMISE = re.compile("no torch|without torch", re.IGNORECASE)
 HEAVY = {"results/inherit.py", "results/from_supernet.py", "report/speed.py"}
 # Who may know ESPnet: all others are plain PyTorch, or less.
 ESPNET = {
-    *("host", "search", "cli", "report/speed.py"),
+    *("host", "search", "cli", "report/speed.py", "selection/source.py"),
     *("ctc_crf/model.py", "ctc_crf/label_lm.py", "ctc_crf/decoding/experiment.py"),
 }
 

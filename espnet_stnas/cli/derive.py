@@ -64,13 +64,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--max_cost",
         action="append",
         default=[],
-        help="The most it may cost besides the target of the search: params=8M, "
-        "macs=2G or latency=50000 (microseconds); may be given several times",
+        help="The most it may cost: params=8M, macs=2G or latency=50000 "
+        "(microseconds); may be given several times. From a search, the most probable "
+        "architecture that costs no more is derived; an architecture file is checked",
     )
     group.add_argument(
         "--strict",
         action="store_true",
-        help="Write nothing if it costs more, instead of warning",
+        help="Write nothing if it costs more than max_cost, or than the target of its "
+        "search, instead of warning",
     )
     add_json(parser)
 
@@ -89,6 +91,11 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError("--init_output needs a search, where the weights are")
     architecture, source = _find(args)
     history, plan, notes = _history(args, architecture)
+    if args.max_cost and not _is_file(args):
+        within = _within(args, architecture)
+        if within != architecture:
+            notes = [*notes, "not the most probable of all, which exceeds max_cost"]
+        architecture = within
     costs, excesses = _costs(args, architecture)
     if excesses and args.strict:
         raise ConfigError(f"{excesses[0]}; with --strict, nothing is written")
@@ -174,6 +181,22 @@ def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
     architecture = experiment.searched(epoch)
     name = one_line(args.source)
     return architecture, f"{name}, epoch {architecture.provenance.epoch}"
+
+
+def _within(args: argparse.Namespace, best: Architecture) -> Architecture:
+    """Return the most probable architecture of a search that keeps max_cost."""
+    from espnet_stnas.cost import budget
+    from espnet_stnas.selection.within import within_budgets
+
+    budgets = [budget.parse_budget(text) for text in args.max_cost]
+    return within_budgets(
+        SearchExperiment.open(args.source).space,
+        best,
+        budgets,
+        input_size=args.input_size,
+        frames=args.frames,
+        latency_table=args.latency_table,
+    )
 
 
 def _costs(

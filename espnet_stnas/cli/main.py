@@ -15,6 +15,8 @@ from espnet_stnas.version import __version__
 COMMANDS = {
     "search": "search an architecture: ESPnet's training, of a supernet",
     "derive": "derive an architecture from a search, and a training YAML with it",
+    "evaluate": "loss and errors of architectures with the weights of a search",
+    "select": "the best architectures of a search under limits; Pareto fronts",
     "report": "table, page and figures of searches and trainings",
     "show": "layers, widths and receptive field of architectures and search spaces",
     "diff": "what differs between two architectures or search spaces",

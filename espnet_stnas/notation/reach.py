@@ -53,10 +53,20 @@ class View:
         left, right = max(self.left, other.left), max(self.right, other.right)
         return View(left, right, self.stride)
 
+    def common(self, other: View) -> View:
+        """Return the intersection of two views with the same stride."""
+        left, right = min(self.left, other.left), min(self.right, other.right)
+        return View(left, right, self.stride)
+
 
 def view_of(architecture: SearchSpace) -> View:
     """Return the view of an architecture, or the widest view in a search space."""
     return fold(architecture.nodes, _Views(architecture.layers, {})).view
+
+
+def narrowest_view(space: SearchSpace) -> View:
+    """Return a view that no architecture of a space falls below, to either side."""
+    return fold(space.nodes, _Views(space.layers, {}, View.common)).view
 
 
 def layer_views(space: SearchSpace) -> tuple[View, ...]:
@@ -128,12 +138,19 @@ class _Part:
 class _Views(Algebra[_Part]):
     """Computes the views of all layers and stores them in ``found``."""
 
-    def __init__(self, layers: Sequence[Layer], found: dict[int, View]) -> None:
+    def __init__(
+        self,
+        layers: Sequence[Layer],
+        found: dict[int, View],
+        combine: Callable[[View, View], View] = View.beside,
+    ) -> None:
         self.layers = layers
         self.found = found
+        self.combine = combine
 
     def layer(self, index: int) -> _Part:
-        view = _view_of_layer(self.layers[index])
+        operations = map(_view_of_operation, self.layers[index].candidates)
+        view = reduce(self.combine, operations)
 
         def note(before: View) -> None:
             self.found[index] = before.then(view)
@@ -176,10 +193,6 @@ def _mirrored(view: View, lengths: Lengths) -> View:
     least = view.stride - 1 - lengths.offset
     most = least + view.stride - 1
     return View(view.right - least, view.left + most, view.stride)
-
-
-def _view_of_layer(layer: Layer) -> View:
-    return reduce(View.beside, map(_view_of_operation, layer.candidates))
 
 
 def _view_of_operation(op: OpSpec) -> View:

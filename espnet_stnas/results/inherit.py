@@ -34,7 +34,7 @@ def write_inherited(
             to another search.
     """
     epoch = architecture.provenance.epoch
-    source, weights = _weights_of(experiment, epoch)
+    source, weights = weights_of_epoch(experiment, epoch)
     input_size = architecture.provenance.input_size
     if input_size is None:
         raise ConfigError(
@@ -49,9 +49,18 @@ def write_inherited(
     write_bytes(path, data.getvalue())
 
 
-def _weights_of(
+def weights_of_epoch(
     experiment: SearchExperiment, epoch: Optional[int]
 ) -> tuple[Path, Weights]:
+    """Return the file with the model of an epoch, and its weights (any shape).
+
+    Args:
+        experiment: The search.
+        epoch: The epoch.
+
+    Raises:
+        ConfigError: If the search has not kept them.
+    """
     own = experiment.path / f"{epoch}epoch.pth"
     if own.exists():
         return own, read_weights(own)

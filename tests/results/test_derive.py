@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 import pytest
 import yaml
 
@@ -115,6 +117,30 @@ def test_other_features_than_those_of_the_search(tmp_path, capsys, template, war
         start = "warning: the architecture was found on input frames of 80 dimensions, "
         assert len(warnings) == 1
         assert warnings[0].startswith(start) and warned in warnings[0]
+
+
+@pytest.mark.parametrize(
+    ("most", "path"), [(400, (1, 1)), (359, (0, 1)), (312, (0, 1))]
+)
+def test_most_probable_within_a_budget(experiment, tmp_path, capsys, most, path):
+    """Wider contexts are more probable; so is zero, which is cheaper than tdnn."""
+    output = tmp_path / "arch.yaml"
+    options = ("--max_cost", f"params={most}", "--input_size", "3", "--strict")
+    run(experiment, *options, "--output", str(output))
+    found = Architecture.read(output)
+    out = capsys.readouterr().out
+    cost = int(re.search("cost: (\\d+) parameters", out)[1])
+    assert found.space == SPACE.resolve(path) and cost <= most
+    noted = "note: not the most probable of all, which exceeds max_cost" in out
+    assert noted == ("selected" in found.provenance.others) == (path != (1, 1))
+
+
+def test_budgets_that_no_architecture_keeps(experiment, tmp_path):
+    options = ("--max_cost", "params=9", "--input_size", "3")
+    message = "max_cost: no architecture .* 9 parameters; the cheapest has \\d+ param"
+    with pytest.raises(SystemExit, match=message):
+        run(experiment, *options, "--output", str(tmp_path / "arch.yaml"))
+    assert not (tmp_path / "arch.yaml").exists()
 
 
 def test_chosen_epoch(experiment, tmp_path):

@@ -1,0 +1,1 @@
+"""Evaluates and selects architectures of a finished or running search."""
