@@ -62,7 +62,7 @@ class Borrowing:
     """The weights that an operation takes from shared ones in each forward.
 
     Args:
-        operation: The operation; it loses its own parameters.
+        operation: The operation; it loses its own parameters of these names.
         shared: Holds the shared parameters under the same names.
         stacked_parts: Name of a weight -> number of parts; see :func:`take_slice`.
     """
@@ -75,7 +75,8 @@ class Borrowing:
     ) -> None:
         self.shared = shared
         self._slots: list[_Slot] = []
-        for name, weight in list(operation.named_parameters()):
+        for name in [name for name, _ in shared.named_parameters()]:
+            weight = operation.get_parameter(name)
             path, _, last = name.rpartition(".")
             module = operation.get_submodule(path)
             source, parts = shared.get_parameter(name), stacked_parts(name)

@@ -4,7 +4,9 @@ Candidates of one family take slices of common weights: the middle taps of one k
 the first rows and columns of one matrix, as in once-for-all (Cai et al. 2020,
 arXiv:1908.09791) and AutoFormer (Chen et al. 2021, arXiv:2107.00651). So a weight step
 of one candidate also trains the others. Dilations and strides have no weights of their
-own, so candidates that differ in them alone share all their weights.
+own, so candidates that differ in them alone share all their kernels and matrices.
+Biases and norms stay with their candidate: they are few, and supernets rank better so
+(benchmarks/tables).
 """
 
 from __future__ import annotations
@@ -21,10 +23,10 @@ from espnet_stnas.ops.borrowing import Borrowing, take_slice
 def share_weights(operations: Sequence[Operation]) -> torch.nn.ModuleList:
     """Let candidates of one family share their weights.
 
-    Operations of groups with more than one member lose their own parameters and take
-    slices of the shared ones in each forward. Buffers, such as the running statistics
-    of batch norms, stay with their operation. The largest member of a group gives the
-    shared weights their first values.
+    Operations of groups with more than one member lose their own kernels and matrices
+    and take slices of the shared ones in each forward. Vectors (biases, norms) and
+    buffers (running statistics of batch norms) stay with their operation. The largest
+    member of a group gives the shared weights their first values.
 
     Args:
         operations: The candidates of one choice.
@@ -112,8 +114,9 @@ def _hold(weights: Mapping[str, torch.Tensor]) -> torch.nn.Module:
 
 
 def _weights(operation: Operation) -> list[tuple[str, torch.Tensor, int]]:
-    """Return name, value and number of stacked parts of each parameter."""
+    """Return name, value and number of stacked parts of each kernel or matrix."""
     return [
         (name, weight.detach(), operation.stacked_parts(name))
         for name, weight in operation.named_parameters()
+        if weight.dim() > 1
     ]
