@@ -68,23 +68,50 @@ def read_truth(path: Path, metric: str) -> Truth:
     return Truth(dict(by_seed), mean, sizes, macs)
 
 
-def read_supernets(path: Path) -> dict[tuple[str, ...], list[tuple[Values, Values]]]:
-    """Read losses and -log pi of supernets at each point of their training.
+class Paths(NamedTuple):
+    """What a supernet says of architectures, and what a search would see of it.
+
+    Args:
+        losses: Loss of each architecture with the supernet's weights.
+        surprises: -log pi of each.
+        cer: Mean character error rate in percent.
+    """
+
+    losses: dict[str, float]
+    surprises: dict[str, float]
+    cer: float
+
+    @property
+    def agreement(self) -> str:
+        """Kendall's tau between the two rankings, as the guard of a search has it."""
+        names = list(self.losses)
+        surprises = [self.surprises[name] for name in names]
+        if len(set(surprises)) == 1:
+            return "-"
+        losses = [self.losses[name] for name in names]
+        return f"{kendalltau(surprises, losses).statistic:.2f}"
+
+
+def read_supernets(path: Path) -> dict[tuple[str, ...], list[Paths]]:
+    """Read what supernets say at each point of their training.
 
     Returns:
-        For each kind of supernet and step, losses and -log pi for each seed.
+        For each kind of supernet and step, what each seed says.
     """
     keys = ("sharing", "way", "estimator", "warmup", "steps", "step")
     losses: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     surprises: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
+    errors: dict[tuple[str, ...], list[float]] = defaultdict(list)
     with path.open(newline="") as file:
         for row in csv.DictReader(file):
             name = (*(row[key] for key in keys), row["seed"])
             losses[name][row["architecture"]] = float(row["dev_loss"])
             surprises[name][row["architecture"]] = float(row["surprise"])
-    found: dict[tuple[str, ...], list[tuple[Values, Values]]] = defaultdict(list)
+            errors[name].append(float(row["dev_cer"]))
+    found: dict[tuple[str, ...], list[Paths]] = defaultdict(list)
     for name in losses:
-        found[name[:-1]].append((losses[name], surprises[name]))
+        cer = statistics.mean(errors[name])
+        found[name[:-1]].append(Paths(losses[name], surprises[name], cer))
     return found
 
 
@@ -165,12 +192,17 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     supernets = {} if args.supernets is None else read_supernets(args.supernets)
     for (sharing, way, estimator, warmup, steps, step), seeds in supernets.items():
         label = f"{sharing}, {way}, {estimator}, {steps} steps, warm-up {warmup}"
-        losses, surprises = zip(*seeds, strict=True)
-        rows.append(row(f"{label}, at {step}: loss", losses, truth))
+        label += f", at {step}"
+        seen = f"{statistics.mean(s.cer for s in seeds):.0f} %"
+        agreement = "/".join(s.agreement for s in seeds)
+        losses = row(f"{label}: loss", [s.losses for s in seeds], truth)
+        rows.append([*losses, seen, agreement])
         if float(warmup) * int(steps) < int(step):
-            rows.append(row(f"{label}, at {step}: -log pi", surprises, truth))
+            surprises = row(f"{label}: -log pi", [s.surprises for s in seeds], truth)
+            rows.append([*surprises, "", ""])
     header = ["ranking", "seeds x n", "Kendall's tau", "rho", "tau in a size"]
-    print(markdown_table([*header, "regret", "gain"], rows))
+    header += ["regret", "gain", "CER of paths", "logits against loss"]
+    print(markdown_table(header, [[*r, *[""] * (len(header) - len(r))] for r in rows]))
 
 
 def _negative(values: Values) -> dict[str, float]:
