@@ -16,6 +16,7 @@ from espnet_stnas.estimators import build_estimator
 from espnet_stnas.estimators.base import Gate
 from espnet_stnas.results.health import Sample, summarise, write_health
 from espnet_stnas.search.iterators import Batch
+from espnet_stnas.search.reference import begin_anew, drop_first_weights
 from espnet_stnas.search.state import SearchRun
 from espnet_stnas.supernet.paths import evaluation_mode
 from espnet_stnas.supernet.supernet import path_generator
@@ -76,7 +77,9 @@ def measure(run: SearchRun, epoch: int, batches: Sequence[Batch], paths: int) ->
                 health, reference=_measured(run, epoch, alone, batches)
             )
             _write(run)
+            begin_anew(run)
         return
+    drop_first_weights(run)
     drawn = draw_paths(run, paths)
     sample = _measured(run, epoch, drawn, batches)
     health = health.with_sample(sample)

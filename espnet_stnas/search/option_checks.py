@@ -6,6 +6,9 @@ import argparse
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from espnet2.schedulers.abs_scheduler import AbsValEpochStepScheduler
+from espnet2.tasks.abs_task import scheduler_classes
+
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Estimator, build_estimator
 from espnet_stnas.host.checkpoints import CHECKPOINT
@@ -17,6 +20,7 @@ from espnet_stnas.search.checks import building
 from espnet_stnas.search.cost import check_cost_options
 from espnet_stnas.search.resume import resumes, trains
 from espnet_stnas.search.split import plan_split
+from espnet_stnas.search.warmup import AUTO
 
 
 def check_search(args: argparse.Namespace, found: Sequence[str] = ()) -> None:
@@ -202,6 +206,25 @@ def _output_dir(args: argparse.Namespace) -> None:
         ) from None
 
 
+def _warmup_epochs(args: argparse.Namespace) -> None:
+    if args.warmup_epochs != AUTO:
+        return
+    if args.patience is not None:
+        raise ConfigError(
+            f"patience is {args.patience} and warmup_epochs 'auto': all weights begin "
+            "anew after some epochs, which early stopping would take for a failure; "
+            "accepted is a number of warmup_epochs, or no patience"
+        )
+    kind = scheduler_classes.get(args.scheduler)
+    if kind is not None and issubclass(kind, AbsValEpochStepScheduler):
+        raise ConfigError(
+            f"scheduler is '{args.scheduler}' and warmup_epochs 'auto': all weights "
+            "begin anew after some epochs, which that scheduler would take for a "
+            "failure; accepted is a number of warmup_epochs, or a scheduler that does "
+            "not depend on validation"
+        )
+
+
 _CHECKS: dict[str, Callable[[argparse.Namespace], object]] = {
     "arch_data": _arch_data,
     "arch_fraction": _arch_fraction,
@@ -215,6 +238,7 @@ _CHECKS: dict[str, Callable[[argparse.Namespace], object]] = {
     "output_dir": _output_dir,
     "pretrain_path": _pretrain_path,
     "train_dtype": _train_dtype,
+    "warmup_epochs": _warmup_epochs,
     **{
         option: _only_false(option)
         for option in ("multiple_iterator", "sharded_ddp", "use_adapter")

@@ -27,6 +27,7 @@ from espnet_stnas.results.curves import CURVES, RUNS, note_run, read_runs
 from espnet_stnas.results.experiment import ARCHITECTURES, FAILED, SearchExperiment
 from espnet_stnas.search.checks import building
 from espnet_stnas.search.ranks import on_first_rank, refuse_differences
+from espnet_stnas.search.warmup import FIRST_WEIGHTS
 
 # With another value of one of these, a search is another one, or ESPnet would go on
 # with the old value in silence.
@@ -197,7 +198,7 @@ def clear(directory: Path, done: int = 0) -> None:
         for name in ("images", "att_ws", "tensorboard", "split", "report"):
             if (directory / name).is_dir():
                 shutil.rmtree(directory / name)
-        for name in (RUNS, "warnings.yaml", health.FILE):
+        for name in (RUNS, "warnings.yaml", health.FILE, FIRST_WEIGHTS):
             (directory / name).unlink(missing_ok=True)
     (directory / FAILED).unlink(missing_ok=True)
     if (directory / health.FILE).exists():

@@ -28,6 +28,7 @@ from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.options import SearchTrainerOptions
 from espnet_stnas.search.pictures import draw_probabilities, show_architecture
 from espnet_stnas.search.ranks import refuse_divergence
+from espnet_stnas.search.reference import keep_first_weights
 from espnet_stnas.search.reports import epoch_report, reporting, write_epoch
 from espnet_stnas.search.state import RunOptions, SearchRun
 from espnet_stnas.search.time_left import one_estimate
@@ -52,7 +53,7 @@ class SearchTrainer(Trainer):
             default=10,
             help="Epochs at the start in which paths are drawn uniformly and only "
             "the weights learn; auto: until paths do as well as the largest "
-            "architecture that trains alone in the first fifth of the epochs",
+            "architecture does after training alone for a tenth of the epochs",
         )
         group.add_argument(
             "--estimator",
@@ -119,6 +120,7 @@ class SearchTrainer(Trainer):
         changed = {**vars(trainer_options), "use_matplotlib": False}
         with noting_failure(run):
             with whole_saves(), one_estimate():
+                keep_first_weights(run)
                 super().run(
                     model=model,
                     optimizers=optimizers,

@@ -9,8 +9,10 @@ from espnet_stnas.results.health import Health
 AUTO = "auto"
 # Of an automatic warm-up: the share of all epochs in which the largest architecture
 # trains alone, and the share after which the logits learn in any case.
-REFERENCE = 0.2
+REFERENCE = 0.1
 LATEST = 2 / 3
+# The weights that a search begins with, and returns to after the reference.
+FIRST_WEIGHTS = "first_weights.pth"
 
 
 def warmup_epochs(text: str) -> Union[int, str]:
@@ -27,9 +29,9 @@ class Warmup:
 
     Args:
         epochs: Their number, or ``auto``: the largest architecture trains alone for a
-            fifth of all epochs, and gives a reference. Then paths are drawn uniformly,
-            until they do as well as the reference and differ by more than noise, or
-            two thirds of all epochs are over.
+            tenth of all epochs, and gives a reference. Then all weights begin anew, and
+            paths are drawn uniformly, until they do as well as the reference and differ
+            by more than noise, or two thirds of all epochs are over.
         max_epoch: Number of epochs of the whole search.
         health: What the search measured so far.
     """

@@ -13,9 +13,10 @@ from espnet_stnas.results import health
 from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.results.health import Health, Sample, read_health, write_health
 from espnet_stnas.search import health as measuring
-from espnet_stnas.search import program
+from espnet_stnas.search import program, trainer
+from espnet_stnas.search.reference import begin_anew, keep_first_weights
 from espnet_stnas.search.task import SearchASRTask
-from espnet_stnas.search.warmup import Warmup, warmup_epochs
+from espnet_stnas.search.warmup import FIRST_WEIGHTS, Warmup, warmup_epochs
 from espnet_stnas.supernet.supernet import Supernet
 from tests.search.conftest import command, search_config
 
@@ -41,7 +42,7 @@ def test_a_count_is_fixed():
 
 def test_an_automatic_warm_up_has_a_reference_and_a_limit():
     warmup = Warmup("auto", 20, Health())
-    assert [warmup.is_reference(e) for e in (4, 5)] == [True, False]
+    assert [warmup.is_reference(e) for e in (2, 3)] == [True, False]
     assert [warmup.includes(e) for e in (13, 14)] == [True, False]
     warmup.end(7)
     assert not warmup.includes(8)
@@ -77,7 +78,7 @@ def test_a_resumed_search_ends_its_warm_up_alike(corpus, ready, tmp_path, monkey
     """Stopped in the warm-up and just after its end."""
     monkeypatch.setattr(Health, "ready", lambda self, sample: sample.epoch >= 3)
     exp = tmp_path / "exp"
-    for epochs in (2, 3):
+    for epochs in (0, 1, 2, 3):
         with pytest.MonkeyPatch.context() as patch:
             stop_after(patch, epochs)
             with pytest.raises(KeyboardInterrupt):
@@ -116,6 +117,47 @@ def test_the_reference_trains_the_largest_path_alone(corpus, tmp_path, monkeypat
     steps = len(seen) // 6
     # tdnn-C2D1 has most weights of the first choice; those of the second are equal.
     assert len(set(seen[: steps // 2])) == 1
+
+
+def test_after_the_reference_all_weights_begin_anew(corpus, tmp_path, monkeypatch):
+    states = []
+
+    def spying(run):
+        states.append(run.model.state_dict())
+        states[-1] = {k: v.clone() for k, v in states[-1].items()}
+        begin_anew(run)
+        states.append({k: v.clone() for k, v in run.model.state_dict().items()})
+        assert not run.optimizers[0].state
+
+    first = []
+
+    def keeping(run):
+        first.append({k: v.clone() for k, v in run.model.state_dict().items()})
+        keep_first_weights(run)
+
+    monkeypatch.setattr(measuring, "begin_anew", spying)
+    monkeypatch.setattr(trainer, "keep_first_weights", keeping)
+    exp = tmp_path / "exp"
+    program.main(command(corpus, exp, search_config(**AUTO)))
+    trained, anew = states
+    assert all(torch.equal(first[0][key], anew[key]) for key in anew)
+    assert any(not torch.equal(first[0][key], trained[key]) for key in trained)
+    assert not (exp / FIRST_WEIGHTS).exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"patience": 3}, "patience is 3 and warmup_epochs 'auto'"),
+        ({"scheduler": "reducelronplateau"}, "scheduler is 'reducelronplateau' and"),
+    ],
+)
+def test_what_would_take_a_new_beginning_for_a_failure_is_refused(
+    corpus, tmp_path, changes, message
+):
+    config = search_config(**AUTO, **changes)
+    with pytest.raises(SystemExit, match=message):
+        program.main(command(corpus, tmp_path / "exp", config))
 
 
 def test_a_warm_up_that_is_never_ready_ends_at_its_limit(
