@@ -158,6 +158,7 @@ def run(args: argparse.Namespace) -> None:
         whole = verification.run(launcher, print)
         outcome = _outcome(args, experiment, verification, whole, tests)
         files = write_outcome(outcome, output)
+    files.append(output / outcome.chosen / "train.yaml")
     text = "\n".join([outcome_markdown(outcome), *map(one_line, files)])
     show(args, text, {**outcome.to_dict(), "files": files})
 

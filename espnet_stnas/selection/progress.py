@@ -93,10 +93,13 @@ def read_progress(directory: Path) -> Progress:
         name, more = _criterion(directory, stats)
         return Progress(
             epochs=int(states["reporter"]["epoch"]),
-            seconds=sum(time.total_seconds() for time in times),
+            seconds=sum(map(_seconds, times)),
             criterion=name,
             more_is_better=more,
-            values={e: float(parts["valid"][name]) for e, parts in stats.items()},
+            values={
+                e: float(parts["valid"].get(name, math.nan))
+                for e, parts in stats.items()
+            },
             encoder_parameters=encoder,
         )
     except ConfigError:
@@ -107,11 +110,20 @@ def read_progress(directory: Path) -> Progress:
         ) from None
 
 
+def _seconds(time: Any) -> float:
+    """Return a time that ESPnet wrote: a timedelta, or what stands for one."""
+    if isinstance(time, Mapping):
+        return float(time["__timedelta_seconds__"])
+    return float(time.total_seconds())
+
+
 def _criterion(directory: Path, stats: Mapping[int, Any]) -> tuple[str, bool]:
-    """Return the last criterion for the best model that validation reports."""
+    """Return the last criterion for the best model that validation knows."""
     config = read_yaml_mapping(directory / "config.yaml", "training config")
-    reported = [parts.get("valid", {}) for parts in stats.values()]
+    reported = [parts["valid"] for parts in stats.values()]
     for phase, name, mode in reversed(config.get("best_model_criterion") or []):
-        if phase == "valid" and all(name in values for values in reported):
+        # Without a decoder, its accuracy is reported as NaN.
+        known = [math.isfinite(values.get(name, math.nan)) for values in reported]
+        if phase == "valid" and any(known):
             return str(name), mode == "max"
     return "loss", False

@@ -198,7 +198,7 @@ class Launcher:
         training.note_end(leg.epochs)
         found = training.progress
         return (
-            f"{training.name}: {found.epochs} epochs, valid {found.criterion} "
+            f"{training.name}: to epoch {found.epochs}, valid {found.criterion} "
             f"{found.best(leg.epochs):.4g}"
         )
 

@@ -92,7 +92,7 @@ def outcome_figure(outcome: Outcome) -> Figure:
         for value in drawn:
             axis.axvline(value, color="0.8", linewidth=0.8, zorder=0)
         axis.set_yticks(range(len(shown)), [row.name for row in shown])
-        axis.invert_yaxis()
+        axis.set_ylim(len(shown) - 0.5, -0.5)
         axis.set_xlabel(f"{UNITS[outcome.metric]} on {test} in percent, 95 % intervals")
         axis.grid(axis="x", color="0.9", linewidth=0.6)
     return figure
