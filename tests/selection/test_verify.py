@@ -20,8 +20,7 @@ from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.error_rates import error_rates
 from espnet_stnas.selection.progress import read_progress
 from espnet_stnas.selection.trainings import Launcher
-from tests.search.conftest import corpus, search_config  # noqa: F401
-from tests.selection.conftest import plain_search  # noqa: F401
+from tests.search.conftest import search_config
 
 ROOT = Path(__file__).parents[2]
 OF_A_SEARCH = (
@@ -139,7 +138,7 @@ def test_from_a_search_to_a_verdict(
     assert {row["name"] for row in groups[:2]} >= {"random"}
 
 
-def test_halves_are_wholes(plain_search, folder, commands):  # noqa: F811
+def test_halves_are_wholes(plain_search, folder, commands):
     """A training in parts is that in one go."""
     found = []
     for rungs in (3, 1):
@@ -199,7 +198,7 @@ def test_errors_are_those_of_the_decoded_text(
     assert "also chosen on the validation set" in row["notes"][0]
 
 
-def test_given_architectures(plain_search, folder, commands, capsys):  # noqa: F811
+def test_given_architectures(plain_search, folder, commands, capsys):
     stnas(["select", str(plain_search), "--by", "probability", "--output", "."])
     verify(plain_search, folder, "--arch", "1.yaml", "--rungs", 1)
     found = Architecture.read(folder / "out" / "finalist1" / "architecture.yaml")
@@ -240,7 +239,7 @@ def search_of(exp: Path, folder: Path) -> Path:
         (("--espnet", "missing.yaml"), "missing.yaml does not exist"),
     ],
 )
-def test_bad_input(plain_search, folder, commands, options, text):  # noqa: F811
+def test_bad_input(plain_search, folder, commands, options, text):
     training_config(folder, "search.yaml", warmup_epochs=1)
     endless = yaml.safe_load((folder / "retrain.yaml").read_text())
     del endless["max_epoch"]
@@ -255,7 +254,7 @@ def test_bad_input(plain_search, folder, commands, options, text):  # noqa: F811
     assert commands == []
 
 
-def test_directories_of_others(plain_search, folder, commands):  # noqa: F811
+def test_directories_of_others(plain_search, folder, commands):
     other = search_of(plain_search, folder)
     options = ("--top", 1, "--by", "probability", "--rungs", 1)
     verify(plain_search, folder, *options)
@@ -283,7 +282,7 @@ def test_a_failed_training_is_named_and_goes_on(
 
 
 @pytest.mark.slow
-def test_in_processes_of_their_own(plain_search, folder, capsys):  # noqa: F811
+def test_in_processes_of_their_own(plain_search, folder, capsys):
     """By a command as ESPnet's run.pl, two at a time; it is stopped and goes on."""
     queue = folder / "queue.sh"
     queue.write_text('log=$1; shift; echo "$log" >> calls; exec "$@" > "$log" 2>&1\n')
