@@ -34,7 +34,7 @@ ROOMS: dict[str, set[str]] = {
     },
     "selection": {
         *("notation", "network", "supernet", "results", "cost", "host"),
-        *("report.drawing", "search.names"),
+        *("report.drawing", "report.table", "search.names", "ctc_crf.decoding"),
     },
     "cli": {
         *("notation", "network", "results", "cost", "host", "export", "ctc_crf"),
@@ -63,6 +63,7 @@ HEAVY = {"results/inherit.py", "results/from_supernet.py", "report/speed.py"}
 # Who may know ESPnet: all others are plain PyTorch, or less.
 ESPNET = {
     *("host", "search", "cli", "report/speed.py", "selection/source.py"),
+    "selection/greedy.py",
     *("ctc_crf/model.py", "ctc_crf/label_lm.py", "ctc_crf/decoding/experiment.py"),
 }
 

@@ -8,34 +8,29 @@ evaluates a shortlist of the most probable ones. --front makes a Pareto front in
 from __future__ import annotations
 
 import argparse
-import functools
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Optional
 
-from espnet_stnas.cli.evaluate import (
-    add_evaluation_options,
-    evaluator_of,
-    result_cells,
-    result_header,
-)
+from espnet_stnas.cli.evaluate import result_cells, result_header
 from espnet_stnas.cli.parser import UsageError, add_json, show, table
-from espnet_stnas.files import read_yaml_mapping
+from espnet_stnas.cli.selecting import (
+    LazyEvaluator,
+    add_selection_options,
+    best_of,
+    found_for,
+    how_selected,
+    selector_of,
+)
 from espnet_stnas.messages import one_line
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.derive import read_template
 from espnet_stnas.results.experiment import SearchExperiment
-from espnet_stnas.selection.evaluation import METRICS, Evaluation
 from espnet_stnas.selection.evolution import Evolution
-from espnet_stnas.selection.paths import PathIndices, path_name
+from espnet_stnas.selection.paths import path_name
 
 if TYPE_CHECKING:
-    from espnet_stnas.selection.evaluate import Evaluator
-    from espnet_stnas.selection.limits import Measures
     from espnet_stnas.selection.select import Choice, Selector
-
-_EVOLUTION = Evolution()
-WAYS = ("both", "probability", "supernet")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -43,17 +38,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "experiment", metavar="SEARCH_EXP", help="Directory of a search"
     )
-    parser.add_argument(
-        "--max",
-        action="append",
-        default=[],
-        metavar="COST=MOST",
-        help="The most that it may be: params=8M, macs=2G, latency=50000 "
-        "(microseconds), field=40 (frames of receptive field), lookahead=10 (frames), "
-        "or a share of the largest architecture: latency=60%%; may be given several "
-        "times",
-    )
-    parser.add_argument("--by", default="both", choices=WAYS, help="What is the best")
     parser.add_argument(
         "--top", type=int, default=1, help="How many architectures to select"
     )
@@ -70,51 +54,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--train_config",
         help="ESPnet training YAML: write one with each architecture, too",
     )
-    group = parser.add_argument_group("By the supernet")
-    group.add_argument(
-        "--metric", default="loss", choices=tuple(METRICS), help="What is compared"
-    )
-    group.add_argument(
-        "--shortlist",
-        type=int,
-        default=50,
-        help="With --by both: how many of the most probable ones to evaluate",
-    )
-    group.add_argument(
-        "--population",
-        type=int,
-        default=_EVOLUTION.population,
-        help="Architectures that survive a generation of the evolution",
-    )
-    group.add_argument(
-        "--generations",
-        type=int,
-        default=_EVOLUTION.generations,
-        help="Generations of the evolution; if the space has no more architectures "
-        "than it would evaluate, all are evaluated",
-    )
-    group.add_argument("--seed", type=int, default=0, help="Of the evolution")
-    group = parser.add_argument_group("Costs")
-    group.add_argument(
-        "--input_size",
-        type=int,
-        help="Dimensions of an input frame (default: as the search says)",
-    )
-    group.add_argument(
-        "--frames",
-        type=int,
-        default=1000,
-        help="Length of the utterance whose multiply-accumulates count",
-    )
-    group.add_argument(
-        "--latency_table",
-        help="File that stnas measure-latency wrote (default: that of the search)",
-    )
-    group.add_argument(
-        "--latency_device",
-        help="Part of the name of the device that the latencies must be of",
-    )
-    add_evaluation_options(parser)
+    add_selection_options(parser, "the evolution")
     add_json(parser)
 
 
@@ -126,26 +66,20 @@ def run(args: argparse.Namespace) -> None:
         read_template(args.train_config)
     options = Evolution(args.population, args.generations, args.seed)
     experiment = SearchExperiment.open(args.experiment)
-    trusts_pi = args.front is None and args.by != "supernet"
-    found = (experiment.searched if trusts_pi else experiment.architecture)(args.epoch)
+    found = found_for(args, experiment, args.front is None)
     # Counting builds the operations; torch takes seconds to import.
     from espnet_stnas.selection.select import check_count, parse_objectives
 
     objectives = [] if args.front is None else parse_objectives(args.front)
     check_count("top", args.top)
     check_count("shortlist", args.shortlist)
-    measures = _measures(args, experiment, found)
-    selector = _selector(args, experiment, found, measures, objectives)
-    evaluator = _LazyEvaluator(args, experiment)
+    selector = selector_of(args, experiment, found, objectives)
+    evaluator = LazyEvaluator(args, experiment)
     if objectives:
         chosen, choices = selector.front(evaluator, objectives, options)
-    elif args.by == "probability":
-        chosen = selector.by_probability(args.top)
-    elif args.by == "both":
-        chosen = selector.by_both(evaluator, args.metric, args.shortlist, args.top)
     else:
-        chosen = selector.by_supernet(evaluator, args.metric, options, args.top)
-    how = _how(args, selector)
+        chosen = best_of(args, selector, evaluator, options)
+    how = how_selected(args, selector, args.front)
     files, warnings = _write(args, experiment, found, chosen, how)
     lines, data = _described(args, experiment, chosen, selector)
     if objectives:
@@ -168,76 +102,6 @@ def run(args: argparse.Namespace) -> None:
     lines += _notes(experiment) + [f"warning: {text}" for text in warnings]
     lines += [one_line(path) for path in files]
     show(args, "\n".join(lines), {**data, "warnings": warnings, "files": files})
-
-
-class _LazyEvaluator:
-    """Opens the search's weights and data when something is to be evaluated."""
-
-    def __init__(self, args: argparse.Namespace, experiment: SearchExperiment) -> None:
-        self._args = args
-        self._experiment = experiment
-
-    @functools.cached_property
-    def _evaluator(self) -> Evaluator:
-        return evaluator_of(self._args, self._experiment)
-
-    def __call__(self, paths: Sequence[PathIndices]) -> list[Evaluation]:
-        return self._evaluator(paths)
-
-
-def _measures(
-    args: argparse.Namespace, experiment: SearchExperiment, found: Architecture
-) -> Measures:
-    from espnet_stnas.selection.limits import Measures
-
-    config = read_yaml_mapping(experiment.path / "config.yaml", "experiment config")
-    conf = config.get("cost_conf")
-    table_file = args.latency_table
-    if table_file is None and isinstance(conf, dict):
-        table_file = conf.get("table")
-    known = found.provenance.input_size
-    return Measures(
-        experiment.space,
-        known if args.input_size is None else args.input_size,
-        frames=args.frames,
-        latency_table=table_file,
-        latency_device=args.latency_device,
-    )
-
-
-def _selector(
-    args: argparse.Namespace,
-    experiment: SearchExperiment,
-    found: Architecture,
-    measures: Measures,
-    objectives: Sequence[str],
-) -> Selector:
-    from espnet_stnas.selection.probable import log_probabilities
-    from espnet_stnas.selection.select import Selector
-
-    limits = [measures.limit(text) for text in args.max]
-    kinds = [limit.measure.kind for limit in limits]
-    kinds += [name for name in objectives if name not in METRICS]
-    if measures.input_size is not None:
-        kinds.insert(0, "params")
-    pi = [list(choice.values()) for choice in found.provenance.probabilities]
-    return Selector(
-        experiment.space,
-        log_probabilities(pi),
-        limits,
-        [measures[kind] for kind in dict.fromkeys(kinds)],
-    )
-
-
-def _how(args: argparse.Namespace, selector: Selector) -> dict[str, Any]:
-    how: dict[str, Any] = {"by": args.by, "data": args.data, "metric": args.metric}
-    if args.front is not None:
-        how = {"front": args.front, "data": args.data}
-    elif args.by == "probability":
-        how = {"by": args.by}
-    if args.max:
-        how["max"] = {limit.measure.kind: limit.most for limit in selector.limits}
-    return how
 
 
 def _write(
