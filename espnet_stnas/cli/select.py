@@ -10,29 +10,31 @@ from __future__ import annotations
 import argparse
 import functools
 from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Optional
+from typing import TYPE_CHECKING, Optional
 
-from espnet_stnas.cli.evaluate import (
-    add_evaluation_options,
-    evaluator_of,
-    result_cells,
-    result_header,
+from espnet_stnas.cli.derive import UNTRAINED
+from espnet_stnas.cli.evaluate import add_evaluation_options, evaluator_of
+from espnet_stnas.cli.parser import add_json, show
+from espnet_stnas.cli.selected import (
+    check_files,
+    described,
+    how_selected,
+    write_files,
 )
-from espnet_stnas.cli.parser import UsageError, add_json, show, table
 from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.messages import one_line
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.derive import read_template
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.results.health import read_health
 from espnet_stnas.selection.evaluation import METRICS, Evaluation
 from espnet_stnas.selection.evolution import Evolution
-from espnet_stnas.selection.paths import PathIndices, path_name
+from espnet_stnas.selection.paths import PathIndices
 
 if TYPE_CHECKING:
     from espnet_stnas.selection.evaluate import Evaluator
     from espnet_stnas.selection.limits import Measures
-    from espnet_stnas.selection.select import Choice, Selector
+    from espnet_stnas.selection.select import Selector
 
 _EVOLUTION = Evolution()
 WAYS = ("both", "probability", "supernet")
@@ -64,11 +66,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--output",
-        help="Directory for architecture files and, with --front, a table and a figure",
+        help="Directory for architecture files and, with --front, a table and a "
+        "figure; or FILE.yaml for the best architecture",
     )
     parser.add_argument(
         "--train_config",
         help="ESPnet training YAML: write one with each architecture, too",
+    )
+    parser.add_argument(
+        "--train_output",
+        help="Training YAML: train_config with the best architecture inside",
     )
     group = parser.add_argument_group("By the supernet")
     group.add_argument(
@@ -118,10 +125,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_json(parser)
 
 
-def run(args: argparse.Namespace) -> None:
+def run(args: argparse.Namespace) -> int:
     """Select, write the files, and print a table."""
-    if args.train_config is not None and args.output is None:
-        raise UsageError("--train_config needs --output")
+    check_files(args)
     if args.train_config is not None:
         read_template(args.train_config)
     options = Evolution(args.population, args.generations, args.seed)
@@ -145,9 +151,9 @@ def run(args: argparse.Namespace) -> None:
         chosen = selector.by_both(evaluator, args.metric, args.shortlist, args.top)
     else:
         chosen = selector.by_supernet(evaluator, args.metric, options, args.top)
-    how = _how(args, selector)
-    files, warnings = _write(args, experiment, found, chosen, how)
-    lines, data = _described(args, experiment, chosen, selector)
+    how = how_selected(args, selector)
+    files, warnings = write_files(args, experiment, found, chosen, how)
+    lines, data = described(args, experiment, chosen, selector)
     if objectives:
         volume, box = selector.volume(chosen, choices, objectives)
         edges = (
@@ -165,9 +171,12 @@ def run(args: argparse.Namespace) -> None:
             files += write_front(
                 choices, chosen, objectives, experiment.space, args.output
             )
+    health = read_health(experiment.path).up_to(found.provenance.epoch or 0)
+    warnings += health.findings()[1]
     lines += _notes(experiment) + [f"warning: {text}" for text in warnings]
     lines += [one_line(path) for path in files]
     show(args, "\n".join(lines), {**data, "warnings": warnings, "files": files})
+    return UNTRAINED if health.untrained else 0
 
 
 class _LazyEvaluator:
@@ -227,77 +236,6 @@ def _selector(
         limits,
         [measures[kind] for kind in dict.fromkeys(kinds)],
     )
-
-
-def _how(args: argparse.Namespace, selector: Selector) -> dict[str, Any]:
-    how: dict[str, Any] = {"by": args.by, "data": args.data, "metric": args.metric}
-    if args.front is not None:
-        how = {"front": args.front, "data": args.data}
-    elif args.by == "probability":
-        how = {"by": args.by}
-    if args.max:
-        how["max"] = {limit.measure.kind: limit.most for limit in selector.limits}
-    return how
-
-
-def _write(
-    args: argparse.Namespace,
-    experiment: SearchExperiment,
-    found: Architecture,
-    chosen: Sequence[Choice],
-    how: dict[str, Any],
-) -> tuple[list[Path], list[str]]:
-    if args.output is None:
-        return [], []
-    from espnet_stnas.selection.write import selected, write_selected
-
-    ranks = enumerate(chosen, start=1)
-    architectures = [
-        selected(c, experiment.space, found.provenance, {**how, "rank": n})
-        for n, c in ranks
-    ]
-    return write_selected(
-        architectures,
-        args.output,
-        args.train_config,
-        f"{one_line(args.experiment)}, epoch {found.provenance.epoch}",
-        experiment.task,
-    )
-
-
-def _described(
-    args: argparse.Namespace,
-    experiment: SearchExperiment,
-    chosen: Sequence[Choice],
-    selector: Selector,
-) -> tuple[list[str], dict[str, Any]]:
-    results = [c.evaluation for c in chosen if c.evaluation is not None]
-    header = ["", "architecture", "log probability"]
-    header += [m.kind for m in selector.measures]
-    header += result_header(results) if results else []
-    rows = []
-    for number, choice in enumerate(chosen, start=1):
-        row = [str(number), path_name(experiment.space, choice.path)]
-        row.append(f"{choice.log_probability:.3f}")
-        row += [_cost(choice.costs[m.kind]) for m in selector.measures]
-        row += result_cells(choice.evaluation) if choice.evaluation else []
-        rows.append(row)
-    what = f"front of {args.front}" if args.front is not None else f"by {args.by}"
-    title = f"Architectures of {one_line(args.experiment)}, {what}:"
-    data = [
-        {
-            "layers": path_name(experiment.space, c.path).split(" "),
-            "log_probability": c.log_probability,
-            "costs": dict(c.costs),
-            **(vars(c.evaluation) if c.evaluation is not None else {}),
-        }
-        for c in chosen
-    ]
-    return [title, table(header, rows)], {"architectures": data}
-
-
-def _cost(value: float) -> str:
-    return f"{value:,.0f}" if value < 1e15 else "all"
 
 
 def _notes(experiment: SearchExperiment) -> list[str]:
