@@ -117,7 +117,7 @@ class OfSearch:
 def facts(problem: Problem, args: argparse.Namespace) -> str:
     """Return the facts about a supernet with its present logits, as Markdown."""
     exact = Exact(Paths(problem, args.paths, args.seed))
-    others = Paths(problem, args.paths // 2 // GROUPS * GROUPS, args.seed + 1)
+    others = Paths(problem, args.paths, args.seed + 1)
     rows: list[tuple[str, str, str, str]] = []
     for name in args.estimators:
         estimator = build_estimator(name)
@@ -156,10 +156,9 @@ def _measured(
             for _ in range(5 * GROUPS):
                 rows.append(next(drawn))
             bar.update(5 * GROUPS)
-            mean = exact.cosine(
-                torch.stack(rows).view(-1, GROUPS, rows[0].numel()).mean(0)
-            )
-    return _text(mean), _text(exact.cosine_of_steps(torch.stack(rows))), str(len(rows))
+            steps = torch.stack(rows)
+            mean = exact.cosine(steps.view(-1, GROUPS, steps.size(1)).mean(0))
+    return _text(mean), _text(exact.cosine_of_steps(steps)), str(len(rows))
 
 
 def _text(value: Value) -> str:
@@ -194,7 +193,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     add("--sharing", nargs="+", default=["none", "kernel"])
     add("--steps", type=int, default=360, help="Of the training of the supernet")
     add("--logits", nargs="+", choices=("even", "learnt"), default=["even", "learnt"])
-    add("--paths", type=int, default=1000, help="For the gradient; multiple of 40")
+    add("--paths", type=int, default=1000, help="As many for REINFORCE")
     add("--batches", type=int, help="Most batches (default: all)")
     add("--error", type=float, default=0.1, help="Standard error of a mean's cosine")
     add("--most", type=int, default=1000, help="Most steps of an estimator")
@@ -203,6 +202,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     args = parser.parse_args(cmd)
     torch.set_num_threads(1)
     with plain_errors():
+        if args.paths % GROUPS or args.paths < GROUPS * max(TOGETHER):
+            raise ConfigError(
+                f"--paths is {args.paths}; accepted is a multiple of {GROUPS}, at "
+                f"least {GROUPS * max(TOGETHER)}"
+            )
         for name, problem in problems(args):
             learnt = [alpha.detach().clone() for alpha in problem.supernet.logits]
             for kind in args.logits:
