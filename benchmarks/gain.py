@@ -26,6 +26,7 @@ from measure import markdown_table
 
 from espnet_stnas.report.speed import model_sizes
 
+BUDGET = "params=85%"
 RECIPE = Path(__file__).parents[1] / "egs2" / "digits" / "asr_stnas1" / "run.sh"
 SPACES = ("tdnn", "tdnn_wide", "conformer", "ebranchformer", "hybrid")
 ESPNET = ("conformer", "ebranchformer")
@@ -74,6 +75,7 @@ def run_recipe(args: argparse.Namespace, space: str, seed: int) -> Path:
         "data_seed": seed,
         "baselines": baselines(space, args.spaces, args.baselines),
         "num_random": args.num_random,
+        "budget": args.budget,
         "decoder": args.decoder,
         "data": data,
         "exp": exp,
@@ -101,15 +103,21 @@ def count_parameters(training: Path) -> Optional[int]:
     return None if sizes is None else sizes.model
 
 
-def trained_encoders(exp: Path, decoder: str = "espnet") -> dict[str, Trained]:
+def trained_encoders(
+    exp: Path, decoder: str = "espnet", budget: str = BUDGET
+) -> dict[str, Trained]:
     """Every encoder of one run that was trained and scored, by its name."""
     place = "decode_test" if decoder == "espnet" else f"decode_{decoder}"
+    # As run.sh names them.
+    suffix = "" if budget == BUDGET else "_" + re.sub("[^a-zA-Z0-9.]", "", budget)
+    others = sorted((exp / f"baselines{suffix}").iterdir())
     found = {}
-    for training in (exp / "derived", *sorted((exp / "baselines").iterdir())):
+    for training in (exp / f"derived{suffix}", *others):
         score = training / place / "score.yaml"
         if score.exists():
             wer = float(yaml.safe_load(score.read_text())["wer"])
-            found[training.name] = Trained(wer, count_parameters(training))
+            name = training.name if training in others else "derived"
+            found[name] = Trained(wer, count_parameters(training))
     return found
 
 
@@ -187,6 +195,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     add("--fsdd_dir", type=Path, help="Local copy of the Free Spoken Digit Dataset")
     for name in ("train_minutes", "dev_minutes", "test_minutes"):
         add(f"--{name}", type=float, help="As in run.sh")
+    add("--budget", default=BUDGET, help="See run.sh")
     add("--decoder", default="espnet", choices=("espnet", "lexicon"), help="See run.sh")
     add("--nj", type=int, help="As in run.sh")
     add("--search_args", default="", help="As in run.sh")
@@ -195,7 +204,11 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     args.work = args.work.resolve()
     args.work.mkdir(parents=True, exist_ok=True)
     runs = [
-        Run(space, seed, trained_encoders(run_recipe(args, space, seed), args.decoder))
+        Run(
+            space,
+            seed,
+            trained_encoders(run_recipe(args, space, seed), args.decoder, args.budget),
+        )
         for seed in args.seeds
         for space in args.spaces
     ]

@@ -36,6 +36,7 @@ _NESTED = {
     "--asr_args": "espnet2.bin.asr_train",
     "--label_lm_args": "stnas label-lm",
     "--decode_args": "stnas decode",
+    "--select_args": "stnas select",
 }
 # Options of other programs: pip, pytest, torchrun, espnet3.
 _OTHERS = frozenset("dist no-deps stages training_config nproc_per_node".split())

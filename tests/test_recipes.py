@@ -136,6 +136,13 @@ def test_help(recipe):
             {},
             "no label LM for --token_type 'whisper_en'",
         ),
+        (("--budget", "8M"), {}, "--budget is '8M'; accepted are params=, macs=, "),
+        (
+            ("--budget", "params=8M", "--arch", "a.yaml"),
+            {},
+            "--budget is not accepted with --arch",
+        ),
+        (("--select_args", "--top 1"), {}, "only accepted with --budget"),
         (("--units", "char"), {}, "--units is 'char'; accepted is phn"),
         (("--units", "phn"), {}, "--units phn needs --lexicon"),
         (("--units", "phn", "--lexicon", "a b"), {}, "there is no file 'a'"),
@@ -309,6 +316,31 @@ def test_an_architecture_from_elsewhere_needs_no_search(recipe):
     assert code == 1
     assert "holds a training of another" in text
     assert len(calls(recipe)) == 2
+
+
+def test_a_budget_selects(recipe):
+    """With a name of its own; without one, the paper's way."""
+    folder, root = recipe
+    python = root / "bin" / "python3"
+    python.write_text(f"""#!/usr/bin/env bash
+case " $* " in
+    *" select "*|*" derive "*|*" report "*) echo "$*" >> programs ;;
+    *) exec {sys.executable} "$@" ;;
+esac
+case " $* " in *" select "*) exit 3 ;; esac
+""")
+    python.chmod(0o755)
+    stage = ("--stage", "12", "--stop_stage", "12")
+    options = ("--budget", "params=80% lookahead=20", "--select_args", "--device cuda")
+    code, text = run(recipe, *stage, *options, "--epoch", "7")
+    assert code == 0, text  # 3: from an untrained supernet
+    assert run(recipe, *stage)[0] == 0
+    chosen, _, derived, _ = (folder / "programs").read_text().splitlines()
+    assert "select exp/search_" in chosen
+    assert "--epoch 7 --max params=80% --max lookahead=20 --device cuda" in chosen
+    (place,) = folder.glob("exp/derived_*_params80lookahead20")
+    assert f"--train_output {place.relative_to(folder)}/train.yaml" in chosen
+    assert " derive exp/search_" in derived and "--epoch latest" in derived
 
 
 LARGEST = EGS.parent / "conf" / "architecture" / "tdnn_largest.yaml"

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import Optional
 
 from espnet_stnas.cli.parser import add_json, show
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.messages import quote
+from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
-from espnet_stnas.results.baselines import at_random, by_hand
+from espnet_stnas.results.baselines import at_random, by_hand, chosen_path
 from espnet_stnas.results.derive import write_training_config
 from espnet_stnas.results.show import read_space_file
 
@@ -35,6 +38,30 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--random", type=int, default=0, help="How many at random")
     parser.add_argument("--seed", type=int, default=0, help="Seed of the random ones")
+    parser.add_argument(
+        "--largest",
+        action="store_true",
+        help="Also the most expensive of all, unless it is one by hand, and with --max "
+        "the most expensive that keeps it",
+    )
+    group = parser.add_argument_group("Equal size")
+    group.add_argument(
+        "--max",
+        metavar="COST=MOST",
+        help="Random ones cost so much, or up to 3 %% less: params=8M, macs=2G, or a "
+        "share of the most expensive: params=85%%",
+    )
+    group.add_argument(
+        "--input_size",
+        type=int,
+        help="Dimensions of an input frame (default: as the search says)",
+    )
+    group.add_argument(
+        "--frames",
+        type=int,
+        default=1000,
+        help="Length of the utterance whose multiply-accumulates count",
+    )
     add_json(parser)
 
 
@@ -50,7 +77,8 @@ def run(args: argparse.Namespace) -> None:
 
 
 def _architectures(args: argparse.Namespace) -> dict[str, Architecture]:
-    space = read_space_file(args.search, whole_space=True).space
+    file = read_space_file(args.search, whole_space=True)
+    space = file.space
     found = {}
     for entry in args.by_hand:
         name, equals, operations = entry.partition("=")
@@ -59,7 +87,49 @@ def _architectures(args: argparse.Namespace) -> dict[str, Architecture]:
                 f"by_hand is '{entry}'; accepted is NAME=OPERATION[,OPERATION,...]"
             )
         found[name] = by_hand(space, operations.split(","))
-    drawn = at_random(space, args.random, args.seed)
-    for number, architecture in enumerate(drawn, start=1):
+    random_ones = at_random(space, args.random, args.seed)
+    if args.max is not None or args.largest:
+        size = file.input_size if args.input_size is None else args.input_size
+        largest, within, equal = _by_size(args, space, size)
+        if args.largest and largest.space not in [a.space for a in found.values()]:
+            found["largest"] = largest
+        if args.largest and within is not None and within.space != largest.space:
+            found["largest_within"] = within
+        random_ones = random_ones if equal is None else equal
+    for number, architecture in enumerate(random_ones, start=1):
         found[f"random{number}"] = architecture
     return found
+
+
+def _by_size(
+    args: argparse.Namespace, space: SearchSpace, input_size: Optional[int]
+) -> tuple[Architecture, Optional[Architecture], Optional[list[Architecture]]]:
+    """Return the largest of all, and within --max the largest and random ones."""
+    # Counting builds the operations; torch takes seconds to import.
+    from espnet_stnas.selection.equal_size import equal_paths, largest_path
+    from espnet_stnas.selection.limits import (
+        Limit,
+        Measures,
+        refuse_unreachable,
+    )
+
+    kind = "params" if args.max is None else args.max.partition("=")[0]
+    if kind not in ("params", "macs"):
+        raise ConfigError(
+            f"max is {quote(args.max)}; accepted are params=... and macs=... with a "
+            "number or a share, such as params=85%"
+        )
+    measures = Measures(space, input_size, frames=args.frames)
+    measure = measures[kind]
+    everything = Limit(measure, measure.maximum, "all")
+    largest = chosen_path(space, largest_path(space, everything), "by hand")
+    if args.max is None:
+        return largest, None, None
+    limit = measures.limit(args.max)
+    refuse_unreachable([limit])
+    drawn = equal_paths(space, limit, args.random, args.seed)
+    return (
+        largest,
+        chosen_path(space, largest_path(space, limit), "by hand"),
+        [chosen_path(space, path, "at random", args.seed) for path in drawn],
+    )

@@ -17,9 +17,12 @@ from espnet_stnas.cli.parser import add_json, show
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.report.evaluated import Evaluated, EvaluatedPoint
 from espnet_stnas.report.summary import Summary, summarise
 from espnet_stnas.report.table import markdown, training_data
 from espnet_stnas.report.trainings import Training, open_training, short_names
+from espnet_stnas.selection.data import DATA_SETS
+from espnet_stnas.selection.log import DIRECTORY, EvaluationLog
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,7 +95,8 @@ def run(args: argparse.Namespace) -> None:
             "data is given, and no training, whose speed is measured on it"
         )
     summaries = [
-        summarise(path, arch=args.arch, parameters=_parameters) for path in searches
+        _with_evaluations(summarise(path, arch=args.arch, parameters=_parameters))
+        for path in searches
     ]
     trainings = _trainings(others, args)
     files: list[Path] = []
@@ -140,6 +144,40 @@ def _parameters(space: SearchSpace, size: int) -> Sequence[Sequence[int]]:
     from espnet_stnas.cost.counts import layer_parameters
 
     return layer_parameters(space, size)
+
+
+def _with_evaluations(summary: Summary) -> Summary:
+    """Add what was evaluated on the validation set, or else on another one."""
+    for data in DATA_SETS:
+        file = summary.experiment.path / DIRECTORY / f"{data}.csv"
+        epoch, results = EvaluationLog(file, summary.space).latest()
+        if epoch is not None:
+            break
+    else:
+        return summary
+    size = summary.architecture.provenance.input_size
+    counts = None if size is None else _parameters(summary.space, size)
+    points = [
+        EvaluatedPoint(
+            path,
+            found.loss,
+            found.error_rate,
+            None if counts is None else _count(summary.space, counts, path),
+        )
+        for path, found in results.items()
+    ]
+    chosen = summary.space.index(summary.architecture.space)
+    evaluated = Evaluated.of(points, summary.space, epoch, data, chosen)
+    return replace(summary, evaluated=evaluated)
+
+
+def _count(
+    space: SearchSpace, counts: Sequence[Sequence[int]], path: Sequence[int]
+) -> int:
+    return sum(
+        layer[0 if choice is None else path[choice]]
+        for choice, layer in zip(space.choice_numbers, counts, strict=True)
+    )
 
 
 def _trainings(paths: Sequence[str], args: argparse.Namespace) -> list[Training]:

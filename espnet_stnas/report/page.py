@@ -18,6 +18,7 @@ from espnet_stnas.report.curves import (
     warmup_end,
 )
 from espnet_stnas.report.drawing import figure_svg
+from espnet_stnas.report.evaluated import evaluated_figure, points_on
 from espnet_stnas.report.graph import architecture_figure
 from espnet_stnas.report.paths import paths_figure
 from espnet_stnas.report.summary import Summary, command_of
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
 def figures_of(summary: Summary) -> dict[str, Figure]:
     """Draw all figures of a search, by the names of their files."""
-    found = {
+    found: dict[str, Optional[Figure]] = {
         "probabilities": probability_figure(summary.space, summary.points),
         "certainty": certainty_figure(summary.space, summary.points),
         "losses": loss_figure(summary.points),
@@ -44,6 +45,8 @@ def figures_of(summary: Summary) -> dict[str, Figure]:
         ),
         "architecture": architecture_figure(summary.architecture.space, summary.rows),
     }
+    if summary.evaluated is not None:
+        found["evaluated"] = evaluated_figure(summary.evaluated)
     return {name: figure for name, figure in found.items() if figure is not None}
 
 
@@ -148,6 +151,12 @@ def _search(
         "graph": svg["architecture"],
         "probabilities": svg["probabilities"],
         "certainty": svg["certainty"],
+        "evaluated": summary.evaluated,
+        "evaluated_figure": svg.get("evaluated"),
+        # After it was drawn, which decides where its points are.
+        "hover": points_on(figures["evaluated"], summary.evaluated)
+        if summary.evaluated is not None and "evaluated" in figures
+        else None,
         "losses": svg.get("losses"),
         "paths": svg.get("paths"),
         "schedules": svg.get("schedules"),

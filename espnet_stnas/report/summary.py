@@ -13,6 +13,7 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, read_yaml_mapping
 from espnet_stnas.notation.reach import FRAME_SHIFT, View, view_of
 from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.report.evaluated import Evaluated
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import (
     Certainty,
@@ -57,6 +58,7 @@ class Summary:
         longest: Number of planned epochs, if known.
         settings: Options of the search.
         runs: Descriptions of all starts, in order.
+        evaluated: What ``stnas evaluate`` and ``stnas select`` measured, if anything.
     """
 
     experiment: SearchExperiment
@@ -70,6 +72,7 @@ class Summary:
     longest: Optional[int]
     settings: Mapping[str, Any]
     runs: tuple[Mapping[str, Any], ...]
+    evaluated: Optional[Evaluated] = None
 
     @property
     def name(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import quote
@@ -42,7 +43,7 @@ def by_hand(space: SearchSpace, operations: Sequence[str]) -> Architecture:
                 f"{', '.join(map(str, layer.candidates))}"
             )
         indices.append(layer.candidates.index(op))
-    return Architecture(space.resolve(indices), Provenance(chosen="by hand"))
+    return chosen_path(space, indices, "by hand")
 
 
 def at_random(space: SearchSpace, number: int, seed: int) -> list[Architecture]:
@@ -66,5 +67,18 @@ def at_random(space: SearchSpace, number: int, seed: int) -> list[Architecture]:
     while len(drawn) < number:
         path = tuple(generator.randrange(len(la.candidates)) for la in space.choices)
         drawn.setdefault(path)
-    provenance = Provenance(chosen="at random", seed=seed)
-    return [Architecture(space.resolve(path), provenance) for path in drawn]
+    return [chosen_path(space, path, "at random", seed) for path in drawn]
+
+
+def chosen_path(
+    space: SearchSpace, path: Sequence[int], how: str, seed: Optional[int] = None
+) -> Architecture:
+    """Return an architecture that no search chose.
+
+    Args:
+        space: The search space.
+        path: Candidate indices, one per choice.
+        how: ``by hand`` or ``at random``.
+        seed: Seed of the draw.
+    """
+    return Architecture(space.resolve(path), Provenance(chosen=how, seed=seed))

@@ -11,7 +11,7 @@ import csv
 import fcntl
 import io
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
@@ -71,14 +71,30 @@ class EvaluationLog:
         Raises:
             ConfigError: If the file is damaged, or not of evaluations.
         """
+        rows = self._rows()
+        return self._under(rows, [str(value) for value in astuple(conditions)])
+
+    def latest(self) -> tuple[Optional[int], dict[PathIndices, Evaluation]]:
+        """Return the epoch of the last line, and all results under its conditions.
+
+        Raises:
+            ConfigError: If the file is damaged, or not of evaluations.
+        """
+        rows = self._rows()
+        if not rows or not rows[-1][1][0].isdigit():
+            return None, {}
+        last = rows[-1][1][: len(_CONDITIONS)]
+        return int(last[0]), self._under(rows, last)
+
+    def _rows(self) -> list[tuple[int, list[str], Evaluation]]:
+        """Return number, cells and result of each whole line."""
         if not self.path.exists():
-            return {}
+            return []
         text = read_text(self.path, "file of evaluations")
         lines = text.split("\n")[:-1]
         if not lines and text:
             raise self._damaged(1, text)
-        found: dict[PathIndices, Evaluation] = {}
-        wanted = [str(value) for value in astuple(conditions)]
+        rows = []
         for number, line in enumerate(lines, start=1):
             row = next(csv.reader([line]), [])
             if number == 1:
@@ -86,12 +102,19 @@ class EvaluationLog:
                     raise self._damaged(number, line)
                 continue
             try:
-                evaluation = self._evaluation(row)
+                rows.append((number, row, self._evaluation(row)))
             except ValueError:
                 raise self._damaged(number, line) from None
-            if row[: len(wanted)] == wanted:
-                found[self._path_of(row[len(wanted)], number)] = evaluation
-        return found
+        return rows
+
+    def _under(
+        self, rows: Sequence[tuple[int, list[str], Evaluation]], wanted: list[str]
+    ) -> dict[PathIndices, Evaluation]:
+        return {
+            self._path_of(row[len(wanted)], number): evaluation
+            for number, row, evaluation in rows
+            if row[: len(wanted)] == wanted
+        }
 
     def append(
         self, conditions: Conditions, results: Mapping[PathIndices, Evaluation]

@@ -56,6 +56,17 @@ def test_tables(gain, tmp_path, monkeypatch):
     ]
 
 
+def test_another_budget_is_elsewhere(gain, tmp_path):
+    experiment(tmp_path, derived=4.0, random1=8.0)
+    for name in ("derived", "baselines"):
+        (tmp_path / name).rename(tmp_path / f"{name}_params80")
+    found = gain.trained_encoders(tmp_path, budget="params=80%")
+    assert {name: one.wer for name, one in found.items()} == {
+        "derived": 4.0,
+        "random1": 8.0,
+    }
+
+
 def test_nothing_is_trained_twice(gain):
     spaces = ["tdnn", "tdnn_wide", "hybrid"]
     assert [gain.baselines(space, spaces) for space in spaces] == [

@@ -15,7 +15,7 @@ import torch
 from espnet_stnas.supernet.supernet import build_supernet
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-SCRIPTS = ("evidence", "ranking", "schedules", "supernets", "table")
+SCRIPTS = ("estimator_facts", "evidence", "ranking", "schedules", "supernets", "table")
 
 
 @pytest.fixture(scope="module")
@@ -25,7 +25,7 @@ def lab():
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(BENCHMARKS))
         found = {name: importlib.import_module(name) for name in SCRIPTS}
-        for name in ("corpus", "spaces", "training", "ways"):
+        for name in ("corpus", "gradients", "spaces", "training", "ways"):
             found[name] = importlib.import_module(f"lab.{name}")
         yield SimpleNamespace(**found)
     torch.set_num_threads(threads)

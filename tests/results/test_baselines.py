@@ -70,3 +70,40 @@ def test_command(tmp_path, capsys):
         SPACE.index(SearchSpace.from_conf(config["encoder_conf"]))
     with pytest.raises(SystemExit, match="by_hand is 'small'; accepted is NAME=OPERAT"):
         stnas(["baselines", *options, "--by_hand", "small"])
+
+
+def test_command_with_a_size(tmp_path, capsys):
+    search = {"encoder": "stnas", "encoder_conf": {**SPACE.to_conf(), "width": 8}}
+    search["warmup_epochs"] = 1
+    (tmp_path / "search.yaml").write_text(yaml.safe_dump(search))
+    (tmp_path / "train.yaml").write_text(yaml.safe_dump({"optim": "adam"}))
+    options = [
+        str(tmp_path / "search.yaml"),
+        *("--train_config", str(tmp_path / "train.yaml"), "--input_size", "8"),
+        *("--output", str(tmp_path / "out")),
+    ]
+
+    def made(*words):
+        stnas(["baselines", *options, *words])
+        names = capsys.readouterr().out.split()
+        files = (tmp_path / "out" / name / "train.yaml" for name in names)
+        confs = [yaml.safe_load(file.read_text())["encoder_conf"] for file in files]
+        return dict(zip(names, (conf["layers"][::2] for conf in confs), strict=True))
+
+    # One layer with the larger context, one with the smaller.
+    half = made("--max", "params=87%", "--largest", "--random", "4")
+    assert half.pop("largest") == [PAPER[3], PAPER[3]]
+    assert half.pop("largest_within") == [PAPER[3], PAPER[1]]
+    assert list(half) == ["random1", "random2", "random3", "random4"]
+    assert len({tuple(layers) for layers in half.values()}) == 4
+    assert all(sum("C2" in op for op in layers) == 1 for layers in half.values())
+    # None is trained twice.
+    assert list(made("--largest", "--by_hand", "big=tdnn-C2D2")) == ["big"]
+    assert list(made("--largest", "--max", "params=100%")) == ["largest"]
+    for words, problem in (
+        (("--max", "field=9"), "max is 'field=9'; accepted are params=... and macs="),
+        (("--max", "params=9"), "max params=9: no architecture of this space has at"),
+        (("--max", "params=95%", "--random", "1"), "1 random .* the space has 0 that"),
+    ):
+        with pytest.raises(SystemExit, match=problem):
+            made(*words)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import shutil
+from contextlib import nullcontext
 
 import pytest
 import yaml
@@ -14,6 +15,7 @@ from espnet_stnas.cost.counts import parameter_table
 from espnet_stnas.cost.latency import measure_latency
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.results.health import Health, Sample, write_health
 from espnet_stnas.selection import evaluate as evaluation
 from espnet_stnas.selection.evaluate import Evaluator
 from espnet_stnas.selection.evaluation import Evaluation
@@ -105,6 +107,33 @@ def test_files_say_how_they_were_selected(plain_search, every, tmp_path, capsys)
     stnas(["derive", str(tmp_path / "out" / "1.yaml"), "--output", f"{tmp_path}/again"])
     again = Architecture.read(tmp_path / "again")
     assert again == Architecture.read(tmp_path / "out" / "1.yaml")
+
+
+def test_one_file_as_of_derive(plain_search, every, tmp_path, capsys):
+    (tmp_path / "train.yaml").write_text("optim: adam\n")
+    options = ("--output", tmp_path / "a.yaml", "--train_config")
+    options += (tmp_path / "train.yaml", "--train_output", tmp_path / "b.yaml")
+    select(plain_search, "--max", "params=612", *options, "--json")
+    printed = json.loads(capsys.readouterr().out)
+    assert printed["files"] == [str(tmp_path / "a.yaml"), str(tmp_path / "b.yaml")]
+    conf = Architecture.read(tmp_path / "a.yaml").space.to_conf()
+    assert yaml.safe_load((tmp_path / "b.yaml").read_text())["encoder_conf"] == conf
+    assert conf["layers"][1:] == printed["architectures"][0]["layers"]
+    assert printed["architectures"][0]["costs"]["params"] <= 612
+
+
+def test_an_untrained_supernet_is_said_by_the_exit_code(plain_search, tmp_path, capsys):
+    exp = tmp_path / "copy"
+    shutil.copytree(plain_search, exp)
+    for error, code in ((0.99, 3), (0.2, None)):
+        sample = Sample(2, 4, 8, 5.0, 1.0, 0.1, error=error)
+        write_health(exp, Health((sample,)))
+        with pytest.raises(SystemExit) if code else nullcontext() as end:
+            select(exp, "--by", "probability", "--output", tmp_path / "a.yaml")
+        printed = capsys.readouterr().out
+        assert ("warning: the supernet is not trained" in printed) == bool(code)
+        assert code is None or end.value.code == code
+        assert (tmp_path / "a.yaml").exists()
 
 
 def test_front(plain_search, every, tmp_path, capsys):
@@ -213,9 +242,19 @@ def test_templates_are_checked_first(plain_search, tmp_path, capsys):
     options = ("--train_config", tmp_path / "search.yaml")
     with pytest.raises(SystemExit, match="has the key 'warmup_epochs', which belongs"):
         select(plain_search, *options, "--output", tmp_path / "out")
+    capsys.readouterr()
+    for wrong, problem in (
+        ((), "--train_config needs --output or --train_output"),
+        (("--output", "a.yaml"), "--train_config needs --train_output, or a dir"),
+        (("--train_output", "b.yaml", "--top", "2"), "hold one architecture"),
+        (("--train_output", "b.yaml", "--front", "params,loss"), "hold one arch"),
+    ):
+        with pytest.raises(SystemExit, match="2"):
+            select(plain_search, *options, *wrong)
+        assert problem in capsys.readouterr().err
     with pytest.raises(SystemExit, match="2"):
-        select(plain_search, *options)
-    assert "--train_config needs --output" in capsys.readouterr().err
+        select(plain_search, "--train_output", "b.yaml")
+    assert "--train_output needs --train_config" in capsys.readouterr().err
     assert evaluation.CALIBRATION == 20  # as the help says
 
 

@@ -28,11 +28,17 @@ Options (default):
   --search_args          more options for the search ("")
   --search_tag           name of the search (from search_config and units)
   --epoch                epoch of the search to derive from (latest)
+  --budget               the most that the architecture may cost, such as params=8M or
+                         params=85% (of the largest), see stnas select --help; several
+                         with spaces between. none: as in the paper, the most probable
+                         of all (none)
+  --select_args          of a budget: more options of stnas select, such as
+                         "--device cuda" ("")
   --train_config         retraining without its encoder (conf/train_asr.yaml, or
                          conf/tuning/train_asr_ctc_crf.yaml with --criterion ctc_crf)
   --train_args           more options for the retraining ("")
-  --tag                  name of the retraining (from train_config, criterion, units
-                         and --arch)
+  --tag                  name of the retraining (from train_config, criterion, units,
+                         --arch and --budget)
   --criterion            ctc: as train_config says. ctc_crf: with CTC-CRF, by a label LM
                          that stage 12 estimates from the training text (ctc)
   --label_lm_args        more options for the label LM, see stnas label-lm
@@ -64,6 +70,8 @@ search_config=conf/search.yaml
 search_args=
 search_tag=
 epoch=latest
+budget=none
+select_args=
 train_config=
 train_args=
 tag=
@@ -81,7 +89,7 @@ dumpdir=dump
 python="python3 -m espnet_stnas.run"
 
 own="stage stop_stage espnet_recipe corpus arch search_config search_args search_tag \
-epoch train_config train_args tag criterion label_lm_args units lexicon unk_phn word_lm \
+epoch budget select_args train_config train_args tag criterion label_lm_args units lexicon unk_phn word_lm \
 decode_args ngpu num_nodes expdir dumpdir python"
 
 log() {
@@ -123,6 +131,21 @@ for name in stage stop_stage ngpu num_nodes; do
 done
 [[ "${epoch}" =~ ^([0-9]{1,9}|latest)$ ]] \
     || die "--epoch is '${epoch}'; accepted is a number or latest"
+if [ "${budget}" = none ]; then
+    [ -z "${select_args}" ] || die "--select_args is only accepted with --budget"
+else
+    [ -z "${arch}" ] || die "--budget is not accepted with --arch, which is chosen already"
+    for limit in ${budget}; do
+        case ${limit} in
+            params=?*|macs=?*|latency=?*|field=?*|lookahead=?*) ;;
+            *)
+                die "--budget is '${budget}'; accepted are params=, macs=, latency=," \
+                    "field= and lookahead= with a number or a share, such as" \
+                    "params=85%, and none"
+                ;;
+        esac
+    done
+fi
 case "${criterion}:${passed[token_type]}" in
     ctc:*|ctc_crf:char|ctc_crf:bpe|ctc_crf:word) ;;
     ctc_crf:*)
@@ -287,6 +310,7 @@ case ${passed[token_type]} in
     bpe) token_lists+=/bpe_${passed[bpemode]:-unigram}${passed[nbpe]} ;;
     *) token_lists+=/${passed[token_type]} ;;
 esac
+suffix_of_tag=
 suffix=${units:-${passed[token_type]}}
 [ "${suffix}" != bpe ] || suffix+=${passed[nbpe]}
 suffix+=${passed[speed_perturb_factors]:+_sp}
@@ -294,7 +318,8 @@ name=$(basename "${search_config}" .yaml)
 search_tag=${search_tag:-${name}_${suffix}}
 name=$(basename "${train_config}" .yaml)
 [ "${criterion}" = ctc ] || name=${name%_"${criterion}"}_${criterion}
-tag=${tag:-${name}_${suffix}${arch:+_$(basename "${arch}" .yaml)}}
+[ "${budget}" = none ] || suffix_of_tag=_${budget//[!a-zA-Z0-9.]/}
+tag=${tag:-${name}_${suffix}${arch:+_$(basename "${arch}" .yaml)}${suffix_of_tag}}
 search_exp=${expdir}/${search_tag}
 asr_exp=${expdir}/asr_${tag}
 stats=${expdir}/asr_stats_${passed[feats_type]}_${suffix}
@@ -545,16 +570,25 @@ if in_stages 11; then
 fi
 
 if in_stages 12; then
-    log "Stage 12: derive, in ${derived}"
+    log "Stage 12: an architecture, in ${derived}"
     mkdir -p "${derived}"
-    source=("${search_exp}" --epoch "${epoch}")
-    [ -z "${arch}" ] || source=("${arch}")
+    source=(derive "${search_exp}" --epoch "${epoch}")
+    [ -z "${arch}" ] || source=(derive "${arch}")
+    if [ "${budget}" != none ]; then
+        source=(select "${search_exp}")
+        [ "${epoch}" = latest ] || source+=(--epoch "${epoch}")
+        for limit in ${budget}; do
+            source+=(--max "${limit}")
+        done
+        read -ra extra <<< "${select_args}"
+        source+=("${extra[@]}")
+    fi
     target=train
     if [ "${criterion}" = ctc_crf ]; then
         target=train_ctc
         rm -f "${derived}/train.yaml"
     fi
-    "${program[0]}" -m espnet_stnas derive "${source[@]}" \
+    "${program[0]}" -m espnet_stnas "${source[@]}" \
         --output "${derived}/architecture.yaml" \
         --train_config "${train_config}" --train_output "${derived}/${target}.yaml" \
         || [ $? -eq 3 ] || resume_hint 12   # 3: from an untrained supernet, as it says

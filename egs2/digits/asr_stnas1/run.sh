@@ -30,6 +30,11 @@ Options (default):
   --baselines                 true: train other encoders with the same budget: random,
                               hand and espnet, or some of these, with commas (false)
   --num_random                random architectures among the baselines (3)
+  --budget                    the most that the architecture may cost, such as params=100k,
+                              params=85% (of the largest) or macs=50M; random baselines
+                              cost as much. none: the most probable of all, as in the
+                              paper; this and budgets other than the default have files
+                              of their own (params=85%)
   --space                     search space: tdnn, tdnn_wide, conformer, ebranchformer or
                               hybrid (tdnn)
   --search_config             (that of the space: conf/search.yaml or
@@ -63,6 +68,7 @@ ngpu=0
 nj=2
 baselines=false
 num_random=3
+budget=params=85%
 space=tdnn
 search_config=
 train_config=
@@ -86,7 +92,7 @@ die() {
 }
 
 options="stage stop_stage corpus variant fsdd_dir train_minutes dev_minutes \
-test_minutes seed data_seed ngpu nj baselines num_random space search_config train_config \
+test_minutes seed data_seed ngpu nj baselines num_random budget space search_config train_config \
 decoder decode_config criterion label_lm_args search_args train_args data exp python"
 while [ $# -gt 0 ]; do
     case "$1" in
@@ -119,6 +125,13 @@ case "${baselines}" in
     true) kinds=random,hand,espnet ;;
     false) kinds= ;;
     *) kinds=${baselines} ;;
+esac
+case "${budget}" in
+    params=*|macs=*|none) ;;
+    *)
+        die "--budget is '${budget}'; accepted are params=... and macs=... with a number" \
+            "or a share, such as params=85%, and none"
+        ;;
 esac
 case "${decoder}" in
     espnet|lexicon) ;;
@@ -166,8 +179,13 @@ stats=${exp}/stats
 decoded=decode_test
 [ "${decoder}" = espnet ] || decoded=decode_${decoder}
 tokens=${exp}/tokens.txt
-derived=${exp}/derived
+of_budget=
+[ "${budget}" = params=85% ] || of_budget=_${budget//[!a-zA-Z0-9.]/}
+architecture=${exp}/architecture${of_budget}.yaml
+derived_yaml=${exp}/derived${of_budget}.yaml
+derived=${derived_yaml%.yaml}
 [ "${criterion}" = ctc ] || derived+=_${criterion}
+baselines_dir=${exp}/baselines${of_budget}
 
 # These hold lists of words.
 read -ra python <<< "${python}"
@@ -286,7 +304,7 @@ score() {
 # A page about the search, and about encoders that were trained.
 report() {
     "${python[@]}" -m espnet_stnas report "$@" \
-        --arch "${exp}/architecture.yaml" --output "${exp}/report"
+        --arch "${architecture}" --output "${exp}/report${of_budget}"
 }
 
 wanted() {
@@ -343,22 +361,26 @@ if in_stages 3; then
 fi
 
 if in_stages 4; then
-    log "Stage 4: derive the architecture, report on the search"
-    "${python[@]}" -m espnet_stnas derive "${exp}/search" \
-        --output "${exp}/architecture.yaml" \
-        --train_config "${train_config}" --train_output "${exp}/derived.yaml" \
+    chosen=(derive "${exp}/search")
+    if [ "${budget}" != none ]; then
+        chosen=(select "${exp}/search" --max "${budget}")
+        [ "${ngpu}" = 0 ] || chosen+=(--device cuda)
+    fi
+    log "Stage 4: ${chosen[0]} the architecture, report on the search"
+    "${python[@]}" -m espnet_stnas "${chosen[@]}" --output "${architecture}" \
+        --train_config "${train_config}" --train_output "${derived_yaml}" \
         || [ $? -eq 3 ]   # 3: from an untrained supernet, as it says
     report "${exp}/search"
 fi
 
 if in_stages 5; then
     log "Stage 5: train the derived encoder, in ${derived}"
-    [ -e "${exp}/derived.yaml" ] || die "${exp}/derived.yaml is missing; run stage 4"
+    [ -e "${derived_yaml}" ] || die "${derived_yaml} is missing; run stage 4"
     if [ "${criterion}" = ctc_crf ]; then
         "${python[@]}" -m espnet_stnas label-lm "${data}/train/text" \
             --heldout "${data}/dev/text" --token_list "${tokens}" --token_type char \
             --output "${exp}/label_lm.arpa.gz" "${label_lm_args[@]}" \
-            --train_config "${exp}/derived.yaml" --train_output "${derived}.yaml"
+            --train_config "${derived_yaml}" --train_output "${derived}.yaml"
     fi
     train "${derived}" "${derived}.yaml"
 fi
@@ -374,21 +396,11 @@ if in_stages 7; then
 fi
 
 if in_stages 8 && [ "${#kinds[@]}" -gt 0 ]; then
-    log "Stage 8: baselines, in ${exp}/baselines"
-    # What somebody would choose without a search, and the largest of the space.
+    log "Stage 8: baselines, in ${baselines_dir}"
+    # What somebody would choose without a search.
     case "${space}" in
-        conformer)
-            by_hand=(
-                --by_hand "all_K15=conformer-H4K15F96"
-                --by_hand "largest=conformer-H4K15F192"
-            )
-            ;;
-        ebranchformer)
-            by_hand=(
-                --by_hand "all_K15=ebranchformer-H4K15G96F96"
-                --by_hand "largest=ebranchformer-H4K15G96F192"
-            )
-            ;;
+        conformer) by_hand=(--by_hand "all_K15=conformer-H4K15F96") ;;
+        ebranchformer) by_hand=(--by_hand "all_K15=ebranchformer-H4K15G96F96") ;;
         hybrid) by_hand=(--by_hand "all_conformer=conformer-H4K15F128") ;;
         *)
             by_hand=(
@@ -397,29 +409,30 @@ if in_stages 8 && [ "${#kinds[@]}" -gt 0 ]; then
             )
             ;;
     esac
-    [ "${space}" != tdnn_wide ] || by_hand+=(--by_hand "largest=tdnn-C3D2")
+    by_hand+=(--largest)
     wanted hand || by_hand=()
+    [ "${budget}" = none ] || by_hand+=(--max "${budget}")
     wanted random || num_random=0
     names=()
     if wanted hand || [ "${num_random}" -gt 0 ]; then
         mapfile -t names < <("${python[@]}" -m espnet_stnas baselines \
             "${search_config}" --train_config "${train_config}" \
             "${by_hand[@]}" --random "${num_random}" --seed "${seed}" \
-            --output "${exp}/baselines")
+            --output "${baselines_dir}")
         [ "${#names[@]}" -gt 0 ] || die "no baseline was made"
     fi
     if wanted espnet; then
         for name in conformer ebranchformer; do
-            mkdir -p "${exp}/baselines/${name}"
-            cp "conf/train_${name}.yaml" "${exp}/baselines/${name}/train.yaml"
+            mkdir -p "${baselines_dir}/${name}"
+            cp "conf/train_${name}.yaml" "${baselines_dir}/${name}/train.yaml"
             names+=("${name}")
         done
     fi
     for name in "${names[@]}"; do
         log "baseline ${name}"
-        train "${exp}/baselines/${name}" "${exp}/baselines/${name}/train.yaml"
-        decode "${exp}/baselines/${name}"
-        score "${exp}/baselines/${name}"
+        train "${baselines_dir}/${name}" "${baselines_dir}/${name}/train.yaml"
+        decode "${baselines_dir}/${name}"
+        score "${baselines_dir}/${name}"
     done
 fi
 
@@ -428,11 +441,12 @@ if [ "${stop_stage}" -ge 7 ]; then
     log "Report with error rates, and summary"
     scored=()
     measure=()
-    for dir in "${derived}" "${exp}"/baselines/*; do
+    for dir in "${derived}" "${baselines_dir}"/*; do
         [ ! -e "${dir}/${decoded}/score.yaml" ] || scored+=("${dir}")
     done
     # The table of encoders has their speed, which loads every model.
     [ "${#scored[@]}" -lt 2 ] || measure=(--data "${data}/test")
     report "${exp}/search" "${scored[@]}" "${measure[@]}"
-    "${python[@]}" local/summary.py "${exp}" "${scored[@]}" --decoded "${decoded}"
+    "${python[@]}" local/summary.py "${exp}" "${scored[@]}" --decoded "${decoded}" \
+        --suffix="${of_budget}"
 fi

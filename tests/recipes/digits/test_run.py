@@ -114,6 +114,41 @@ def test_seeds_are_checked_first(recipe: Path, name: str) -> None:
     assert calls(recipe) == []
 
 
+def test_a_budget_selects_and_none_derives(recipe: Path) -> None:
+    stage = ("--stop_stage", "4")
+    assert run(recipe, *stage)[0] == 0
+    (chosen,) = (c for c in calls(recipe) if " select " in c)
+    assert "select exp_tts_clean/search --max params=85% --output" in chosen
+    assert "--output exp_tts_clean/architecture.yaml" in chosen
+    assert "--train_output exp_tts_clean/derived.yaml" in chosen
+    assert run(recipe, *stage, "--budget", "none")[0] == 0
+    found = calls(recipe)
+    (chosen,) = (c for c in found if " derive " in c)
+    assert "--output exp_tts_clean/architecture_none.yaml" in chosen
+    assert "--output exp_tts_clean/report_none" in "\n".join(found)
+    assert not any(" select " in c for c in found)
+    code, text = run(recipe, "--budget", "85%")
+    assert code == 1 and "--budget is '85%'; accepted are params=... and ma" in text
+    assert calls(recipe) == []
+
+
+def test_baselines_get_the_budget(recipe: Path) -> None:
+    options = ("--stage", "8", "--baselines")
+    assert run(recipe, "--stop_stage", "2")[0] == 0
+    calls(recipe)
+    run(recipe, *options, "random,hand", "--space", "conformer")
+    (made,) = (c for c in calls(recipe) if " baselines " in c)
+    assert "--largest --max params=85% --random 3" in made
+    assert "--output exp_tts_clean_conformer/baselines" in made
+    run(recipe, *options, "random", "--budget", "params=100k")
+    (made,) = (c for c in calls(recipe) if " baselines " in c)
+    assert "--max params=100k --random 3" in made and "--largest" not in made
+    assert "--output exp_tts_clean/baselines_params100k" in made
+    run(recipe, *options, "hand", "--budget", "none")
+    (made,) = (c for c in calls(recipe) if " baselines " in c)
+    assert "--max" not in made and "--largest" in made
+
+
 @pytest.mark.parametrize("value", ["99999999999999999999", "two", ""])
 def test_stages_are_numbers(recipe: Path, value: str) -> None:
     code, text = run(recipe, "--stage", value)

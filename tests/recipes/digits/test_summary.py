@@ -43,6 +43,16 @@ def summary(exp: Path, capsys: pytest.CaptureFixture[str], *names: str) -> dict:
     return dict(line.strip().split("  ", 1) for line in lines)
 
 
+def test_another_budget_has_files_of_its_own(
+    exp: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (exp / "architecture.yaml").rename(exp / "architecture_none.yaml")
+    main([str(exp), str(exp / "derived"), "--suffix", "_none"])
+    printed = capsys.readouterr().out
+    assert f"36 architectures: {exp}/architecture_none.yaml" in printed
+    assert f"{exp}/report_none/report.html" in printed
+
+
 def test_what_a_person_wants(exp: Path, capsys: pytest.CaptureFixture[str]) -> None:
     baselines = exp / "baselines"
     # The second candidate of the first choices, the first of the others are largest.

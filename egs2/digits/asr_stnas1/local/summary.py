@@ -123,7 +123,11 @@ def times(exp: Path, derived: Path, decoded: str) -> str:
 
 
 def rows(
-    exp: Path, search: Summary, trained: Sequence[Trained], decoded: str
+    exp: Path,
+    search: Summary,
+    trained: Sequence[Trained],
+    decoded: str,
+    suffix: str = "",
 ) -> dict[str, str]:
     """What to print, by headings.
 
@@ -132,10 +136,12 @@ def rows(
         search: The search.
         trained: The derived encoder, and baselines.
         decoded: Directory of the decodings in the trainings.
+        suffix: Of the names of the architecture and of the report.
     """
+    report = exp / f"report{suffix}"
     table = {
         "search": f"one of {search.space.num_architectures:,} architectures: "
-        f"{exp / 'architecture.yaml'}",
+        f"{exp / f'architecture{suffix}.yaml'}",
         "decided": decided(search.certainties),
     }
     if search.doubts:
@@ -151,8 +157,8 @@ def rows(
     table["largest"] = f"{big} ({big.training.name})" if big else missing
     table["ESPnet's"] = f"{fixed[0]} (conformer)" if fixed else missing
     if baselines:
-        table["all"] = f"{exp / 'report' / 'table.md'}"
-    table["report"] = f"{exp / 'report' / 'report.html'}"
+        table["all"] = f"{report / 'table.md'}"
+    table["report"] = f"{report / 'report.html'}"
     table["time"] = times(exp, derived.file.parents[1], decoded)
     return table
 
@@ -163,12 +169,14 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("exp", type=Path, help="directory of the results")
     parser.add_argument("trained", type=Path, nargs="*", help="derived, and baselines")
     parser.add_argument("--decoded", default="decode_test", help="of the trainings")
+    parser.add_argument("--suffix", default="", help="of architecture and report")
     args = parser.parse_args(cmd)
     with plain_errors():
         exp = args.exp.resolve()
-        search = summarise(exp / "search", arch=exp / "architecture.yaml")
+        arch = exp / f"architecture{args.suffix}.yaml"
+        search = summarise(exp / "search", arch=arch)
         trained = [Trained.open(path, args.decoded) for path in args.trained]
-        table = rows(exp, search, trained, args.decoded)
+        table = rows(exp, search, trained, args.decoded, args.suffix)
     print()
     for name, text in table.items():
         print(f"{name:>10}  {text}")
