@@ -44,18 +44,6 @@ def _is_file(output: Optional[str]) -> bool:
     return output is not None and Path(output).suffix in (".yaml", ".yml")
 
 
-def how_selected(args: argparse.Namespace, selector: Selector) -> dict[str, Any]:
-    """Return how architectures were selected, for their provenance."""
-    how: dict[str, Any] = {"by": args.by, "data": args.data, "metric": args.metric}
-    if args.front is not None:
-        how = {"front": args.front, "data": args.data}
-    elif args.by == "probability":
-        how = {"by": args.by}
-    if args.max:
-        how["max"] = {limit.measure.kind: limit.most for limit in selector.limits}
-    return how
-
-
 def write_files(
     args: argparse.Namespace,
     experiment: SearchExperiment,
