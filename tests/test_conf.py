@@ -163,11 +163,3 @@ def test_what_is_compared_differs_in_nothing_but_the_encoder(path):
         for p in (DIGITS / "retrain.yaml", path)
     )
     assert other == ours
-
-
-@pytest.mark.parametrize("path", sorted(DIGITS.glob("**/*.yaml")), ids=lambda p: p.stem)
-def test_learning_rates_fall_to_zero_at_the_last_epoch(path):
-    config = read(path)
-    if "max_epoch" in config:
-        assert config["scheduler"] == "cosineannealinglr"
-        assert config["scheduler_conf"] == {"T_max": config["max_epoch"]}
