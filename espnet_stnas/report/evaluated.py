@@ -64,7 +64,15 @@ class Evaluated:
         data: str,
         chosen: tuple[int, ...],
     ) -> Evaluated:
-        """Order the architectures, and find their Pareto front."""
+        """Order the architectures, and find their Pareto front.
+
+        Args:
+            points: The architectures.
+            space: The search space.
+            epoch: The epoch whose weights they were evaluated with.
+            data: Name of the data set.
+            chosen: The path that the search or a selection chose.
+        """
         order = sorted(
             points,
             key=lambda p: (p.loss if math.isfinite(p.loss) else math.inf, p.path),
