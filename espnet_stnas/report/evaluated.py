@@ -64,7 +64,15 @@ class Evaluated:
         data: str,
         chosen: tuple[int, ...],
     ) -> Evaluated:
-        """Order the architectures, and find their Pareto front."""
+        """Order the architectures, and find their Pareto front.
+
+        Args:
+            points: The architectures, in any order.
+            space: The search space.
+            epoch: Epoch of the shared weights.
+            data: Name of the data set.
+            chosen: The architecture that the report is about.
+        """
         order = sorted(
             points,
             key=lambda p: (p.loss if math.isfinite(p.loss) else math.inf, p.path),
