@@ -67,11 +67,11 @@ class Evaluated:
         """Order the architectures, and find their Pareto front.
 
         Args:
-            points: The architectures.
+            points: The architectures, in any order.
             space: The search space.
-            epoch: The epoch whose weights they were evaluated with.
+            epoch: Epoch of the shared weights.
             data: Name of the data set.
-            chosen: The path that the search or a selection chose.
+            chosen: The architecture that the report is about.
         """
         order = sorted(
             points,
