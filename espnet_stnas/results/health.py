@@ -14,6 +14,7 @@ from typing import Any, Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
+from espnet_stnas.messages import one_line
 
 FILE = "supernet.yaml"
 # Share of tokens that are wrong while CTC puts out nothing but blanks, or little else.
@@ -243,21 +244,27 @@ def read_health(directory: PathLike) -> Health:
     """Read ``supernet.yaml``.
 
     Returns:
-        What it has; nothing if it is missing or damaged.
+        What it has; nothing if there is none.
+
+    Raises:
+        ConfigError: If it is damaged.
     """
     path = Path(directory) / FILE
     if not path.exists():
         return Health()
+    data = read_yaml_mapping(path, "file")
     try:
-        data = read_yaml_mapping(path, "file")
-        reference = data["reference"]
+        reference, end = data["reference"], data["warmup_end"]
         return Health(
             tuple(_sample(entry) for entry in data["samples"]),
             None if reference is None else _sample(reference),
-            data["warmup_end"],
+            None if end is None else int(end),
         )
-    except (ConfigError, KeyError, TypeError, ValueError):
-        return Health()
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        raise ConfigError(
+            f"{path} is damaged ({type(error).__name__}: {one_line(error)}); remove "
+            "it: nothing is then known of the supernet"
+        ) from error
 
 
 def _sample(entry: Any) -> Sample:

@@ -13,7 +13,7 @@ from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.search import program
 from espnet_stnas.search.epoch import BatchLoss
 from espnet_stnas.supernet.steps import LogitLearner
-from tests.search.conftest import command, search_config
+from tests.search.conftest import command, derive, search_config
 from tests.search.test_skips import changes_of_loss, spoil
 
 
@@ -56,7 +56,7 @@ def test_valid_at_first(corpus, tmp_path, monkeypatch, capsys):
     options = command(corpus, exp, search_config(arch_data="joint"))
     program.main(options)
     assert not (exp / "failed.yaml").exists()
-    stnas(["derive", str(exp), "--output", str(tmp_path / "arch.yaml")])
+    derive(str(exp), "--output", str(tmp_path / "arch.yaml"))
     assert "exp, epoch 3:" in capsys.readouterr().out
 
 
@@ -123,7 +123,7 @@ def test_an_interrupted_search_has_not_failed(corpus, tmp_path, monkeypatch, cap
     )
     with pytest.raises(KeyboardInterrupt):
         program.main(command(corpus, exp, search_config(max_epoch=3)))
-    stnas(["derive", str(exp), "--output", str(tmp_path / "arch.yaml")])
+    derive(str(exp), "--output", str(tmp_path / "arch.yaml"))
     assert "exp, epoch 2:" in capsys.readouterr().out
 
 

@@ -10,7 +10,6 @@ import pytest
 import torch
 import yaml
 
-from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.experiment import SearchExperiment
@@ -19,17 +18,10 @@ from espnet_stnas.results.provenance import search_provenance
 from espnet_stnas.search import program
 from espnet_stnas.search.guards import Guard
 from espnet_stnas.search.warmup import Warmup
-from tests.search.conftest import command, search_config
+from tests.search.conftest import command, derive, search_config
 
 STILL = {"optim2_conf": {"lr": 0.0}, "max_epoch": 5}
 HASTY = {"optim2_conf": {"lr": 20.0}, "max_epoch": 5}
-
-
-def derive(words):
-    """Derive from a supernet that a search on noise did not train."""
-    with pytest.raises(SystemExit) as ended:
-        stnas(words)
-    assert ended.value.code == 3
 
 
 def run(corpus, output_dir, caplog, **changes):
@@ -57,7 +49,7 @@ def test_search_that_does_not_move(corpus, tmp_path, caplog, capsys):
     assert found == [(4, 2, "has not moved"), (4, 3, "has not moved")]
     assert "at all in 3 epochs of search: its logits got no update" in caplog.text
     arch = str(tmp_path / "arch.yaml")
-    derive(["derive", str(tmp_path / "exp"), "--output", arch])
+    derive(str(tmp_path / "exp"), "--output", arch)
     out = capsys.readouterr().out
     assert "0.333   0.000  0 of 4 epochs" in out
     lines = out.splitlines()
@@ -82,7 +74,7 @@ def test_search_that_decides_at_once(corpus, tmp_path, caplog, capsys):
         assert margin == pytest.approx(first - second, abs=2e-6)
     assert valid["margin"] == pytest.approx((valid["margin02"] + valid["margin03"]) / 2)
     arch = str(tmp_path / "arch.yaml")
-    derive(["derive", str(tmp_path / "exp"), "--output", arch])
+    derive(str(tmp_path / "exp"), "--output", arch)
     assert capsys.readouterr().out.count("\nwarning: layer ") == 2
 
 
@@ -101,7 +93,7 @@ def test_baseline_and_short_searches_are_quiet(corpus, tmp_path, caplog, capsys)
     assert run(corpus, tmp_path / "b", caplog, **{**STILL, "max_epoch": 3}) == []
     assert run(corpus, tmp_path / "c", caplog, **{**HASTY, "max_epoch": 3}) == []
     arch = str(tmp_path / "arch.yaml")
-    derive(["derive", str(tmp_path / "a"), "--output", arch])
+    derive(str(tmp_path / "a"), "--output", arch)
     out = capsys.readouterr().out
     assert "\nnote: estimator 'uniform' does not train the logits: all cand" in out
     assert "warning: layer" not in out

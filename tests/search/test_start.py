@@ -28,7 +28,7 @@ from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.search import program
 from espnet_stnas.search.start import clear
 from tests.fuzz.inputs import fuzz
-from tests.search.conftest import CHOICE, command, search_config
+from tests.search.conftest import CHOICE, command, derive, search_config
 
 BASE = {"max_epoch": 2, "warmup_epochs": 0, "batch_size": 12, "arch_data": "valid"}
 SPACE = {"width": 6, "layers": ["tdnn-C1S3D1", CHOICE, CHOICE[::2]]}
@@ -159,7 +159,7 @@ def test_a_shorter_search_in_its_place(corpus, exp, tmp_path, capsys):
     assert not (exp / "report").exists() and not (exp / "images").exists()
     assert (exp / "notes.txt").read_text() == "of a user"
     weights = tmp_path / "weights.pth"
-    stnas(["derive", str(exp), "--init_output", str(weights)])
+    derive(str(exp), "--init_output", str(weights))
     assert "exp, epoch 1:" in capsys.readouterr().out
 
 
@@ -173,7 +173,7 @@ def test_an_epoch_without_a_checkpoint_is_run_again(corpus, exp, tmp_path):
         stnas(options)
     search(corpus, exp)
     assert SearchExperiment.open(exp).epochs == (1, 2)
-    stnas(options)
+    derive(*options[1:])
 
 
 _FRESH: dict[str, dict[str, str]] = {}
@@ -318,9 +318,9 @@ def train(finished, tmp_path):
         del config[key]
     template.write_text(yaml.safe_dump(config))
     derived = tmp_path / "train.yaml"
-    stnas(
-        ["derive", str(finished), "--train_config", str(template)]
-        + ["--train_output", str(derived)]
+    derive(
+        *(str(finished), "--train_config", str(template)),
+        *("--train_output", str(derived)),
     )
 
     def call(corpus, exp, *options, **changes):
@@ -371,7 +371,7 @@ def test_failure_is_told_by_derive_until_forced(exp, tmp_path, capsys):
         stnas(options)
     assert not (tmp_path / "arch.yaml").exists()
     assert summarise(exp).status == "failed after 2 epochs: all steps were skipped"
-    stnas([*options, "--force"])
+    derive(*options[1:], "--force")
     assert "exp, epoch 2:" in capsys.readouterr().out
     (exp / "failed.yaml").write_text("[")
     with pytest.raises(SystemExit, match="failed.yaml is damaged, so the reason is no"):

@@ -32,7 +32,7 @@ def search_run(output_dir, **options) -> SearchRun:
     }
     model = build_supernet(tiny_space(["tdnn-C1D1", "tdnn-C2D1"]), 3)
     options = SimpleNamespace(**{**defaults, **options})
-    return SearchRun(options, model, [], [], DistributedOption())
+    return SearchRun(options, model, [], [None, None], DistributedOption())
 
 
 @pytest.fixture(scope="module")
