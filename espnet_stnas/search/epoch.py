@@ -92,6 +92,9 @@ class Epoch:
         self._weight_updates = 0
         offsets = {id(t) for t in run.supernet.score_offsets}  # the learner's
         self._statistics = Kept(t for t in run.model.buffers() if id(t) not in offsets)
+        self._alone: Optional[Gates] = None
+        if run.warmup.is_reference(self.number):
+            self._alone = tuple(Gate((k,)) for k in run.supernet.largest_path())
         self._utterances: Sequence[str] = ()
         self._stack = ExitStack()
         self._running: Optional[Generator[Batch, None, None]] = None
@@ -230,8 +233,8 @@ class Epoch:
                 )
 
     def _weight_gates(self, step: int) -> Gates:
-        if self.run.warmup.is_reference(self.number):
-            return tuple(Gate((k,)) for k in self.run.supernet.largest_path())
+        if self._alone is not None:
+            return self._alone
         if self.joint is None:
             return self.run.supernet.weight_gates(
                 self.estimator, self._source(step, "weights")()

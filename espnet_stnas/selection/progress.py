@@ -81,8 +81,8 @@ def read_progress(directory: Path) -> Progress:
     if not file.exists():
         return Progress()
     try:
-        # As ESPnet itself reads it; of the weights, only what is asked for is read.
-        states = torch.load(file, map_location="cpu", weights_only=False, mmap=True)
+        # Of the weights, only what is asked for is read.
+        states = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
         stats: dict[int, Any] = states["reporter"]["stats"]
         encoder = sum(
             value.numel()
