@@ -140,7 +140,7 @@ def run(args: argparse.Namespace) -> None:
         outcome_markdown,
         write_outcome,
     )
-    from espnet_stnas.selection.verify import claim
+    from espnet_stnas.selection.verify import claim, refuse_others
 
     tests = [named_test(text) for text in args.test]
     tests = tests or [validation_set(source.data["valid"].data)]
@@ -150,9 +150,10 @@ def run(args: argparse.Namespace) -> None:
     launcher = Launcher(
         source.options(), jobs=args.nj, ngpu=args.ngpu, command=args.cmd
     )
+    refuse_others(output, experiment)
+    verification = _verification(args, experiment, source, config, found)
     with locked(output, "verification"):
         claim(output, experiment)
-        verification = _verification(args, experiment, source, config, found)
         # Before hours of training, people want to know how many.
         print("\n".join(verification.described()), flush=True)
         whole = verification.run(launcher, print)

@@ -210,7 +210,8 @@ class Launcher:
             log: Where its output goes; None: as that of this program.
         """
         if log is None:
-            return self._wait(words)
+            # Standard output is for the result alone.
+            return self._wait(words, stdout=2)
         with open(log, "ab") as file:
             return self._wait(words, stdout=file, stderr=subprocess.STDOUT)
 

@@ -19,31 +19,46 @@ from espnet_stnas.selection.trainings import Launcher, Leg, Training, write_conf
 _MARK = "verification.yaml"
 
 
-def claim(output: Path, experiment: SearchExperiment) -> None:
-    """Note in a directory which search it verifies.
+def refuse_others(output: Path, experiment: SearchExperiment) -> None:
+    """Check that a directory is free for the verification of a search.
 
     Args:
         output: The directory.
         experiment: The search.
 
     Raises:
-        ConfigError: If it is that of another search.
+        ConfigError: If it is that of another search, or holds something else.
     """
-    own = {"search": str(experiment.path.resolve()), "space": experiment.space.digest}
     file = output / _MARK
     if file.exists():
         found = read_yaml_mapping(file, "file")
-        if found != own:
+        if found != _mark(experiment):
             raise ConfigError(
                 f"{output} verifies another search, {found.get('search')}; choose "
                 "another --output"
             )
-        return
-    if (output / "config.yaml").exists():
+    elif (output / "config.yaml").exists():
         raise ConfigError(
             f"{output} holds a search or a training; choose another --output"
         )
-    write_text(file, dump_yaml(own))
+
+
+def claim(output: Path, experiment: SearchExperiment) -> None:
+    """Note in a directory which search it verifies.
+
+    Args:
+        output: The directory.
+        experiment: The search.
+    """
+    refuse_others(output, experiment)
+    write_text(output / _MARK, dump_yaml(_mark(experiment)))
+
+
+def _mark(experiment: SearchExperiment) -> dict[str, str]:
+    return {
+        "search": str(experiment.path.resolve()),
+        "space": experiment.space.digest,
+    }
 
 
 class Verification:

@@ -5,44 +5,22 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from benchmarks.intervals import RATE, WORDS, drawn, intervals
 from espnet_stnas.results.error_rates import interval
 from espnet_stnas.selection.comparison import Comparison, Group
-
-WORDS = 8
-
-
-def drawn(rng, architectures, seeds, *, spread=0.03, utterances=120):
-    """Errors of trainings at a mean rate of 20 %, and the words of the utterances.
-
-    Utterances differ in difficulty, and trainings by a spread.
-    """
-    rates = 0.2 + rng.normal(0, 0.08, utterances)
-    own = rng.normal(0, spread, (architectures, 1))
-    if architectures == 1:
-        own = own * 0
-    noise = rng.normal(0, spread / 3 if architectures > 1 else spread, seeds)
-    rates = np.clip(rates + own[..., None] + noise[:, None], 0, 1)
-    return list(rng.binomial(WORDS, rates)), [WORDS] * utterances
-
-
-def covered(intervals, truth) -> float:
-    return float(np.mean([i.low <= truth <= i.high for i in intervals]))
 
 
 @pytest.mark.parametrize(("architectures", "seeds"), [(1, 3), (3, 1), (8, 2)])
 def test_intervals_have_the_true_rate_as_often_as_they_say(architectures, seeds):
     rng = np.random.default_rng(1)
-    found, plain = [], []
-    for _ in range(400):
-        errors, said = drawn(rng, architectures, seeds)
-        comparison = Comparison({"a": Group(errors)}, said, samples=400)
-        found.append(comparison.rate("a"))
-        wrong, trainings = np.sum(errors, axis=(0, 1)), architectures * seeds
-        plain.append(interval(wrong, np.multiply(said, trainings), samples=50))
+    found = np.array(list(intervals(rng, architectures, seeds, 400)))
+    own, utterances, both = ((found[:, :, 0] <= RATE) & (found[:, :, 1] >= RATE)).mean(
+        axis=0
+    )
     # Of 400 draws at 95 %, one in a thousand lies lower.
-    assert 0.915 <= covered(found, 20.0) <= 0.99
-    # That of utterances alone does not.
-    assert np.mean([low <= 20.0 <= high for low, high in plain]) < 0.8
+    assert 0.915 <= own <= 0.99
+    # Plain bootstraps miss it more often.
+    assert utterances < 0.8 and both < own
 
 
 @pytest.mark.parametrize("seeds", (1, 3))
