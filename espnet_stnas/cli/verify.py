@@ -156,7 +156,11 @@ def run(args: argparse.Namespace) -> None:
         claim(output, experiment)
         # Before hours of training, people want to know how many.
         print("\n".join(verification.described()), flush=True)
-        whole = verification.run(launcher, print)
+        try:
+            whole = verification.run(launcher, print)
+        except KeyboardInterrupt:
+            print("stopped; the same command goes on at the last epochs")
+            raise SystemExit(130) from None
         outcome = _outcome(args, experiment, verification, whole, tests)
         files = write_outcome(outcome, output)
     files.append(output / outcome.chosen / "train.yaml")
