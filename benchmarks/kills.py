@@ -36,6 +36,8 @@ from benchmarks.measure import markdown_table
 from benchmarks.processes import finish, run_main, start
 from benchmarks.tiny_search import command, make_corpus, search_config
 
+# Exit codes of success: 3 is that of derive if a supernet is not trained, as here.
+DONE = (0, 3)
 PROGRAMS = ("search", "derive", "retraining")
 # What is entered when a phase begins, and for about how long it lasts, in seconds.
 _OF_TRAINING = {
@@ -103,7 +105,8 @@ class Trial:
         log = directory / f"{program}.log"
         directory.mkdir(parents=True, exist_ok=True)
         module, options = self._command(program, directory)
-        finish(start("benchmarks.processes:run_main", log, module, options), log)
+        process = start("benchmarks.processes:run_main", log, module, options)
+        finish(process, log, codes=DONE)
 
     def kill(
         self, program: str, directory: Path, entry: str, nth: int, delay: float
@@ -116,9 +119,9 @@ class Trial:
             "benchmarks.kills:run_until", log, module, options, entry, nth, delay
         )
         process.join(300)
-        if process.exitcode not in (0, -signal.SIGKILL):
+        if process.exitcode not in (*DONE, -signal.SIGKILL):
             raise RuntimeError(f"{program} failed:\n{log.read_text()[-3000:]}")
-        return process.exitcode != 0
+        return process.exitcode not in DONE
 
     def _command(self, program: str, directory: Path) -> tuple[str, list[str]]:
         target = directory / program

@@ -33,14 +33,25 @@ def start(function: str, log: Path, *arguments: object) -> BaseProcess:
     return process
 
 
-def finish(process: BaseProcess, log: Path, seconds: float = 300.0) -> None:
+def finish(
+    process: BaseProcess,
+    log: Path,
+    seconds: float = 300.0,
+    codes: Sequence[int] = (0,),
+) -> None:
     """Wait for the end of a process.
+
+    Args:
+        process: The process.
+        log: File with all it prints.
+        seconds: The longest time to wait.
+        codes: Exit codes of success.
 
     Raises:
         RuntimeError: If it failed or took longer; with the end of its log.
     """
     process.join(seconds)
-    if process.exitcode != 0:
+    if process.exitcode not in codes:
         process.kill()
         raise RuntimeError(f"exit code {process.exitcode}:\n{log.read_text()[-3000:]}")
 

@@ -70,21 +70,23 @@ def measure(run: SearchRun, epoch: int, batches: Sequence[Batch], paths: int) ->
         paths: Number of paths to draw.
     """
     warmup, health = run.warmup, run.health.up_to(epoch - 1)
+    batches = _of_all_ranks(run, batches)
     if warmup.is_reference(epoch):
         if epoch == warmup.reference:
-            alone = [run.supernet.largest_path()]
-            run.health = replace(
-                health, reference=_measured(run, epoch, alone, batches)
-            )
+            if batches:
+                alone = _measured(run, epoch, [run.supernet.largest_path()], batches)
+                health = replace(health, reference=alone)
+            run.health = health
             _write(run)
             begin_anew(run)
         return
     drop_first_weights(run)
-    drawn = draw_paths(run, paths)
-    sample = _measured(run, epoch, drawn, batches)
-    health = health.with_sample(sample)
-    if not warmup.decided and (health.ready(sample) or epoch >= warmup.last):
-        if not health.ready(sample):
+    ready = False
+    if batches:
+        sample = _measured(run, epoch, draw_paths(run, paths), batches)
+        health, ready = health.with_sample(sample), health.ready(sample)
+    if not warmup.decided and (ready or epoch >= warmup.last):
+        if not ready:
             logging.warning(
                 f"the warm-up ends with epoch {epoch}, though the supernet is not "
                 "ready: " + "; ".join(health.findings()[1])
@@ -177,11 +179,18 @@ def _error(stats: Mapping[str, Any]) -> Optional[float]:
     return None if accuracy is None else 1.0 - float(accuracy)
 
 
-def _over_ranks(table: torch.Tensor, device: str) -> torch.Tensor:
-    """Sum (P, B, 5) over ranks, of the batches that all ranks have."""
-    count = torch.tensor(table.size(1), device=device)
+def _of_all_ranks(run: SearchRun, batches: Sequence[Batch]) -> Sequence[Batch]:
+    """Return the batches that all ranks have a part of."""
+    if not run.distributed:
+        return batches
+    count = torch.tensor(len(batches), device=run.device)
     torch.distributed.all_reduce(count, torch.distributed.ReduceOp.MIN)
-    table = table[:, : int(count)].contiguous().to(device)
+    return batches[: int(count)]
+
+
+def _over_ranks(table: torch.Tensor, device: str) -> torch.Tensor:
+    """Sum (P, B, 5) over ranks."""
+    table = table.to(device)
     torch.distributed.all_reduce(table)
     return table.cpu()
 

@@ -14,7 +14,6 @@ import yaml
 from espnet2.tasks.asr import ASRTask
 from espnet2.train.trainer import Trainer
 
-from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.estimators import Gate, build_estimator
 from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.search import program
@@ -23,7 +22,7 @@ from espnet_stnas.search.task import SearchASRTask
 from espnet_stnas.search.trainer import SearchTrainer
 from espnet_stnas.supernet import choice
 from espnet_stnas.supernet.supernet import find_supernet, path_generator
-from tests.search.conftest import CHOICE, command, search_config
+from tests.search.conftest import CHOICE, command, derive, search_config
 
 
 def search(corpus, output_dir, *options, **changes):
@@ -576,13 +575,10 @@ def test_derive_retrain_decode(corpus, tmp_path, finished):
     for key in ("warmup_epochs", "arch_fraction", "optim2", "optim2_conf"):
         del config[key]
     (tmp_path / "template.yaml").write_text(yaml.safe_dump(config))
-    stnas(
-        [
-            "derive",
-            *(str(finished), "--output", str(tmp_path / "arch.yaml")),
-            *("--train_config", str(tmp_path / "template.yaml")),
-            *("--train_output", str(tmp_path / "train.yaml")),
-        ]
+    derive(
+        *(str(finished), "--output", str(tmp_path / "arch.yaml")),
+        *("--train_config", str(tmp_path / "template.yaml")),
+        *("--train_output", str(tmp_path / "train.yaml")),
     )
     derived = yaml.safe_load((tmp_path / "train.yaml").read_text())
     asr_train.main(command(corpus, tmp_path / "train", derived))

@@ -11,7 +11,6 @@ import pytest
 import torch
 
 from espnet_stnas import run
-from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.results.architecture import Architecture
@@ -29,7 +28,7 @@ from tests.host.test_tasks import (
     frames,
     transducer_loss,  # noqa: F401  (a fixture)
 )
-from tests.search.conftest import command, search_config
+from tests.search.conftest import command, derive, search_config
 
 # The transducer of asr has a name of its own among the cases.
 OF_TASK = {name: name if name in CASES else "asr_transducer" for name in TASKS}
@@ -184,7 +183,7 @@ def test_search(name, corpus, tmp_path, capsys):
     )
     exp = tmp_path / "exp"
     program.main(["--task", name, *command(corpus, exp, config, *options)])
-    stnas(["derive", str(exp), "--output", str(tmp_path / "a.yaml")])
+    derive(str(exp), "--output", str(tmp_path / "a.yaml"))
     assert Architecture.read(tmp_path / "a.yaml").space.is_architecture
     log = (exp / "architectures" / "3epoch.yaml").read_text()
     (first, second) = map(float, re.findall(r"tdnn-C1D[12]: ([0-9.]+)", log))
