@@ -17,11 +17,12 @@ from __future__ import annotations
 
 import argparse
 import csv
+import gzip
 import statistics
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Optional
+from typing import NamedTuple, Optional, TextIO
 
 import numpy as np
 from measure import markdown_table
@@ -49,11 +50,16 @@ class Truth(NamedTuple):
     macs: dict[str, float]
 
 
+def opened(path: Path) -> TextIO:
+    """Open a table, which may be compressed by gzip."""
+    return gzip.open(path, "rt") if path.suffix == ".gz" else path.open(newline="")
+
+
 def read_truth(path: Path, metric: str) -> Truth:
     """Read the last rows of all trainings."""
     by_seed: dict[str, dict[str, float]] = defaultdict(dict)
     sizes, macs = {}, {}
-    with path.open(newline="") as file:
+    with opened(path) as file:
         for row in csv.DictReader(file):
             if row["step"] == row["steps"]:
                 name = row["architecture"]
@@ -102,7 +108,7 @@ def read_supernets(path: Path) -> dict[tuple[str, ...], list[Paths]]:
     losses: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     surprises: dict[tuple[str, ...], dict[str, float]] = defaultdict(dict)
     errors: dict[tuple[str, ...], list[float]] = defaultdict(list)
-    with path.open(newline="") as file:
+    with opened(path) as file:
         for row in csv.DictReader(file):
             name = (*(row[key] for key in keys), row["seed"])
             losses[name][row["architecture"]] = float(row["dev_loss"])

@@ -5,8 +5,8 @@
 
 Trains supernets of the table's space, one for each sharing, way, length and seed.
 The CSV has, after each part of a training, for each architecture of the table with the
-supernet's weights: the loss on the development part (``dev_half``: on every second of
-its utterances), the character error rate, and -log pi. Called again, it
+supernet's weights: the loss and the character error rate on the development part, and
+-log pi. Called again, it
 makes what is missing. benchmarks/ranking.py prints how well they rank.
 """
 
@@ -31,7 +31,7 @@ from tqdm import tqdm
 
 COLUMNS = (
     "corpus sharing way estimator warmup steps seed step cpu_seconds architecture "
-    "dev_loss dev_half dev_cer surprise"
+    "dev_loss dev_cer surprise"
 ).split()
 
 
@@ -66,7 +66,7 @@ def run(job: Job, args: argparse.Namespace) -> list[list[Any]]:
             strict=True,
         )
         for path, quality, surprise in found:
-            numbers = [quality.loss, quality.half, quality.cer, surprise]
+            numbers = [quality.loss, quality.cer, surprise]
             row = [
                 args.data.name,
                 *job,

@@ -112,12 +112,10 @@ class PathQuality:
 
     Args:
         loss: CTC loss per utterance.
-        half: The same on every second utterance.
         cer: Character error rate in percent.
     """
 
     loss: float
-    half: float
     cer: float
 
 
@@ -151,7 +149,6 @@ def path_qualities(
     return [
         PathQuality(
             sum(values) / len(values),
-            sum(values[::2]) / len(values[::2]),
             100 * jiwer.cer(said, texts),
         )
         for values, texts in zip(losses, found, strict=True)

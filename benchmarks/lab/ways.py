@@ -129,7 +129,7 @@ def update(
         model: The supernet's recogniser.
         batch: Trains it.
         estimator: Draws paths.
-        optimizer: Of the weights.
+        optimizer: Updates the weights.
         generator: Source of the draws.
         done: Part of the training that is over, from 0 to 1.
     """

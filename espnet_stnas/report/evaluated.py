@@ -45,7 +45,8 @@ class Evaluated:
         epoch: Epoch of the shared weights.
         data: Name of the data set.
         chosen: The architecture that the report is about.
-        front: Those of which none that is not larger has a lower loss, by size.
+        front: The Pareto front, ordered by size: no architecture that is as small as
+            one of these, or smaller, has a lower loss.
     """
 
     points: tuple[EvaluatedPoint, ...]
@@ -202,7 +203,7 @@ def points_on(figure: Figure, evaluated: Evaluated) -> dict[str, Any]:
     """Return what a page's script shows of each point of a figure.
 
     Args:
-        figure: That of :func:`evaluated_figure`, after it was drawn.
+        figure: What :func:`evaluated_figure` returned, after it was drawn.
         evaluated: The architectures.
 
     Returns:

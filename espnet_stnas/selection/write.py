@@ -98,7 +98,7 @@ def points_csv(
 
     Args:
         choices: The architectures.
-        front: Those on the front.
+        front: The choices on the Pareto front.
         space: The search space.
     """
     on_front = {choice.path for choice in front}
@@ -129,7 +129,7 @@ def front_figure(
 
     Args:
         choices: All architectures that were evaluated.
-        front: Those on the front.
+        front: The choices on the Pareto front.
         objectives: Kinds of costs, and measures of evaluations.
     """
     across, *others = objectives
@@ -179,7 +179,7 @@ def write_front(
 
     Args:
         choices: All architectures that were evaluated.
-        front: Those on the front.
+        front: The choices on the Pareto front.
         objectives: Kinds of costs, and measures of evaluations.
         space: The search space.
         directory: Directory to write to.

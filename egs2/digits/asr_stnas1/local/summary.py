@@ -136,7 +136,7 @@ def rows(
         search: The search.
         trained: The derived encoder, and baselines.
         decoded: Directory of the decodings in the trainings.
-        suffix: Of the names of the architecture and of the report.
+        suffix: What the names of the architecture file and of the report end with.
     """
     report = exp / f"report{suffix}"
     table = {
