@@ -32,12 +32,12 @@ import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 import torch
 from lab.corpus import Corpus, make_batches, read_corpus
 from lab.encoders import RATES, of_size, parameters, seeded
+from lab.options import corpus_parser
 from lab.spaces import CANDIDATES, searched
 from lab.supernet import Search, path_qualities, surprises, train_supernet
 from lab.training import Settings, train
@@ -314,12 +314,7 @@ def _best_of(units: dict[str, list[Row]], count: int, metric: str) -> str:
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Search and train what is missing, and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path, help="Corpus, from stage 1 of the recipe")
-    parser.add_argument("--cache", type=Path, required=True, help="File of features")
-    parser.add_argument("--output", type=Path, required=True, help="CSV to add rows to")
+    parser = corpus_parser(__doc__)
     parser.add_argument("--space", choices=tuple(CANDIDATES), default="tdnn")
     parser.add_argument("--share", type=float, default=0.85)
     parser.add_argument("--sharing", choices=("kernel", "none"), default="kernel")

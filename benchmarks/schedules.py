@@ -9,7 +9,6 @@ space and of ESPnet's conformer and E-Branchformer, for each schedule and rate.
 
 from __future__ import annotations
 
-import argparse
 import statistics
 import sys
 from collections.abc import Sequence
@@ -21,6 +20,7 @@ from typing import NamedTuple, Optional
 import torch
 from lab.corpus import read_corpus
 from lab.encoders import seeded
+from lab.options import corpus_parser
 from lab.training import Settings, train
 from measure import markdown_table
 from tqdm import tqdm
@@ -52,11 +52,7 @@ def word_errors(job: Job) -> float:
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Train all and print."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path, help="Corpus, from stage 1 of the recipe")
-    parser.add_argument("--cache", type=Path, required=True, help="File of features")
+    parser = corpus_parser(__doc__, table=False)
     parser.add_argument("--encoders", nargs="+", default=ENCODERS)
     parser.add_argument("--schedules", nargs="+", default=SCHEDULES)
     parser.add_argument("--rates", nargs="+", type=float, default=[4e-3])

@@ -18,11 +18,11 @@ import sys
 import time
 from collections.abc import Sequence
 from itertools import product
-from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
 import torch
 from lab.corpus import make_batches, read_corpus
+from lab.options import corpus_parser
 from lab.spaces import CANDIDATES, draw_paths, searched
 from lab.supernet import Search, path_qualities, surprises, train_supernet
 from lab.training import Settings
@@ -81,12 +81,7 @@ def run(job: Job, args: argparse.Namespace) -> list[list[Any]]:
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Train what is missing."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path, help="Corpus, from stage 1 of the recipe")
-    parser.add_argument("--cache", type=Path, required=True, help="File of features")
-    parser.add_argument("--output", type=Path, required=True, help="CSV to add rows to")
+    parser = corpus_parser(__doc__)
     parser.add_argument("--space", choices=tuple(CANDIDATES), default="tdnn")
     parser.add_argument("--sharing", nargs="+", default=["kernel", "none"])
     parser.add_argument("--way", nargs="+", choices=tuple(WAYS), default=["one"])

@@ -11,7 +11,6 @@ row for each fifth of each training. Called again, it makes the rows that are mi
 
 from __future__ import annotations
 
-import argparse
 import csv
 import sys
 from collections.abc import Iterator, Sequence
@@ -22,6 +21,7 @@ from typing import Any, NamedTuple, Optional
 import torch
 from lab.corpus import read_corpus
 from lab.model import Recogniser
+from lab.options import corpus_parser
 from lab.spaces import CANDIDATES, draw_paths, fixed
 from lab.training import Settings, train
 from tqdm import tqdm
@@ -88,12 +88,7 @@ def missing(jobs: Sequence[Job], output: Path) -> Iterator[Job]:
 
 def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Train what is missing."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("data", type=Path, help="Corpus, from stage 1 of the recipe")
-    parser.add_argument("--cache", type=Path, required=True, help="File of features")
-    parser.add_argument("--output", type=Path, required=True, help="CSV to add rows to")
+    parser = corpus_parser(__doc__)
     parser.add_argument("--space", choices=tuple(CANDIDATES), default="tdnn")
     parser.add_argument("--per_size", type=int, default=16)
     parser.add_argument("--seeds", type=int, default=2)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Optional
 
-from espnet_stnas.cli.parser import add_json, show
+from espnet_stnas.cli.parser import add_frames, add_input_size, add_json, show
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import quote
 from espnet_stnas.notation.space import SearchSpace
@@ -51,17 +51,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="Random ones cost so much, or up to 3 %% less: params=8M, macs=2G, or a "
         "share of the most expensive: params=85%%",
     )
-    group.add_argument(
-        "--input_size",
-        type=int,
-        help="Dimensions of an input frame (default: as the search says)",
-    )
-    group.add_argument(
-        "--frames",
-        type=int,
-        default=1000,
-        help="Length of the utterance whose multiply-accumulates count",
-    )
+    add_input_size(group)
+    add_frames(group)
     add_json(parser)
 
 

@@ -74,6 +74,25 @@ def add_json(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="Print JSON, for programs")
 
 
+def add_input_size(group: argparse._ActionsContainer) -> None:
+    """Add the option --input_size to a parser or a group of it."""
+    group.add_argument(
+        "--input_size",
+        type=int,
+        help="Dimensions of an input frame (default: as the search says)",
+    )
+
+
+def add_frames(group: argparse._ActionsContainer) -> None:
+    """Add the option --frames to a parser or a group of it."""
+    group.add_argument(
+        "--frames",
+        type=int,
+        default=1000,
+        help="Length of the utterance whose multiply-accumulates count",
+    )
+
+
 def show(args: argparse.Namespace, text: str, data: Mapping[str, Any]) -> None:
     """Print a result: as JSON if requested, otherwise as text.
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Optional
 
-from espnet_stnas.cli.parser import add_json, show
+from espnet_stnas.cli.parser import add_frames, add_json, show
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.notation.space import SearchSpace
@@ -67,12 +67,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("wer", "cer"),
         help="Errors that are put against costs",
     )
-    group.add_argument(
-        "--frames",
-        type=int,
-        default=1000,
-        help="Length of the utterance whose multiply-accumulates count",
-    )
+    add_frames(group)
     group.add_argument(
         "--latency_table",
         help="File that stnas measure-latency wrote, for errors against latency",

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from espnet_stnas.cli.evaluate import add_evaluation_options, evaluator_of
+from espnet_stnas.cli.parser import add_frames, add_input_size
 from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.experiment import SearchExperiment
@@ -67,17 +68,8 @@ def add_selection_options(parser: argparse.ArgumentParser, drawn: str) -> None:
     )
     group.add_argument("--seed", type=int, default=0, help=f"Of {drawn}")
     group = parser.add_argument_group("Costs")
-    group.add_argument(
-        "--input_size",
-        type=int,
-        help="Dimensions of an input frame (default: as the search says)",
-    )
-    group.add_argument(
-        "--frames",
-        type=int,
-        default=1000,
-        help="Length of the utterance whose multiply-accumulates count",
-    )
+    add_input_size(group)
+    add_frames(group)
     group.add_argument(
         "--latency_table",
         help="File that stnas measure-latency wrote (default: that of the search)",
