@@ -1,4 +1,4 @@
-"""The only place that changes ESPnet: adds `stnas` and `ctc_crf` to its registries.
+"""The only place that changes ESPnet: adds our classes to its registries.
 
 Importing an ESPnet task takes seconds, and recipes start dozens of small Python
 processes that need none. So the registration is a hook that acts when a task module is
@@ -32,10 +32,12 @@ _ABS_ENCODER = "espnet2.asr.encoder.abs_encoder"
 _ASR_MODEL = "espnet2.asr.espnet_model"
 NAME = "stnas"
 MODEL = "ctc_crf"
+SCHEDULER = "warmuplinearlr"
 # Imported together with a task; the model belongs to a room above.
 _CLASSES = {
     NAME: "espnet_stnas.host.encoder:STNASEncoder",
     MODEL: "espnet_stnas.ctc_crf.model:ESPnetCTCCRFModel",
+    SCHEDULER: "espnet_stnas.host.schedule:WarmupLinearLR",
 }
 
 
@@ -51,6 +53,10 @@ def register() -> None:
 def _add_classes(task: ModuleType) -> None:
     _add_encoder(task)
     _add_model(task)
+    # Of espnet2.tasks.abs_task; other tasks have the same dictionary.
+    schedulers = getattr(task, "scheduler_classes", None)
+    if schedulers is not None and SCHEDULER not in schedulers:
+        schedulers[SCHEDULER] = _imported(SCHEDULER)
 
 
 def _add_encoder(task: ModuleType) -> None:

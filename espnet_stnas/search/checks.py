@@ -15,6 +15,7 @@ from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import read_yaml_mapping
+from espnet_stnas.host.schedule import WarmupLinearLR
 from espnet_stnas.messages import one_line, quote
 
 _NAMES = {
@@ -131,20 +132,22 @@ def check_scheduler(args: argparse.Namespace, suffix: str) -> Any:
         optimizer = optim_classes[optim](weights, **optim_conf)
         found = scheduler_classes[scheduler](optimizer, **conf)
     # The search has no say in a schedule of the logits, which starts after the warm-up.
-    if isinstance(found, CosineAnnealingLR) and not suffix:
-        _check_cosine(found.T_max, args.max_epoch)
+    if not suffix and isinstance(found, CosineAnnealingLR):
+        _check_end("T_max", found.T_max, args.max_epoch, " and rises again")
+    elif not suffix and isinstance(found, WarmupLinearLR):
+        _check_end("max_epoch", found.max_epoch, args.max_epoch, "")
     return found
 
 
-def _check_cosine(epochs: int, max_epoch: int) -> None:
+def _check_end(key: str, epochs: int, max_epoch: int, then: str) -> None:
     """Warn if a learning rate does not fall to zero at the end of the search."""
     if epochs < max_epoch:
         logging.warning(
-            f"scheduler_conf has T_max {epochs} and max_epoch is {max_epoch}: the "
-            f"learning rate is zero after epoch {epochs} and rises again"
+            f"scheduler_conf has {key} {epochs} and the search has max_epoch "
+            f"{max_epoch}: the learning rate is zero after epoch {epochs}{then}"
         )
     elif epochs > max_epoch:
         logging.warning(
-            f"scheduler_conf has T_max {epochs} and max_epoch is {max_epoch}: the "
-            "search ends before the learning rate has fallen to zero"
+            f"scheduler_conf has {key} {epochs} and the search has max_epoch "
+            f"{max_epoch}: it ends before the learning rate has fallen to zero"
         )

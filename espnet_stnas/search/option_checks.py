@@ -12,6 +12,7 @@ from espnet2.tasks.abs_task import scheduler_classes
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Estimator, build_estimator
 from espnet_stnas.host.checkpoints import CHECKPOINT
+from espnet_stnas.host.schedule import WarmupLinearLR
 from espnet_stnas.host.start import check_ngpu
 from espnet_stnas.messages import quote
 from espnet_stnas.notation.space import SearchSpace
@@ -216,7 +217,8 @@ def _warmup_epochs(args: argparse.Namespace) -> None:
             "accepted is a number of warmup_epochs, or no patience"
         )
     kind = scheduler_classes.get(args.scheduler)
-    if kind is not None and issubclass(kind, AbsValEpochStepScheduler):
+    looks = kind is not None and issubclass(kind, AbsValEpochStepScheduler)
+    if looks and not issubclass(kind, WarmupLinearLR):
         raise ConfigError(
             f"scheduler is '{args.scheduler}' and warmup_epochs 'auto': all weights "
             "begin anew after some epochs, which that scheduler would take for a "

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any, Optional
 
 from espnet2.schedulers.abs_scheduler import (
+    AbsBatchStepScheduler,
     AbsEpochStepScheduler,
     AbsScheduler,
     AbsValEpochStepScheduler,
@@ -30,7 +31,15 @@ class AfterWarmup(AbsEpochStepScheduler):
         self.epochs = 0
 
     def step(self, *value: Any) -> None:
-        """End an epoch."""
+        """End an epoch, or a batch for a scheduler that counts both.
+
+        Args:
+            value: The validation result after an epoch, if the scheduler wants it.
+        """
+        if not value and isinstance(self.scheduler, AbsBatchStepScheduler):
+            # Architecture steps are made after the warm-up only.
+            self.scheduler.step()
+            return
         self.epochs += 1
         if not self.warmup.includes(self.epochs):
             self.scheduler.step(*value)
@@ -49,11 +58,17 @@ class ValueAfterWarmup(AfterWarmup, AbsValEpochStepScheduler):
     """The same for schedulers that depend on a validation result."""
 
 
+class BatchAndValueAfterWarmup(ValueAfterWarmup, AbsBatchStepScheduler):
+    """The same for schedulers that ESPnet steps after batches, too."""
+
+
 def after_warmup(
     scheduler: Optional[AbsScheduler], warmup: Warmup
 ) -> Optional[AbsScheduler]:
     """Delay a scheduler until the end of the warm-up, if it counts epochs."""
     if isinstance(scheduler, AbsValEpochStepScheduler):
+        if isinstance(scheduler, AbsBatchStepScheduler):
+            return BatchAndValueAfterWarmup(scheduler, warmup)
         return ValueAfterWarmup(scheduler, warmup)
     if isinstance(scheduler, AbsEpochStepScheduler):
         return AfterWarmup(scheduler, warmup)

@@ -198,15 +198,19 @@ def test_any_yaml(corpus, tmp_path_factory, capsys, draws):
 
 
 @pytest.mark.parametrize(
-    ("epochs", "expected"),
-    [(3, "rises again"), (4, None), (5, "ends before the learning rate")],
+    ("scheduler", "key"),
+    [("cosineannealinglr", "T_max"), ("warmuplinearlr", "max_epoch")],
 )
-def test_a_cosine_that_does_not_end_with_the_search_is_warned_of(
-    caplog, epochs, expected
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [(3, "is zero after epoch 3"), (4, None), (5, "ends before the learning rate")],
+)
+def test_a_decay_that_does_not_end_with_the_search_is_warned_of(
+    caplog, scheduler, key, epochs, expected
 ):
     args = argparse.Namespace(
-        **{"scheduler": "cosineannealinglr", "scheduler_conf": {"T_max": epochs}},
+        **{"scheduler": scheduler, "scheduler_conf": {key: epochs}},
         **{"optim": "adam", "optim_conf": {}, "max_epoch": 4},
     )
-    assert check_scheduler(args, "").T_max == epochs
+    assert getattr(check_scheduler(args, ""), key) == epochs
     assert caplog.text == "" if expected is None else expected in caplog.text

@@ -241,6 +241,8 @@ def test_same_seed_same_search_also_after_a_resume(corpus, tmp_path):
     options = {
         "accum_grad": 2,
         "batch_size": 3,
+        "scheduler": "warmuplinearlr",
+        "scheduler_conf": {"warmup_steps": 3, "max_epoch": 3},
         "scheduler2": "reducelronplateau",
         "scheduler2_conf": {"patience": 0, "threshold": 10.0},
     }
