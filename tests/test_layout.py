@@ -34,7 +34,8 @@ ROOMS: dict[str, set[str]] = {
     },
     "selection": {
         *("notation", "network", "supernet", "results", "cost", "host"),
-        *("report.drawing", "report.table", "search.names", "ctc_crf.decoding"),
+        *("report.drawing", "report.table", "report.verified", "search.names"),
+        "ctc_crf.decoding",
     },
     "cli": {
         *("notation", "network", "results", "cost", "host", "export", "ctc_crf"),

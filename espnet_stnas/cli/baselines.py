@@ -97,12 +97,12 @@ def _by_size(
 ) -> tuple[Architecture, Optional[Architecture], Optional[list[Architecture]]]:
     """Return the largest of all, and within --max the largest and random ones."""
     # Counting builds the operations; torch takes seconds to import.
-    from espnet_stnas.selection.equal_size import equal_paths, largest_path
-    from espnet_stnas.selection.limits import (
-        Limit,
-        Measures,
-        refuse_unreachable,
+    from espnet_stnas.selection.equal_size import (
+        TOLERANCE,
+        largest_path,
+        paths_between,
     )
+    from espnet_stnas.selection.limits import AddedCost, Measures, refuse_unreachable
 
     kind = "params" if args.max is None else args.max.partition("=")[0]
     if kind not in ("params", "macs"):
@@ -112,15 +112,22 @@ def _by_size(
         )
     measures = Measures(space, input_size, frames=args.frames)
     measure = measures[kind]
-    everything = Limit(measure, measure.maximum, "all")
-    largest = chosen_path(space, largest_path(space, everything), "by hand")
+    assert isinstance(measure, AddedCost)
+    largest = chosen_path(space, largest_path(measure, []), "by hand")
     if args.max is None:
         return largest, None, None
     limit = measures.limit(args.max)
     refuse_unreachable([limit])
-    drawn = equal_paths(space, limit, args.random, args.seed)
+    drawn = paths_between(
+        space,
+        measure,
+        ((1 - TOLERANCE) * limit.most, limit.most),
+        [],
+        count=args.random,
+        seed=args.seed,
+    )
     return (
         largest,
-        chosen_path(space, largest_path(space, limit), "by hand"),
+        chosen_path(space, largest_path(measure, [limit]), "by hand"),
         [chosen_path(space, path, "at random", args.seed) for path in drawn],
     )

@@ -1,8 +1,8 @@
 """Report on searches and trainings: table, HTML page, figures, errors against costs.
 
-Each experiment is the output directory of a search, also of one that runs, or of a
-training that is to be compared. Several searches are put side by side. Trainings stand
-in a table, which is printed.
+Each experiment is the output directory of a search, also of one that runs, of a
+training that is to be compared, or of stnas verify. Several searches are put side by
+side. Trainings stand in a table, which is printed.
 """
 
 from __future__ import annotations
@@ -21,6 +21,8 @@ from espnet_stnas.report.evaluated import Evaluated, EvaluatedPoint
 from espnet_stnas.report.summary import Summary, summarise
 from espnet_stnas.report.table import markdown, training_data
 from espnet_stnas.report.trainings import Training, open_training, short_names
+from espnet_stnas.report.verified import FILE as VERIFICATION
+from espnet_stnas.report.verified import read_verified
 from espnet_stnas.selection.data import DATA_SETS
 from espnet_stnas.selection.log import DIRECTORY, EvaluationLog
 
@@ -31,12 +33,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "experiments",
         metavar="EXP",
         nargs="+",
-        help="Directories of searches, and of trainings",
+        help="Directories of searches, of trainings, and of stnas verify",
     )
     parser.add_argument(
         "--output",
         help="Directory for page, tables and figures (default: SEARCH/report of the "
-        "only search; nothing is written for trainings alone)",
+        "only search; nothing is written without a search)",
     )
     parser.add_argument(
         "--arch",
@@ -78,7 +80,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> None:
     """Print the table, and write the files."""
     searches = [e for e in args.experiments if _is_search(e)]
-    others = [e for e in args.experiments if e not in searches]
+    verified = {e: read_verified(e) for e in args.experiments if _is_verified(e)}
+    others = [e for e in args.experiments if e not in (*searches, *verified)]
     if args.arch is not None and len(searches) != 1:
         raise ConfigError(
             f"arch is given for {len(searches)} searches; accepted is one search"
@@ -112,6 +115,7 @@ def run(args: argparse.Namespace) -> None:
             trainings,
             points,
             Path(args.output or Path(searches[0]) / "report"),
+            verified={Path(path).name: found for path, found in verified.items()},
             suffix=args.format,
             metric=args.metric,
         )
@@ -128,11 +132,17 @@ def run(args: argparse.Namespace) -> None:
 def _is_search(path: str) -> bool:
     if not Path(path).is_dir():
         raise ConfigError(
-            f"{path} is no directory; accepted is the output_dir of a search or of a "
-            "training"
+            f"{path} is no directory; accepted is that of a search, of a training or "
+            "of stnas verify"
         )
+    if _is_verified(path):
+        return False
     config = read_yaml_mapping(Path(path) / "config.yaml", "experiment config")
     return "warmup_epochs" in config
+
+
+def _is_verified(path: str) -> bool:
+    return (Path(path) / VERIFICATION).exists()
 
 
 def _parameters(space: SearchSpace, size: int) -> Sequence[Sequence[int]]:

@@ -26,6 +26,7 @@ from espnet_stnas.messages import one_line
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.curves import read_curves
 from espnet_stnas.results.experiment import SearchExperiment
+from espnet_stnas.selection.equal_size import TOLERANCE
 from espnet_stnas.selection.evolution import Evolution
 from espnet_stnas.selection.halving import plan_halving
 from espnet_stnas.selection.training_config import Inheritance
@@ -73,7 +74,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     group.add_argument(
         "--tolerance",
         type=float,
-        default=0.05,
+        default=TOLERANCE,
         help="How far their parameters may be off those of the finalists, as a share",
     )
     group.add_argument(
@@ -177,12 +178,8 @@ def _verification(
 ) -> Verification:
     from espnet_stnas.results.baselines import by_hand
     from espnet_stnas.results.provenance import Provenance
-    from espnet_stnas.selection.entrants import (
-        Entrant,
-        check_name,
-        largest,
-        of_equal_size,
-    )
+    from espnet_stnas.selection.entrants import Entrant, check_name, of_equal_size
+    from espnet_stnas.selection.equal_size import largest_path
     from espnet_stnas.selection.limits import AddedCost
     from espnet_stnas.selection.select import check_count
     from espnet_stnas.selection.verify import Verification
@@ -225,13 +222,12 @@ def _verification(
     for number, architecture in enumerate(finalists, start=1):
         add(f"finalist{number}", "finalist", architecture)
     drawn = of_equal_size(
-        space,
         params,
         [space.index(architecture.space) for architecture in finalists],
         selector.limits,
-        tolerance=args.tolerance,
         count=args.random,
         seed=args.seed,
+        tolerance=args.tolerance,
     )
     at_random = Provenance(chosen="at random", seed=args.seed)
     for number, path in enumerate(drawn, start=1):
@@ -240,7 +236,7 @@ def _verification(
         limits = {"largest": [], "largest_within": selector.limits}
         for name, some in limits.items():
             if some or name == "largest":
-                best = space.resolve(largest(params, some))
+                best = space.resolve(largest_path(params, some))
                 most = Provenance(chosen="most parameters")
                 add(name, "baseline", Architecture(best, most))
     for entry in args.by_hand:

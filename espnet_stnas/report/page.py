@@ -24,6 +24,7 @@ from espnet_stnas.report.paths import paths_figure
 from espnet_stnas.report.summary import Summary, command_of
 from espnet_stnas.report.tradeoff import UNITS, Points, tradeoff_figure
 from espnet_stnas.report.trainings import Training
+from espnet_stnas.report.verified import Verified, verified_figure
 from espnet_stnas.results.layer_table import field_in_words
 from espnet_stnas.version import __version__
 
@@ -69,6 +70,7 @@ def report_page(
     summaries: Sequence[tuple[Summary, Mapping[str, Figure]]],
     trainings: Sequence[Training] = (),
     tradeoffs: Optional[Mapping[tuple[str, str], Figure]] = None,
+    verified: Optional[Mapping[str, Verified]] = None,
 ) -> str:
     """Return the HTML text of the report.
 
@@ -77,6 +79,7 @@ def report_page(
         trainings: Trained encoders to compare.
         tradeoffs: Their figures by test set and kind of cost
             (:func:`tradeoff_figures`).
+        verified: Verifications, by name.
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
@@ -105,6 +108,10 @@ def report_page(
         tradeoffs=[
             (test, UNITS[kind], Markup(figure_svg(figure, f"{test} {kind}")))
             for (test, kind), figure in (tradeoffs or {}).items()
+        ],
+        verified=[
+            (found, Markup(figure_svg(verified_figure(found), f"verified {name}")))
+            for name, found in (verified or {}).items()
         ],
         **_side_by_side(alone),
     )

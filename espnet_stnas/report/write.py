@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from espnet_stnas.files import write_text
@@ -12,6 +12,7 @@ from espnet_stnas.report.summary import Summary
 from espnet_stnas.report.table import markdown
 from espnet_stnas.report.tradeoff import UNITS, Points, tradeoff_table
 from espnet_stnas.report.trainings import Training
+from espnet_stnas.report.verified import Verified
 
 
 def write_report(
@@ -20,6 +21,7 @@ def write_report(
     points: Points,
     directory: Path,
     *,
+    verified: Mapping[str, Verified],
     suffix: str = "png",
     metric: str = "wer",
 ) -> list[Path]:
@@ -32,6 +34,7 @@ def write_report(
             :func:`espnet_stnas.report.costs.points_of`.
         directory: Directory of the files; figures of several searches get a directory
             each.
+        verified: Verifications, by name.
         suffix: Format of the figures' files.
         metric: The error rate of ``points``.
 
@@ -42,7 +45,7 @@ def write_report(
     tradeoffs = tradeoff_figures(points, metric)
     files = [directory / "report.html"]
     searches = list(zip(summaries, figures, strict=True))
-    write_text(files[0], report_page(searches, trainings, tradeoffs))
+    write_text(files[0], report_page(searches, trainings, tradeoffs, verified))
     if trainings:
         files.append(directory / "table.md")
         write_text(files[-1], markdown(trainings))

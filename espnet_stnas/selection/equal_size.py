@@ -1,15 +1,17 @@
-"""Architectures to compare a selected one with: as large as a limit allows."""
+"""Architectures to compare a selected one with: of equal size, and the largest."""
 
 from __future__ import annotations
 
 import random
+from collections.abc import Sequence
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.selection.limits import AddedCost, Limit
+from espnet_stnas.selection.limits import AddedCost, Limit, allowed
 from espnet_stnas.selection.paths import PathIndices, all_paths, sizes
+from espnet_stnas.selection.probable import most_probable
 
-# How much less than a limit counts as equal.
+# How much more or less counts as equal, as a share.
 TOLERANCE = 0.03
 # The most architectures that are all looked at, and draws from larger spaces.
 _MOST = 100_000
@@ -17,70 +19,83 @@ _MOST = 100_000
 _SUMS = 20_000
 
 
-def equal_paths(
-    space: SearchSpace, limit: Limit, number: int, seed: int
+def paths_between(
+    space: SearchSpace,
+    costs: AddedCost,
+    bounds: tuple[float, float],
+    limits: Sequence[Limit],
+    *,
+    count: int,
+    seed: int,
 ) -> list[PathIndices]:
-    """Draw different architectures that cost what a limit allows, or 3 % less.
+    """Draw different architectures whose costs are between two bounds.
 
-    All of them are equally likely.
+    All of them that keep the limits are equally likely.
 
     Args:
         space: The search space.
-        limit: The limit, of costs that add up.
-        number: How many to draw.
+        costs: The costs of its architectures.
+        bounds: The least and the most that they may be.
+        limits: Limits of these or other costs.
+        count: How many to draw.
         seed: Seed of the draws.
 
     Raises:
         ConfigError: If there are fewer.
     """
+    if count < 0:
+        raise ConfigError(f"random is {count}; accepted is an integer from 0 on")
+    least, most = bounds
     generator = random.Random(seed)
 
-    def equal(path: PathIndices) -> bool:
-        cost = limit.measure.least(path)
-        return cost >= (1 - TOLERANCE) * limit.most and limit.allows(path)
+    def fits(path: PathIndices) -> bool:
+        # Sums of measured times are not exact.
+        fair = least <= costs.least(path) <= most * (1 + 1e-12)
+        return fair and allowed(limits, path)
 
     if space.num_architectures <= _MOST:
-        found = list(filter(equal, all_paths(space)))
-        if len(found) >= number:
-            return generator.sample(found, number)
+        found = list(filter(fits, all_paths(space)))
+        if len(found) >= count:
+            return generator.sample(found, count)
         looked = "has"
     else:
         draws = (tuple(map(generator.randrange, sizes(space))) for _ in range(_MOST))
         drawn: dict[PathIndices, None] = {}
-        for path in filter(equal, draws):
+        for path in filter(fits, draws):
             drawn[path] = None
-            if len(drawn) >= number:
-                return list(drawn)[:number]
+            if len(drawn) >= count:
+                return list(drawn)[:count]
         found = list(drawn)
         looked = f"shows in {_MOST:,} draws"
     raise ConfigError(
-        f"{limit.name}: {number} random architectures are asked for, and the space "
-        f"{looked} {len(found)} that have {limit.measure.text(limit.most)}, or up to "
-        f"{TOLERANCE:.0%} less"
+        f"random is {count}, but the space {looked} only {len(found)} architectures "
+        f"with {least:,.0f} to {costs.text(most)} that keep all limits; accepted is at "
+        "most as many"
     )
 
 
-def largest_path(space: SearchSpace, limit: Limit) -> PathIndices:
-    """Return the most expensive architecture that keeps a limit.
-
-    Of equally expensive ones, that with the later candidates. It is exact up to a
-    ten-thousandth of the limit: beyond 20,000 different sums, close ones are merged.
+def largest_path(costs: AddedCost, limits: Sequence[Limit]) -> PathIndices:
+    """Return the most expensive architecture that keeps all limits.
 
     Args:
-        space: The search space.
-        limit: The limit, of costs that add up; some architecture keeps it.
+        costs: The costs of the architectures.
+        limits: The limits; at least one architecture keeps them. If all are of the same
+            costs, equally expensive ones count as larger with later candidates, and the
+            result is exact up to a ten-thousandth of the limit: beyond 20,000 different
+            sums, close ones are merged.
     """
-    assert isinstance(limit.measure, AddedCost)
-    table = limit.measure.table
-    best: dict[float, PathIndices] = {table.fixed: ()}
-    for costs in table.choices:
+    if any(limit.measure is not costs for limit in limits):
+        return most_probable(costs.table.choices, limits, 1)[0]
+    most = min([costs.maximum, *(limit.most for limit in limits)])
+    best: dict[float, PathIndices] = {costs.table.fixed: ()}
+    for choice in costs.table.choices:
         longer: dict[float, PathIndices] = {}
         for spent, path in best.items():
-            for k, cost in enumerate(costs):
-                if limit.allows((*path, k)):
+            for k, cost in enumerate(choice):
+                if allowed(limits, (*path, k)):
                     known = longer.get(spent + cost, ())
                     longer[spent + cost] = max(known, (*path, k))
-        best = _fewer(longer, limit.most)
+        best = _fewer(longer, most)
     return best[max(best)]
 
 

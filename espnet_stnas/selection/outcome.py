@@ -9,6 +9,7 @@ from functools import cached_property
 from typing import Any, Optional
 
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.report.verified import UNITS
 from espnet_stnas.selection.comparison import (
     Comparison,
     Errors,
@@ -20,7 +21,6 @@ from espnet_stnas.selection.comparison import (
 RANDOM = "random"
 # Fields of errors, and their references, by the name of the rate.
 METRICS = {"wer": ("word_errors", "words"), "ter": ("token_errors", "tokens")}
-UNITS = {"wer": "word errors", "ter": "token errors"}
 
 
 @dataclass(frozen=True)
@@ -233,6 +233,7 @@ class Outcome:
                 for test, rows in self.rows.items()
             },
             "search_seconds": self.search_seconds,
+            "costs": self.costs(),
             "trainings": [training_data(t, self.tests) for t in self.trainings],
             "notes": list(self.notes),
         }
@@ -274,6 +275,7 @@ def _row_data(row: Row) -> dict[str, Any]:
         "hours": row.hours,
         "rate": None if row.rate is None else vars(row.rate),
         "minus_random": None if row.minus_random is None else vars(row.minus_random),
+        "single": list(row.single),
     }
 
 

@@ -235,7 +235,7 @@ def test_names_cannot_break_out_of_the_page(tmp_path, capsys):
             ["{one}", "{two}", "--output={out}", "--arch=a"],
             "arch is given for 2 searches; accepted is one search",
         ),
-        (["{one}/config.yaml"], "is no directory; accepted is the output_dir"),
+        (["{one}/config.yaml"], "is no directory; accepted is that of a search"),
         (
             ["{one}", "--arch={one}/config.yaml"],
             "architecture file .* is a search space: ",

@@ -7,8 +7,8 @@ from collections import Counter
 import pytest
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.selection import entrants
-from espnet_stnas.selection.entrants import check_name, largest, of_equal_size
+from espnet_stnas.selection import equal_size
+from espnet_stnas.selection.entrants import check_name, of_equal_size
 from espnet_stnas.selection.limits import Measures
 from espnet_stnas.selection.paths import all_paths
 from tests.conftest import tiny_space
@@ -27,7 +27,6 @@ def sizes_of(measures):
 
 def draw(measures, finalists, tolerance, count, seed=0, limits=()):
     return of_equal_size(
-        measures.space,
         measures["params"],
         finalists,
         limits,
@@ -37,10 +36,10 @@ def draw(measures, finalists, tolerance, count, seed=0, limits=()):
     )
 
 
-@pytest.mark.parametrize("few", (entrants._FEW, 1))
+@pytest.mark.parametrize("few", (equal_size._MOST, 1000))
 def test_all_of_equal_size_are_equally_likely(measures, few, monkeypatch):
     """Whether the space is small enough to look at all of it, or not."""
-    monkeypatch.setattr(entrants, "_FEW", few)
+    monkeypatch.setattr(equal_size, "_MOST", few)
     size = sizes_of(measures)
     middle = sorted(size, key=size.get)[13]
     fitting = {p for p in size if abs(size[p] - size[middle]) <= 0.1 * size[middle]}
@@ -67,20 +66,12 @@ def test_between_the_finalists_and_within_limits(measures):
 
 
 def test_too_many_random_ones(measures):
-    with pytest.raises(ConfigError, match="random is 28, but only 27 .* --tolerance"):
+    with pytest.raises(ConfigError, match="random is 28, but the space has only 27"):
         draw(measures, all_paths(measures.space), 1.0, 28)
     with pytest.raises(ConfigError, match="random is -1; accepted"):
         draw(measures, [(0, 0, 0)], 1.0, -1)
     with pytest.raises(ConfigError, match="tolerance is 1.5; accepted"):
         draw(measures, [(0, 0, 0)], 1.5, 1)
-
-
-def test_largest(measures):
-    size = sizes_of(measures)
-    assert size[largest(measures["params"], [])] == max(size.values())
-    limit = measures.limit("params=80%")
-    within = [s for s in size.values() if s <= limit.most]
-    assert size[largest(measures["params"], [limit])] == max(within)
 
 
 @pytest.mark.parametrize("name", ("", "../x", "a b", "random", "-x"))

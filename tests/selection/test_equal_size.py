@@ -6,7 +6,7 @@ import pytest
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.selection import equal_size
-from espnet_stnas.selection.equal_size import equal_paths, largest_path
+from espnet_stnas.selection.equal_size import largest_path, paths_between
 from espnet_stnas.selection.limits import Measures
 from espnet_stnas.selection.paths import all_paths
 from tests.conftest import tiny_space
@@ -28,13 +28,15 @@ def equal(limit):
 def test_the_largest_within_a_limit(limit):
     costs = {path: limit.measure.least(path) for path in all_paths(SPACE)}
     most = max(c for c in costs.values() if c <= limit.most)
-    assert largest_path(SPACE, limit) == max(p for p, c in costs.items() if c == most)
+    assert largest_path(limit.measure, [limit]) == max(
+        p for p, c in costs.items() if c == most
+    )
 
 
 def test_merged_sums_are_nearly_the_largest(limit, monkeypatch):
-    exact = limit.measure.least(largest_path(SPACE, limit))
+    exact = limit.measure.least(largest_path(limit.measure, [limit]))
     monkeypatch.setattr(equal_size, "_SUMS", 20)
-    found = limit.measure.least(largest_path(SPACE, limit))
+    found = limit.measure.least(largest_path(limit.measure, [limit]))
     assert exact * 0.9 <= found <= exact
 
 
@@ -45,8 +47,22 @@ def test_equal_ones(monkeypatch, most):
     known = equal(limit)
     assert len(known) > 10
     monkeypatch.setattr(equal_size, "_MOST", most)
-    drawn = equal_paths(SPACE, limit, 2, 0)
+    bounds = 0.97 * limit.most, limit.most
+
+    def draw(count):
+        return paths_between(SPACE, limit.measure, bounds, [], count=count, seed=0)
+
+    drawn = draw(2)
     assert len(set(drawn)) == 2 and set(drawn) <= known
-    assert drawn == equal_paths(SPACE, limit, 2, 0)
-    with pytest.raises(ConfigError, match="random architectures are asked for, and"):
-        equal_paths(SPACE, limit, len(known) + 1, 0)
+    assert drawn == draw(2)
+    with pytest.raises(ConfigError, match="random is .*, but the space"):
+        draw(len(known) + 1)
+
+
+def test_the_largest_within_limits_of_several_costs():
+    measures = Measures(SPACE, 4)
+    limits = [measures.limit("params=80%"), measures.limit("macs=70%")]
+    keep = [p for p in all_paths(SPACE) if all(limit.allows(p) for limit in limits)]
+    params = measures["params"]
+    assert params.least(largest_path(params, limits)) == max(map(params.least, keep))
+    assert params.least(largest_path(params, [])) == params.maximum

@@ -8,7 +8,9 @@ import json
 import numpy as np
 import pytest
 
+from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.report.verified import Verified, read_verified
 from espnet_stnas.selection.comparison import Errors
 from espnet_stnas.selection.outcome import Outcome, Trained
 from espnet_stnas.selection.verification_files import outcome_markdown, write_outcome
@@ -112,6 +114,16 @@ def test_files_agree(tmp_path):
     assert f"| {chosen['rate']['value']:.2f} |" in table.replace("  ", " ")
     assert "f1 (ended before)" in table and "990 to 992" in table
     assert files[3].read_bytes().startswith(b"\x89PNG")
+    read = read_verified(tmp_path)
+    assert read == Verified.from_dict(found.to_dict())
+    assert list(read.tests[0].verdict) == found.verdict("test")
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"chosen": "a", "metric": "wer"}'])
+def test_a_damaged_file_is_refused(tmp_path, text):
+    (tmp_path / "verification.json").write_text(text)
+    with pytest.raises(ConfigError, match="verification .* run stnas verify again"):
+        read_verified(tmp_path)
 
 
 def test_token_errors():
@@ -130,3 +142,12 @@ def test_other_tokens_are_not_compared():
     assert outcome(one, other).rows["test"]
     with pytest.raises(ConfigError, match="b1 splits .* compare with --rate wer"):
         outcome(one, other, metric="ter").verdict("test")
+
+
+def test_a_report_shows_it(tmp_path):
+    write_outcome(outcome(trained("f2", 0.1), *randoms(0.3, 0.4)), tmp_path / "both")
+    stnas(["report", str(tmp_path / "both"), "--output", str(tmp_path / "report")])
+    page = (tmp_path / "report" / "report.html").read_text()
+    assert "Verified by training" in page
+    assert "So the chosen architecture is better than chance." in page
+    assert 'class="number">990 to 991</td>' in page
