@@ -97,12 +97,9 @@ def _by_size(
 ) -> tuple[Architecture, Optional[Architecture], Optional[list[Architecture]]]:
     """Return the largest of all, and within --max the largest and random ones."""
     # Counting builds the operations; torch takes seconds to import.
-    from espnet_stnas.selection.equal_size import (
-        TOLERANCE,
-        largest_path,
-        paths_between,
-    )
+    from espnet_stnas.selection.equal_size import largest_path, paths_between
     from espnet_stnas.selection.limits import AddedCost, Measures, refuse_unreachable
+    from espnet_stnas.selection.paths import TOLERANCE
 
     kind = "params" if args.max is None else args.max.partition("=")[0]
     if kind not in ("params", "macs"):

@@ -26,9 +26,9 @@ from espnet_stnas.messages import one_line
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.curves import read_curves
 from espnet_stnas.results.experiment import SearchExperiment
-from espnet_stnas.selection.equal_size import TOLERANCE
 from espnet_stnas.selection.evolution import Evolution
 from espnet_stnas.selection.halving import plan_halving
+from espnet_stnas.selection.paths import TOLERANCE
 from espnet_stnas.selection.training_config import Inheritance
 
 if TYPE_CHECKING:

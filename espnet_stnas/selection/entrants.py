@@ -10,9 +10,9 @@ from typing import Any, Optional
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import quote
 from espnet_stnas.results.architecture import Architecture
-from espnet_stnas.selection.equal_size import TOLERANCE, paths_between
+from espnet_stnas.selection.equal_size import paths_between
 from espnet_stnas.selection.limits import AddedCost, Limit
-from espnet_stnas.selection.paths import PathIndices
+from espnet_stnas.selection.paths import TOLERANCE, PathIndices
 
 KINDS = ("finalist", "random", "baseline")
 
@@ -50,8 +50,8 @@ def of_equal_size(
     """Draw different architectures with as many parameters as finalists have.
 
     They keep the limits, and have no fewer parameters than the smallest finalist and no
-    more than the largest one, give or take the tolerance. Finalists are not left out: chance may
-    draw them, too.
+    more than the largest one, give or take the tolerance. Finalists are not left out:
+    chance may draw them, too.
 
     Args:
         params: The parameters of the architectures of the space.

@@ -11,8 +11,6 @@ from espnet_stnas.selection.limits import AddedCost, Limit, allowed
 from espnet_stnas.selection.paths import PathIndices, all_paths, sizes
 from espnet_stnas.selection.probable import most_probable
 
-# How much more or less counts as equal, as a share.
-TOLERANCE = 0.03
 # The most architectures that are all looked at, and draws from larger spaces.
 _MOST = 100_000
 # More sums than these are rounded to shares of the limit.

@@ -11,6 +11,9 @@ from espnet_stnas.notation.space import SearchSpace
 PathIndices = tuple[int, ...]
 """One candidate index per choice."""
 
+# How much more or less counts as equal size, as a share.
+TOLERANCE = 0.03
+
 
 def path_name(space: SearchSpace, path: PathIndices) -> str:
     """Return the chosen candidates of a path, in the order of the choices.

@@ -226,7 +226,7 @@ def search_of(exp: Path, folder: Path) -> Path:
         (("--top", 8, "--max", "params=540"), "top is 8, but there are only"),
         (("--rungs", 4), "rungs is 4; with max_epoch 3 and eta 2"),
         (("--eta", 1), "eta is 1"),
-        (("--random", 50), "random is 50, but only"),
+        (("--random", 50), "random is 50, but the space has only"),
         (("--nj", 0), "nj is 0"),
         (("--seeds", 1, 1), "seeds are 1 1; accepted are different"),
         (("--test", "x=nothing"), "test is 'x=nothing'; accepted is NAME="),
