@@ -9,6 +9,7 @@ decoding. The same command goes on where it was stopped.
 from __future__ import annotations
 
 import argparse
+import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -157,11 +158,15 @@ def run(args: argparse.Namespace) -> None:
         claim(output, experiment)
         # Before hours of training, people want to know how many.
         print("\n".join(verification.described()), flush=True)
+        # Clusters end jobs so; local trainings must not stay behind.
+        before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         try:
             whole = verification.run(launcher, print)
         except KeyboardInterrupt:
             print("stopped; the same command goes on at the last epochs")
             raise SystemExit(130) from None
+        finally:
+            signal.signal(signal.SIGTERM, before)
         outcome = _outcome(args, experiment, verification, whole, tests)
         files = write_outcome(outcome, output)
     files.append(output / outcome.chosen / "train.yaml")

@@ -6,6 +6,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from itertools import groupby
@@ -18,6 +19,7 @@ import yaml
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.error_rates import error_rates
+from espnet_stnas.selection import trainings
 from espnet_stnas.selection.progress import read_progress
 from espnet_stnas.selection.trainings import Launcher
 from tests.search.conftest import search_config
@@ -81,6 +83,25 @@ def folder(tmp_path, monkeypatch) -> Path:
     monkeypatch.chdir(tmp_path)
     training_config(tmp_path)
     return tmp_path
+
+
+@pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM))
+def test_it_stops_its_trainings_when_it_is_stopped(
+    plain_search, folder, monkeypatch, capsys, number
+):
+    stopped = []
+    before = signal.getsignal(signal.SIGTERM)
+    # Once one training runs, the user or the cluster ends the verification.
+    monkeypatch.setattr(
+        trainings, "as_completed", lambda _: [os.kill(os.getpid(), number)]
+    )
+    monkeypatch.setattr(Launcher, "_train", lambda self, leg: "")
+    monkeypatch.setattr(Launcher, "_stop", lambda self: stopped.append(1))
+    with pytest.raises(SystemExit) as ended:
+        verify(plain_search, folder, "--top", 1, "--by", "probability")
+    assert ended.value.code == 130 and stopped == [1]
+    assert "the same command goes on" in capsys.readouterr().out
+    assert signal.getsignal(signal.SIGTERM) == before
 
 
 def test_from_a_search_to_a_verdict(
