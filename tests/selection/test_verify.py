@@ -85,15 +85,14 @@ def folder(tmp_path, monkeypatch) -> Path:
     return tmp_path
 
 
-@pytest.mark.parametrize("number", (signal.SIGINT, signal.SIGTERM))
 def test_it_stops_its_trainings_when_it_is_stopped(
-    plain_search, folder, monkeypatch, capsys, number
+    plain_search, folder, monkeypatch, capsys
 ):
     stopped = []
     before = signal.getsignal(signal.SIGTERM)
-    # Once one training runs, the user or the cluster ends the verification.
+    # Once one training runs, the cluster ends the verification.
     monkeypatch.setattr(
-        trainings, "as_completed", lambda _: [os.kill(os.getpid(), number)]
+        trainings, "as_completed", lambda _: [os.kill(os.getpid(), signal.SIGTERM)]
     )
     monkeypatch.setattr(Launcher, "_train", lambda self, leg: "")
     monkeypatch.setattr(Launcher, "_stop", lambda self: stopped.append(1))
