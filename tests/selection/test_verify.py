@@ -99,7 +99,7 @@ def test_it_stops_its_trainings_when_it_is_stopped(
     with pytest.raises(SystemExit) as ended:
         verify(plain_search, folder, "--top", 1, "--by", "probability")
     assert ended.value.code == 130 and stopped == [1]
-    assert "the same command goes on" in capsys.readouterr().out
+    assert "the same command goes on" in capsys.readouterr().err
     assert signal.getsignal(signal.SIGTERM) == before
 
 
