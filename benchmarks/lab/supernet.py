@@ -10,6 +10,7 @@ import jiwer
 import torch
 import torch.nn.functional as F
 
+from espnet_stnas.cost.goal import CostOptions, build_term
 from espnet_stnas.estimators import build_estimator
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.supernet.paths import on_paths
@@ -36,6 +37,7 @@ class Search:
         way: How the weights are trained; see :mod:`lab.ways`. Ways whose updates train
             several paths make fewer updates.
         settings: The training of the weights.
+        cost_weight: Weight of the number of parameters in the loss of the logits.
     """
 
     space: SearchSpace
@@ -44,6 +46,7 @@ class Search:
     logit_rate: float = 0.01
     way: str = "one"
     settings: Settings = field(default_factory=Settings)
+    cost_weight: float = 0.0
 
 
 def train_supernet(
@@ -81,6 +84,17 @@ def train_supernet(
         torch.nn.utils.clip_grad_norm_(weights, settings.max_norm)
 
     optimizer.register_step_pre_hook(clip)
+    if search.cost_weight:
+        options = CostOptions("params", search.cost_weight)
+        term = build_term(search.space, corpus.input_size, options)
+
+        def add_cost(*_: object) -> None:
+            _, gradients = term.gradients(supernet.logits)
+            for p, gradient in zip(supernet.logits, gradients, strict=True):
+                if p.grad is not None:
+                    p.grad += gradient
+
+        logit_optimizer.register_step_pre_hook(add_cost)
     rising = round(search.warmup * settings.steps)
     for step in range(settings.steps):
         searching = step >= rising

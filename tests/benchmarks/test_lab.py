@@ -15,7 +15,10 @@ import torch
 from espnet_stnas.supernet.supernet import build_supernet
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
-SCRIPTS = ("estimator_facts", "evidence", "ranking", "schedules", "supernets", "table")
+SCRIPTS = (
+    *("estimator_facts", "evidence", "front", "ranking", "schedules", "supernets"),
+    "table",
+)
 
 
 @pytest.fixture(scope="module")
@@ -163,3 +166,32 @@ def test_batches_hold_all_utterances_within_their_size(lab, options):
         len(u.frames) for u in corpus.parts["train"]
     )
     assert all(b.frames.size(0) * b.frames.size(1) <= 150 for b in batches)
+
+
+def test_a_front_beside_a_search_for_each_weight(lab, options, tmp_path, capsys):
+    output = tmp_path / "front.csv"
+    words = [*options, "--output", str(output), "--steps", "5", "--search_steps", "40"]
+    words += ["--searches", "0", "--seeds", "0", "--measured", "20"]
+    lab.front.main([*words, "--weights", "0", "10000"])
+    rows = lab.front.read_rows(output)
+    (costly,) = (r for r in rows if r.weight == 10000)
+    others = [r.parameters for r in rows if r.weight == 0]
+    # The cost has an effect, and the front has no more than one architecture of a size.
+    assert costly.parameters <= min(others)
+    one = [r.parameters for r in rows if r.way == lab.front.ONE]
+    assert len(set(one)) == len(one)
+    told = capsys.readouterr().out
+    lab.front.main([*words, "--weights", "0", "10000"])
+    assert lab.front.read_rows(output) == rows
+    assert capsys.readouterr().out == told
+
+
+def test_the_hypervolume_of_a_front(lab):
+    def row(way, path, parameters, wer):
+        return lab.front.Row(way, 0.0, 0, 10.0, path, parameters, 0, wer)
+
+    rows = [row(lab.front.ONE, "0", 100, 50.0), row(lab.front.ONE, "1", 150, 25.0)]
+    rows.append(row(lab.front.EACH, "0", 100, 100.0))
+    told = lab.front.report(rows, 100, 200)
+    # Half of the box below the smaller one, and a quarter of its height from there on.
+    assert "62.5" in told and "0 k: 50.0, 0 k: 25.0" in told
