@@ -1,10 +1,13 @@
 """Installation of espnet_stnas."""
 
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
 
 ROOT = Path(__file__).parent
+RECIPE = ROOT / "egs2" / "digits" / "asr_stnas1"
 ABOUT: dict = {}
 exec((ROOT / "espnet_stnas" / "version.py").read_text(encoding="utf-8"), ABOUT)
 
@@ -12,6 +15,24 @@ DEMO = ["espeakng-loader>=0.2.4", "jiwer>=3.0", "scipy>=1.10"]
 # Wheels for Linux have KenLM inside; there are none for Python 3.13 yet.
 DECODE = ["flashlight-text>=0.0.7; python_version < '3.13'", "jiwer>=3.0"]
 EXPORT = ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"]
+
+
+class BuildWithDemo(build_py):
+    """Adds the digits recipe, which `stnas demo` copies, but not what it made."""
+
+    def run(self):
+        """Build the package."""
+        super().run()
+        if self.editable_mode:
+            return
+        demo = Path(self.build_lib) / "espnet_stnas" / "demo"
+        shutil.rmtree(demo, ignore_errors=True)
+        for name in ("conf", "local"):
+            ignored = shutil.ignore_patterns("__pycache__")
+            shutil.copytree(RECIPE / name, demo / name, ignore=ignored)
+        for name in ("README.md", "path.sh", "run.sh"):
+            shutil.copy(RECIPE / name, demo / name)
+
 
 setup(
     name="espnet-stnas",
@@ -37,6 +58,7 @@ setup(
     packages=find_packages(include=["espnet_stnas", "espnet_stnas.*"]),
     # Types are for those who import us, too (PEP 561).
     package_data={"espnet_stnas": ["py.typed", "report/*.html", "report/*.js"]},
+    cmdclass={"build_py": BuildWithDemo},
     entry_points={"console_scripts": ["stnas = espnet_stnas.cli.main:main"]},
     python_requires=">=3.10,<3.14",
     install_requires=[

@@ -179,6 +179,10 @@ def _stnas_problem(*words: str) -> Optional[str]:
     # Options of the command itself, perhaps with what is left out behind.
     if words in ((), ("...",), ("--help",), ("--version",)):
         return None
+    if words[:1] == ("demo",):
+        known = recipe_options(DIGITS) | {"dir"}
+        strange = sorted(set(options_of([*words])) - known)
+        return f"stnas demo has no option --{strange[0]}" if strange else None
     if not words or words[0] not in COMMANDS:
         return f"stnas has no command {' '.join(words[:1])}"
     command, *arguments = words

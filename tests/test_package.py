@@ -6,6 +6,7 @@ import ast
 import os
 import re
 import runpy
+import subprocess
 import sys
 from pathlib import Path
 
@@ -51,6 +52,21 @@ def test_all_packages_are_installed(metadata):
     found = {p.parent for p in (ROOT / "espnet_stnas").rglob("*.py")}
     names = {".".join(p.relative_to(ROOT).parts) for p in found}
     assert set(metadata["packages"]) == names
+
+
+def test_wheels_have_the_recipe_of_the_demo(tmp_path):
+    """As it is tracked, without what it has made in this checkout."""
+    recipe = ROOT / "egs2" / "digits" / "asr_stnas1"
+    words = ["setup.py", "-q", "build_py", "--build-lib", str(tmp_path / "lib")]
+    subprocess.run([sys.executable, *words], cwd=ROOT, check=True)
+    demo = tmp_path / "lib" / "espnet_stnas" / "demo"
+    built = {p.relative_to(demo) for p in demo.rglob("*") if p.is_file()}
+    known = {p for p in built if (recipe / p).read_bytes() == (demo / p).read_bytes()}
+    assert Path("run.sh") in built and built == known
+    assert {p.parts[0] for p in built} == {"README.md", "conf", "local", *SCRIPTS}
+
+
+SCRIPTS = ("path.sh", "run.sh")
 
 
 def test_citation_and_changelog_are_of_this_version():

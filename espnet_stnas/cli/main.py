@@ -13,6 +13,7 @@ from espnet_stnas.version import __version__
 
 # In the order of the work flow; each sub-command has a file of its name.
 COMMANDS = {
+    "demo": "search, retrain and decode on spoken digits, on this machine",
     "search": "search an architecture: ESPnet's training, of a supernet",
     "derive": "derive an architecture from a search, and a training YAML with it",
     "evaluate": "loss and errors of architectures with the weights of a search",

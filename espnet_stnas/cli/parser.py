@@ -35,7 +35,11 @@ def run(command: str, words: Sequence[str]) -> int:
         The exit code.
     """
     parser = get_parser(command)
-    args = parser.parse_args(list(words))
+    args, passed = parser.parse_known_args(list(words))
+    if getattr(_module(command), "PASSES_ON", False):
+        args.passed = passed
+    elif passed:
+        parser.error(f"unrecognized arguments: {' '.join(passed)}")
     args.stdout = sys.stdout
     # With --json, standard output contains only the result, but ESPnet prints when it
     # is imported.

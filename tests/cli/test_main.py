@@ -34,6 +34,8 @@ def test_help_says_what_options_are(command, capsys):
     assert f"usage: stnas {command}" in capsys.readouterr().out
     for action in get_parser(command)._actions:
         assert action.help or action.choices, action.dest
+    if command == "demo":  # passes them on to a shell script
+        return
     with pytest.raises(SystemExit) as end:
         main([command, "--no_such_option"])
     assert end.value.code == 2
