@@ -14,6 +14,7 @@ exec((ROOT / "espnet_stnas" / "version.py").read_text(encoding="utf-8"), ABOUT)
 DEMO = ["espeakng-loader>=0.2.4", "jiwer>=3.0", "scipy>=1.10"]
 # Wheels for Linux have KenLM inside; there are none for Python 3.13 yet.
 DECODE = ["flashlight-text>=0.0.7; python_version < '3.13'", "jiwer>=3.0"]
+DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
 EXPORT = ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"]
 
 
@@ -96,8 +97,11 @@ setup(
         "decode": DECODE,
         # To write encoders as ONNX, and to check them.
         "export": EXPORT,
+        # To build the site of the documentation: mkdocs build.
+        "docs": DOCS,
         "test": [
             *DEMO,
+            *DOCS,
             *EXPORT,
             *DECODE,
             "pytest>=7.4",

@@ -12,3 +12,7 @@ ruff format --check .
 mypy
 git ls-files -z '*.sh' '.ci/run' | xargs -0 shellcheck -x
 md-dead-link-check
+# The site of the documentation; any warning is an error.
+site=$(mktemp -d)
+trap 'rm -r "${site}"' EXIT
+NO_MKDOCS_2_WARNING=1 mkdocs build --strict --quiet --site-dir "${site}"
