@@ -14,7 +14,8 @@ exec((ROOT / "espnet_stnas" / "version.py").read_text(encoding="utf-8"), ABOUT)
 DEMO = ["espeakng-loader>=0.2.4", "jiwer>=3.0", "scipy>=1.10"]
 # Wheels for Linux have KenLM inside; there are none for Python 3.13 yet.
 DECODE = ["flashlight-text>=0.0.7; python_version < '3.13'", "jiwer>=3.0"]
-DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26"]
+DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26", "jupytext>=1.16"]
+NOTEBOOK = ["jupytext>=1.16", "nbclient>=0.10", "ipykernel>=6"]
 EXPORT = ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"]
 
 
@@ -99,9 +100,12 @@ setup(
         "export": EXPORT,
         # To build the site of the documentation: mkdocs build.
         "docs": DOCS,
+        # To open docs/tutorial as a notebook: jupytext --to notebook FILE.
+        "notebook": NOTEBOOK,
         "test": [
             *DEMO,
             *DOCS,
+            *NOTEBOOK,
             *EXPORT,
             *DECODE,
             "pytest>=7.4",

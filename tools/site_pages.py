@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+import jupytext
 from mkdocs.structure.files import File, Files
 
 ROOT = Path(__file__).parents[1]
@@ -34,9 +35,13 @@ def on_files(files: Files, config: Any) -> Files:
         for path in ROOT.glob("egs2/*/*/README.md")
         if not path.parent.is_symlink()
     }
+    notebooks = sorted((ROOT / "docs" / "tutorial").glob("*.py"))
+    sources |= {path: f"tutorial/{path.stem}.md" for path in notebooks}
     moved = {path.resolve(): place for path, place in sources.items()}
-    pages = {place: (path, path.read_text("utf-8")) for path, place in sources.items()}
+    pages = {place: (path, _text(path)) for path, place in sources.items()}
     for file in list(files):
+        if file.src_uri.startswith("tutorial/"):
+            files.remove(file)
         if file.src_uri.endswith(".md"):
             path = Path(file.abs_src_path)
             pages[file.src_uri] = path, path.read_text("utf-8")
@@ -67,6 +72,17 @@ def on_files(files: Files, config: Any) -> Files:
         files.append(File.generated(config, place, content=content))
     files.append(File.generated(config, "api.md", content=_api()))
     return files
+
+
+def _text(path: Path) -> str:
+    """Return the Markdown of a page; notebooks are kept as scripts."""
+    if path.suffix == ".md":
+        return path.read_text("utf-8")
+    notebook = jupytext.read(path)
+    # What Jupyter wants to know is not for readers.
+    notebook.metadata.clear()
+    text: str = jupytext.writes(notebook, fmt="md")
+    return re.sub(r"\A---\n.*?\n---\n", "", text, flags=re.DOTALL)
 
 
 def _api() -> str:
