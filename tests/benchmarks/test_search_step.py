@@ -141,3 +141,17 @@ def test_layouts_of_convolutions(run, monkeypatch):
     assert len([line for line in text.splitlines() if "| tdnn-C1D2 |" in line]) == 2
     bad = run("convolution", "--operations", "identity")
     assert bad.startswith("error: --operations: 'identity' is not a tdnn")
+
+
+def test_hours_of_the_recipes(run):
+    table = run("hours", "--batch", 1, "--frames", 12, "--repeat", 1)
+    rows = [line.split(" | ") for line in table.splitlines() if " h x 3 | " in line]
+    assert rows[0][0] == "| wsj"
+    for _, _, share, search, training in rows:
+        ratio = float(search) / float(training.rstrip(" |"))
+        assert float(share) == pytest.approx(ratio, abs=0.02)
+    hours = importlib.import_module("hours")
+    plan = hours.plan_of(
+        {"max_epoch": 60, "warmup_epochs": 10, "arch_fraction": 0.1}, {"max_epoch": 80}
+    )
+    assert plan == (54, 5, 80)
