@@ -80,10 +80,12 @@ def test_readme_leads_to_every_page_and_pages_to_every_figure():
 
 
 def test_numbers_of_readme_are_among_the_results():
-    rates = re.findall(r"(\d+\.\d\d)(?= %| ±)", read(ROOT / "README.md"))
-    results = re.findall(r"\d+\.\d\d", read(ROOT / "docs" / "results.md"))
+    """With their intervals."""
+    number = r"\d+\.\d+(?: ± \d+\.\d+|(?= %))"
+    rates = re.findall(number, read(ROOT / "README.md"))
+    pages = [read(ROOT / "docs" / f"{name}.md") for name in ("results", "ranking")]
     assert rates
-    assert set(rates) <= set(results)
+    assert set(rates) <= set(re.findall(number, "".join(pages)))
 
 
 def test_asr_sh_has_the_options_that_pages_use():
