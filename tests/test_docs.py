@@ -159,6 +159,7 @@ def table_rows(text: str) -> list[list[str]]:
 def test_short_table_of_estimators_has_the_numbers_of_the_long_ones(name):
     page = read(ROOT / "docs" / "estimators.md").partition("## At a glance")[2]
     short, _, long = page.partition("## Options")
+    long += read(ROOT / "docs" / "step_costs.md")
     row = next(cells for cells in table_rows(short) if cells[0] == name)
     gradient, step = GLANCE[name]
     _, bias, _, deviation, _ = next(r for r in table_rows(long) if r[0] == gradient)
