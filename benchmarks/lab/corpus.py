@@ -15,6 +15,7 @@ from espnet2.layers.utterance_mvn import UtteranceMVN
 from espnet_stnas.files import read_kaldi_text
 
 BLANK = 0
+MELS = 40
 
 
 @dataclass(frozen=True)
@@ -122,7 +123,7 @@ def _features(audio: numpy.ndarray, rate: int) -> torch.Tensor:
         n_fft=256 * rate // 8000,
         win_length=rate // 40,
         hop_length=rate // 100,
-        n_mels=40,
+        n_mels=MELS,
     )
     with torch.no_grad():
         frames, lengths = frontend(torch.from_numpy(audio)[None], length)

@@ -12,6 +12,7 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import one_line, quote
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import SearchPlan, doubts
+from espnet_stnas.results.collection import resolve
 from espnet_stnas.results.derive import describe, write_training_config
 from espnet_stnas.results.experiment import SearchExperiment
 from espnet_stnas.results.health import Health, read_health
@@ -147,6 +148,7 @@ def _is_file(args: argparse.Namespace) -> bool:
 
 
 def _find(args: argparse.Namespace) -> tuple[Architecture, str]:
+    args.source = str(resolve(args.source))
     if not Path(args.source).exists():
         raise ConfigError(
             f"{args.source} does not exist; accepted is the output_dir of a search, or "

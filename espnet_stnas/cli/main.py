@@ -33,6 +33,7 @@ COMMANDS = {
     "check-features": "compare the features of a search and of a training",
     "import-reference": "read a config.json of the paper's code",
     "autoload": "let plain python3 know the encoder 'stnas'",
+    "zoo": "architectures that come with the package, and their results",
     "doctor": "what this environment has and lacks",
 }
 

@@ -11,6 +11,7 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, dump_yaml, read_yaml_mapping, write_text
 from espnet_stnas.messages import format_keys, quote
 from espnet_stnas.notation.space import SearchSpace
+from espnet_stnas.results.collection import resolve
 from espnet_stnas.results.provenance import Provenance
 from espnet_stnas.version import __version__
 
@@ -104,7 +105,7 @@ def read_space(
     ``layers``. The keys ``format`` and ``provenance`` are optional.
 
     Args:
-        path: The file.
+        path: The file, or ``zoo:NAME``.
         what: The expected kind of file, for error messages.
 
     Returns:
@@ -114,7 +115,7 @@ def read_space(
         ConfigError: If the file is missing, damaged, of another format, or something
             else.
     """
-    data = read_yaml_mapping(path, what)
+    data = read_yaml_mapping(resolve(path), what)
     # True and 1.0 equal 1, but only the integer 1 is accepted.
     if "format" in data and (
         type(data["format"]) is not int or data["format"] != FORMAT

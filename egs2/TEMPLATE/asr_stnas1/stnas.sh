@@ -23,7 +23,8 @@ from its last epoch.
 
 Options (default):
   --stage, --stop_stage  first and last stage (1, 15)
-  --arch                 an architecture file, found elsewhere: no search
+  --arch                 an architecture file, found elsewhere, or zoo:NAME (stnas zoo
+                         lists them): no search
   --search_config        (conf/search.yaml)
   --search_args          more options for the search ("")
   --search_tag           name of the search (from search_config and units)
@@ -210,7 +211,10 @@ case "${python}" in
             "'python3 -m espnet_stnas.run': the search gets its --search by itself"
         ;;
 esac
-for file in "${search_config}" "${train_config}" "${arch:-/dev/null}" \
+# stnas derive knows the names of the zoo.
+arch_file=${arch:-/dev/null}
+[ "${arch#zoo:}" = "${arch}" ] || arch_file=/dev/null
+for file in "${search_config}" "${train_config}" "${arch_file}" \
     "${passed[inference_config]:-/dev/null}" "${passed[lm_config]:-/dev/null}" \
     "${lexicon[@]}" "${word_lm:-/dev/null}"; do
     [ -e "${file}" ] \
@@ -319,7 +323,7 @@ search_tag=${search_tag:-${name}_${suffix}}
 name=$(basename "${train_config}" .yaml)
 [ "${criterion}" = ctc ] || name=${name%_"${criterion}"}_${criterion}
 [ "${budget}" = none ] || suffix_of_tag=_${budget//[!a-zA-Z0-9.]/}
-tag=${tag:-${name}_${suffix}${arch:+_$(basename "${arch}" .yaml)}${suffix_of_tag}}
+tag=${tag:-${name}_${suffix}${arch:+_$(basename "${arch#zoo:}" .yaml)}${suffix_of_tag}}
 search_exp=${expdir}/${search_tag}
 asr_exp=${expdir}/asr_${tag}
 stats=${expdir}/asr_stats_${passed[feats_type]}_${suffix}
