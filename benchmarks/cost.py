@@ -16,7 +16,7 @@ import torch
 from measure import header, interleaved, markdown_table, open_device
 
 from espnet_stnas.cost.counts import macs_table, parameter_table
-from espnet_stnas.cost.latency import LatencyTable
+from espnet_stnas.cost.latency_table import LatencyTable
 from espnet_stnas.cost.table import CostTable
 from espnet_stnas.errors import plain_errors
 from espnet_stnas.files import read_yaml_mapping

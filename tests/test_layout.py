@@ -36,7 +36,7 @@ ROOMS: dict[str, set[str]] = {
         *("report.drawing", "report.table", "search.names", "ctc_crf.decoding"),
     },
     "export": {
-        *("notation", "ops", "host", "ctc_crf.decoding"),
+        *("notation", "ops", "network", "cost", "host", "ctc_crf.decoding"),
         *("selection.data", "selection.greedy"),
     },
     "cli": {

@@ -1,4 +1,4 @@
-"""Fixed encoders without what exporters do not support."""
+"""Fixed encoders and layers without what exporters do not support."""
 
 from __future__ import annotations
 
@@ -8,12 +8,26 @@ import torch
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.host.encoder import STNASEncoder
+from espnet_stnas.network.network import NetworkLayer
 from espnet_stnas.ops.deltas import Deltas
 from espnet_stnas.ops.lengths import zero_padding
 from espnet_stnas.ops.rnn import Recurrent
 
 
-class ExportedEncoder(torch.nn.Module):
+class Exportable(torch.nn.Module):
+    """A module with two inputs and two outputs: utterances and their lengths (B,)."""
+
+    inputs: tuple[str, str]
+    outputs: tuple[str, str]
+    operations: tuple[str, ...]
+    """Names of the operations inside, for messages."""
+
+    def example(self, batch: int, frames: int) -> torch.Tensor:
+        """Return random input for so many frames of features."""
+        raise NotImplementedError
+
+
+class ExportedEncoder(Exportable):
     """An encoder in evaluation mode, without code that depends on the data in a batch.
 
     The output is the same, except that trailing frames without any utterance stay in
@@ -42,12 +56,46 @@ class ExportedEncoder(torch.nn.Module):
         self.network.zero_input = zero_padding  # type: ignore
         _replace(self.network)
         self.input_size = input_size
+        found = (str(layer.candidates[0]) for layer in encoder.space.layers)
+        self.operations = tuple(dict.fromkeys(found))
 
     def forward(
         self, frames: torch.Tensor, lengths: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Encode frames (B, T, D) with their valid lengths (B,)."""
         return self.network(frames, lengths)
+
+    def example(self, batch: int, frames: int) -> torch.Tensor:
+        """Return random input for so many frames of features."""
+        return torch.randn(batch, frames, self.input_size)
+
+
+class ExportedLayer(Exportable):
+    """A layer with one operation, in evaluation mode.
+
+    Args:
+        layer: The layer.
+        input_size: Dimensions of an input frame.
+
+    Raises:
+        ConfigError: If it is recurrent.
+    """
+
+    inputs = ("frames", "lengths")
+    outputs = ("encoded", "encoded_lengths")
+
+    def __init__(self, layer: NetworkLayer, input_size: int) -> None:
+        super().__init__()
+        self.whole = copy.deepcopy(layer).eval()
+        _replace(self.whole)
+        self.input_size = input_size
+        self.operations = (str(layer.layer.candidates[0]),)
+
+    def forward(
+        self, frames: torch.Tensor, lengths: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Transform frames (B, T, D) with their valid lengths (B,)."""
+        return self.whole(frames, lengths)
 
     def example(self, batch: int, frames: int) -> torch.Tensor:
         """Return random input for so many frames of features."""

@@ -18,12 +18,8 @@ from espnet_stnas.export.check import (
     program_runner,
     refuse_difference,
 )
-from espnet_stnas.export.program import (
-    Exportable,
-    export_program,
-    onnx_bytes,
-    program_bytes,
-)
+from espnet_stnas.export.encoder import Exportable
+from espnet_stnas.export.program import export_program, onnx_bytes, program_bytes
 from espnet_stnas.export.quantised import int8_bytes
 from espnet_stnas.export.training import Training
 from espnet_stnas.selection.greedy import TestSet

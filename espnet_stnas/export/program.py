@@ -7,16 +7,14 @@ import json
 import logging
 import warnings
 from collections.abc import Mapping
-from typing import Any, Union
+from typing import Any
 
 import torch
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.export.encoder import ExportedEncoder
-from espnet_stnas.export.recogniser import ExportedRecogniser
+from espnet_stnas.export.encoder import Exportable
 from espnet_stnas.messages import one_line
 
-Exportable = Union[ExportedEncoder, ExportedRecogniser]
 METADATA_FILE = "metadata.json"
 # Sizes of the traced example. Sizes of a network are unlikely to equal them.
 _BATCH, _FRAMES = 3, 211
@@ -44,12 +42,9 @@ def export_program(module: Exportable) -> torch.export.ExportedProgram:
                 strict=False,
             )
     except Exception as error:  # of many kinds
-        encoder = module if isinstance(module, ExportedEncoder) else module.encoder
-        layers = encoder.network.space.layers
-        names = dict.fromkeys(str(la.candidates[0]) for la in layers)
         raise ConfigError(
             f"this torch ({torch.__version__}) cannot export the operations "
-            f"{', '.join(names)}: {type(error).__name__}: {one_line(error)}"
+            f"{', '.join(module.operations)}: {type(error).__name__}: {one_line(error)}"
         ) from error
 
 

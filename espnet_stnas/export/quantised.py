@@ -15,17 +15,17 @@ _KEPT = "frontend."
 _QUANTISED = ("MatMulInteger", "ConvInteger")
 
 
-def int8_bytes(model: bytes) -> bytes:
+def int8_bytes(model: bytes, required: bool = True) -> bytes:
     """Return an ONNX model with weights of 8 bits, except for its front end.
 
     Activations are quantised for each input (onnxruntime's dynamic quantisation).
 
     Args:
         model: A file from :func:`espnet_stnas.export.program.onnx_bytes`.
+        required: Refuse a model in which onnxruntime finds nothing to quantise.
 
     Raises:
-        ConfigError: If packages are missing, or onnxruntime cannot quantise the model
-            or finds nothing to quantise.
+        ConfigError: If packages are missing, or onnxruntime cannot quantise the model.
     """
     try:
         import onnx
@@ -55,7 +55,7 @@ def int8_bytes(model: bytes) -> bytes:
                 f"{type(error).__name__}: {one_line(error)[:500]}"
             ) from error
         found = onnx.load(small)
-    if not any(node.op_type in _QUANTISED for node in found.graph.node):
+    if required and not any(node.op_type in _QUANTISED for node in found.graph.node):
         raise ConfigError(
             "onnxruntime quantises none of this model's operations; accepted with "
             "--int8 are models with convolutions or products of matrices"

@@ -8,14 +8,12 @@ from typing import Any
 import torch
 
 from espnet_stnas.errors import ConfigError
-from espnet_stnas.export.encoder import ExportedEncoder
+from espnet_stnas.export.encoder import Exportable, ExportedEncoder
 from espnet_stnas.export.features import LogMel, build_features, build_norm
 from espnet_stnas.messages import quote
 
-INPUTS = ("speech", "features")
 
-
-class ExportedRecogniser(torch.nn.Module):
+class ExportedRecogniser(Exportable):
     """Front end, normalisation, encoder and CTC output of a model, in evaluation mode.
 
     What it computes for an utterance does not depend on the rest of the batch, and
@@ -55,6 +53,7 @@ class ExportedRecogniser(torch.nn.Module):
         self.frontend = build_features(model.frontend) if given == "speech" else None
         self.norm = None if model.normalize is None else build_norm(model.normalize)
         self.encoder = ExportedEncoder(model.encoder, input_size)
+        self.operations = self.encoder.operations
         self.output = copy.deepcopy(model.ctc.ctc_lo)
         self.eval()
 

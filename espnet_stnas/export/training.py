@@ -14,9 +14,8 @@ from espnet_stnas.ctc_crf.decoding.data import find_utterances, speech_source
 from espnet_stnas.ctc_crf.decoding.experiment import read_speech
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.export.check import Reference
-from espnet_stnas.export.encoder import ExportedEncoder
+from espnet_stnas.export.encoder import Exportable, ExportedEncoder
 from espnet_stnas.export.metadata import metadata_of
-from espnet_stnas.export.program import Exportable
 from espnet_stnas.export.recogniser import ExportedRecogniser
 from espnet_stnas.files import PathLike, read_yaml_mapping
 from espnet_stnas.host.trained import encoder_input_size, trained_model, weights_file

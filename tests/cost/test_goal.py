@@ -215,6 +215,13 @@ def test_tables_of_latency(tmp_path):
     assert (term.table.kind, term.frames) == ("latency", 9)
     with pytest.raises(ConfigError, match="latency.yaml is of another search space"):
         build_term(tiny_space(PAIR), 3, options)
+    for key in ("runtime", "precision", "device"):
+        with pytest.raises(ConfigError, match=f"and cost_conf: {key} is 'other'; meas"):
+            build_term(SPACE, 3, dataclasses.replace(options, **{key: "other"}))
+    with pytest.raises(
+        ConfigError, match="cost_conf: runtime is 3; accepted is a text"
+    ):
+        CostOptions.from_conf({**dataclasses.asdict(options), "runtime": 3})
 
 
 def test_the_guide_has_accepted_examples_and_names_every_key():
