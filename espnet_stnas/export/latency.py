@@ -9,7 +9,7 @@ import torch
 from espnet_stnas.cost.latency import Runtime, Task
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.export.check import onnx_runner
-from espnet_stnas.export.encoder import ExportedLayer
+from espnet_stnas.export.encoder import Exportable, ExportedLayer
 from espnet_stnas.export.program import export_program, onnx_bytes
 from espnet_stnas.export.quantised import int8_bytes
 from espnet_stnas.messages import quote
@@ -43,11 +43,24 @@ def onnx_runtime(precision: str, device: str, threads: int) -> Runtime:
         ) from None
 
     def prepare(layer: NetworkLayer, xs: torch.Tensor, _: torch.Tensor) -> Task:
-        module = ExportedLayer(layer, xs.size(2))
-        data = onnx_bytes(export_program(module), module, {})
-        if precision == "int8":
-            data = int8_bytes(data, required=False)
-        runner, given = onnx_runner(data, threads), xs.numpy()
-        return lambda: runner(given)
+        return onnx_task(ExportedLayer(layer, xs.size(2)), xs, precision, threads)
 
     return Runtime("onnxruntime", precision, found, prepare)
+
+
+def onnx_task(
+    module: Exportable, xs: torch.Tensor, precision: str, threads: int
+) -> Task:
+    """Return a function that runs a module in onnxruntime.
+
+    Args:
+        module: A layer, an encoder or a recogniser.
+        xs: One utterance (1, T, ...).
+        precision: ``fp32`` or ``int8``.
+        threads: CPU threads.
+    """
+    data = onnx_bytes(export_program(module), module, {})
+    if precision == "int8":
+        data = int8_bytes(data, required=False)
+    runner, given = onnx_runner(data, threads), xs.numpy()
+    return lambda: runner(given)
