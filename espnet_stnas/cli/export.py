@@ -116,6 +116,10 @@ def run(args: argparse.Namespace) -> None:
         f"compared with the model on {found.utterances} utterances ({source}, "
         f"{found.frames} output frames):\n{table(header, rows)}"
     )
+    decoder = getattr(training.model, "decoder", None)
+    if decoder is not None and not args.encoder_only:
+        name = type(decoder).__name__
+        text += f"\nnote: the file has no {name}, which ESPnet also decodes with"
     data = {
         "output": args.output,
         "metadata": training.metadata(),

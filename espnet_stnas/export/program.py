@@ -98,6 +98,18 @@ def onnx_bytes(
         ) from error
     assert model is not None
     proto: Any = model.model_proto
+    _name_dimensions(proto.graph)
     for key, value in metadata.items():
         proto.metadata_props.add(key=key, value=value)
     return proto.SerializeToString()
+
+
+def _name_dimensions(graph: Any) -> None:
+    """Name the dimensions of inputs and outputs, which torch numbers."""
+    for values, time in ((graph.input, "time"), (graph.output, "frames")):
+        for value in values:
+            dimensions = value.type.tensor_type.shape.dim
+            for dimension, name in zip(dimensions[:2], ("batch", time), strict=False):
+                dimension.dim_param = name
+    # What is known of the values inside refers to torch's numbers.
+    del graph.value_info[:]

@@ -41,9 +41,16 @@ def test_a_batch_of_speech(trained, onnx_file):
         )
 
 
-def test_metadata(trained, onnx_file):
+def test_what_the_file_says_about_itself(trained, onnx_file):
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(str(onnx_file))
+    values = [*session.get_inputs(), *session.get_outputs()]
+    assert [(value.name, value.shape) for value in values] == [
+        ("speech", ["batch", "time"]),
+        ("speech_lengths", ["batch"]),
+        ("log_probs", ["batch", "frames", 6]),
+        ("log_probs_lengths", ["batch"]),
+    ]
     found = session.get_modelmeta().custom_metadata_map
     assert json.loads(found["tokens"]) == TOKENS and found["blank"] == "0"
     assert found["input"] == "speech" and found["sample_rate"] == "8000"
@@ -244,6 +251,16 @@ def test_other_trainings(tmp_path, changes, options, message):
     make_training(tmp_path / "asr", **changes)
     with pytest.raises(SystemExit, match=f"^error: .*{message}"):
         stnas(["export", str(tmp_path / "asr"), "--output=e.onnx", *options])
+
+
+def test_a_decoder_is_left_out(tmp_path, capsys):
+    changes = {"model_conf": {"ctc_weight": 0.3}, "decoder": "transformer"}
+    make_training(tmp_path / "asr", **changes)
+    stnas(["export", str(tmp_path / "asr"), "--output", str(tmp_path / "m.pt2")])
+    last = capsys.readouterr().out.splitlines()[-1]
+    assert last == (
+        "note: the file has no TransformerDecoder, which ESPnet also decodes with"
+    )
 
 
 def test_features_without_a_front_end_are_compared_on_noise(tmp_path, capsys):
