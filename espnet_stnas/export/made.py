@@ -48,7 +48,13 @@ class Made:
     cer: Optional[float] = None
 
     def scored(self, training: Training, test: TestSet, most: Optional[int]) -> Made:
-        """Return this file with its error rates on the first ``most`` utterances."""
+        """Return this file with its error rates.
+
+        Args:
+            training: Where it comes from.
+            test: Speech and its transcripts.
+            most: Take so many utterances; None for all.
+        """
         wer, cer = training.error_rates(self.runner, test, most)
         return replace(self, wer=wer, cer=cer)
 

@@ -100,6 +100,9 @@ class Field(Measure):
         space: The search space.
     """
 
+    def __init__(self, kind: str, space: SearchSpace) -> None:
+        super().__init__(kind, space)
+
     @cached_property
     def maximum(self) -> float:
         """The frames of the largest architecture; infinite for whole utterances."""
