@@ -35,13 +35,14 @@ class Measure(ABC):
     Args:
         kind: Its name, a key of ``UNITS``.
         space: The search space.
-        origin: Where it comes from, if that is not the space alone.
     """
 
-    def __init__(self, kind: str, space: SearchSpace, origin: str = "") -> None:
+    origin = ""
+    """Where it comes from, if that is not the space alone."""
+
+    def __init__(self, kind: str, space: SearchSpace) -> None:
         self.kind = kind
         self.space = space
-        self.origin = origin
 
     @property
     @abstractmethod
@@ -72,7 +73,8 @@ class AddedCost(Measure):
     """
 
     def __init__(self, table: CostTable, space: SearchSpace, origin: str = "") -> None:
-        super().__init__(table.kind, space, origin)
+        super().__init__(table.kind, space)
+        self.origin = origin
         self.table = table
         # Sums of the cheapest candidates from each choice on.
         rest = [0.0]
@@ -99,9 +101,6 @@ class Field(Measure):
         kind: ``field`` or ``lookahead``.
         space: The search space.
     """
-
-    def __init__(self, kind: str, space: SearchSpace) -> None:
-        super().__init__(kind, space)
 
     @cached_property
     def maximum(self) -> float:
