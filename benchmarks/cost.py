@@ -2,7 +2,8 @@
 
 Parameters and multiply-accumulates are counted; latencies come from the table that
 stnas measure-latency wrote. With one, the cheapest and the most expensive
-architecture are also timed as a whole, on the same number of frames.
+architecture are also timed as a whole, on the same number of frames and in the runtime
+of the table: torch, or onnxruntime with or without 8 bits.
 """
 
 from __future__ import annotations
@@ -16,10 +17,13 @@ import torch
 from measure import header, interleaved, markdown_table, open_device
 
 from espnet_stnas.cost.counts import macs_table, parameter_table
-from espnet_stnas.cost.latency import LatencyTable
+from espnet_stnas.cost.latency_table import LatencyTable
 from espnet_stnas.cost.table import CostTable
 from espnet_stnas.errors import plain_errors
+from espnet_stnas.export.encoder import ExportedEncoder
+from espnet_stnas.export.latency import onnx_task
 from espnet_stnas.files import read_yaml_mapping
+from espnet_stnas.host.encoder import STNASEncoder
 from espnet_stnas.network.network import build_network
 from espnet_stnas.notation.space import SearchSpace
 
@@ -52,14 +56,16 @@ def whole_table(
     paths = {"cheapest": costs.cheapest, "most expensive": dearest}
     xs = torch.randn(1, table.frames, table.input_size)
     lengths = torch.tensor([table.frames])
-    networks = {
-        name: build_network(space.resolve(path), table.input_size).eval()
-        for name, path in paths.items()
-    }
-    tasks = {
-        name: lambda network=network: network(xs, lengths)
-        for name, network in networks.items()
-    }
+    tasks = {}
+    for name, path in paths.items():
+        found = space.resolve(path)
+        if table.runtime == "torch":
+            network = build_network(found, table.input_size).eval()
+            tasks[name] = lambda network=network: network(xs, lengths)
+            continue
+        encoder = STNASEncoder(table.input_size, **found.to_conf())
+        module = ExportedEncoder(encoder, table.input_size)
+        tasks[name] = onnx_task(module, xs, table.precision, table.threads)
     with torch.no_grad():
         times = interleaved(tasks, repeat, device)
     rows = []
@@ -77,7 +83,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--space", default="conf/space/tdnn_paper.yaml")
     parser.add_argument("--input_size", type=int, default=40)
     parser.add_argument("--frames", type=int, default=1000)
-    parser.add_argument("--latency_table", help="Measured on a CPU")
+    parser.add_argument("--latency_table", help="Measured on this CPU")
     parser.add_argument("--repeat", type=int, default=10)
     args = parser.parse_args(cmd)
     with plain_errors():

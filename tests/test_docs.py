@@ -21,8 +21,8 @@ FENCE = re.compile(r"^( *)```(\w*)\n.*?^\1```$", re.MULTILINE | re.DOTALL)
 COMMENT = re.compile(r"<!--(.*?)-->", re.DOTALL)
 # Paths of this repository; those of ESPnet's tools are its own.
 PATH = re.compile(
-    r"(?<![\w/}.-])(?<!\]\()((?:benchmarks|tools(?!/installers|/sctk)|tests|docs|espnet_stnas"
-    r"|conf/space|conf/architecture)/[\w./-]*[\w/])"
+    r"(?<![\w/}.-])(?<!\]\()((?:benchmarks|examples|tools(?!/installers|/sctk)|tests"
+    r"|docs|espnet_stnas|conf/space|conf/architecture)/[\w./-]*[\w/])"
 )
 MODULE = re.compile(r"\bespnet_stnas(?:\.[A-Za-z_]\w*)+")
 

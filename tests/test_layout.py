@@ -25,7 +25,6 @@ ROOMS: dict[str, set[str]] = {
     "results": {"notation", "network", "supernet"},
     "cost": {"notation", "ops", "network", "estimators", "results"},
     "host": {"notation", "ops.espnet", "network", "supernet"},
-    "export": {"ops", "host"},
     "ctc_crf": {"host"},
     "report": {"notation", "results", "cost", "host"},
     "search": {
@@ -36,6 +35,10 @@ ROOMS: dict[str, set[str]] = {
         *("notation", "network", "supernet", "results", "cost", "host"),
         *("report.drawing", "report.table", "report.verified", "search.names"),
         "ctc_crf.decoding",
+    },
+    "export": {
+        *("notation", "ops", "network", "cost", "host", "ctc_crf.decoding"),
+        *("selection.data", "selection.greedy"),
     },
     "cli": {
         *("notation", "network", "results", "cost", "host", "export", "ctc_crf"),

@@ -38,11 +38,11 @@ def run(args: argparse.Namespace) -> None:
         )
     costs = costs_of(file, args)
     if args.latency_table is not None:
-        from espnet_stnas.cost.latency import LatencyTable
+        from espnet_stnas.cost.latency_table import LatencyTable
 
         measured = LatencyTable.read(args.latency_table)
         found = measured.costs(file.space, size, args.latency_table)
-        name = f"microseconds for {measured.frames} frames on {measured.device}"
+        name = f"microseconds for {measured.frames} frames ({measured.conditions})"
         costs.append(CostRange(name, found.minimum, found.maximum))
     show(args, "\n".join(f"{c.name}: {c}" for c in costs), {"costs": _data(costs)})
 

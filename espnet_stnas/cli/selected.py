@@ -119,7 +119,10 @@ def described(
         }
         for c in chosen
     ]
-    return [title, table(header, rows)], {"architectures": data}
+    origins = {m.kind: m.origin for m in selector.measures if m.origin}
+    lines = [title, table(header, rows)]
+    lines += [f"{kind}: {origin}" for kind, origin in origins.items()]
+    return lines, {"architectures": data, "measured": origins}
 
 
 def _cost(value: float) -> str:

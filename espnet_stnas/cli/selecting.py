@@ -78,6 +78,14 @@ def add_selection_options(parser: argparse.ArgumentParser, drawn: str) -> None:
         "--latency_device",
         help="Part of the name of the device that the latencies must be of",
     )
+    group.add_argument(
+        "--latency_runtime",
+        help="Runtime that the latencies must be of: torch, onnxruntime",
+    )
+    group.add_argument(
+        "--latency_precision",
+        help="Precision that the latencies must be of: fp32, int8",
+    )
     add_evaluation_options(parser)
 
 
@@ -147,6 +155,8 @@ def _measures(
         frames=args.frames,
         latency_table=table_file,
         latency_device=args.latency_device,
+        latency_runtime=args.latency_runtime,
+        latency_precision=args.latency_precision,
     )
 
 

@@ -8,11 +8,11 @@ from typing import Optional
 
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.goal import parse_target
-from espnet_stnas.cost.latency import LatencyTable
+from espnet_stnas.cost.latency_table import LatencyTable
 from espnet_stnas.cost.table import with_unit
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
-from espnet_stnas.messages import one_line, quote
+from espnet_stnas.messages import quote
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.provenance import COST_UNITS
 
@@ -121,8 +121,8 @@ def _latency(architecture: Architecture, input_size: int, file: PathLike) -> Cos
     measured = LatencyTable.read(file)
     space = architecture.provenance.search_space() or architecture.space
     value = measured.costs(space, input_size, file).of(space.index(architecture.space))
-    of = f"for {measured.frames} frames on {one_line(measured.device)}"
-    return Cost("latency", value, f"{of}, {measured.threads} CPU thread(s)")
+    of = f"for {measured.frames} frames: {measured.conditions}"
+    return Cost("latency", value, of)
 
 
 def excesses(costs: Sequence[Cost], budgets: Sequence[Budget]) -> list[str]:

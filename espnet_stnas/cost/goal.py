@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from typing import Any, Optional, Union
 import torch
 
 from espnet_stnas.cost.counts import macs_table, parameter_table
-from espnet_stnas.cost.latency import LatencyTable
+from espnet_stnas.cost.latency_table import LatencyTable
 from espnet_stnas.cost.table import (
     CostTable,
     same_operation,
@@ -24,7 +25,8 @@ from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.provenance import COST_UNITS, MAX_COST
 
 FRAMES = 1000
-_OWN_KEYS = {"params": (), "macs": ("frames",), "latency": ("table",)}
+_CONDITIONS = ("runtime", "precision", "device")
+_OWN_KEYS = {"params": (), "macs": ("frames",), "latency": ("table", *_CONDITIONS)}
 _FACTORS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE][+]?[0-9]{1,2})?)"
 
@@ -42,6 +44,9 @@ class CostOptions:
             weight alone balances cost and loss.
         frames: Length of the utterance for multiply-accumulates, in frames.
         table: File of the latencies.
+        runtime: Runtime that they must be of; None: any.
+        precision: Precision that they must be of; None: any.
+        device: Part of the name of the device that they must be of; None: any.
     """
 
     kind: str
@@ -49,6 +54,9 @@ class CostOptions:
     target: Union[float, str, None] = None
     frames: int = FRAMES
     table: Optional[str] = None
+    runtime: Optional[str] = None
+    precision: Optional[str] = None
+    device: Optional[str] = None
 
     @classmethod
     def from_conf(cls, conf: Any) -> CostOptions:
@@ -99,6 +107,13 @@ class CostOptions:
                 f"cost_conf: table is {quote(self.table)}; kind 'latency' needs the "
                 "file that stnas measure-latency wrote"
             )
+        for key in _CONDITIONS:
+            value = getattr(self, key)
+            if value is not None and not isinstance(value, str):
+                raise ConfigError(
+                    f"cost_conf: {key} is {quote(value)}; accepted is a text, of which "
+                    "the latencies must be"
+                )
         if self.target is not None:
             parse_target(self.target)
 
@@ -228,6 +243,12 @@ def build_term(space: SearchSpace, input_size: int, options: CostOptions) -> Cos
     else:
         assert options.table is not None
         measured = LatencyTable.read(options.table)
+        measured.require(
+            options.table,
+            "cost_conf: ",
+            **{key: getattr(options, key) for key in _CONDITIONS},
+        )
+        logging.info(f"Latencies of {options.table}: {measured.conditions}")
         frames = measured.frames
         table = measured.costs(space, input_size, options.table)
     target: Optional[float] = None

@@ -91,18 +91,15 @@ def load_model(
     return model.eval(), train_args
 
 
-def trained_encoder(
-    experiment: PathLike, weights: PathLike
-) -> tuple[STNASEncoder, int, str]:
-    """Return the encoder of a training, with its weights.
+def trained_model(experiment: PathLike, weights: PathLike) -> tuple[Any, Any]:
+    """Return the model of a training with our encoder, in evaluation mode.
 
     Args:
         experiment: Directory of the training.
         weights: File of its weights.
 
     Returns:
-        The encoder, the dimensions of its input frames, and a description of these
-        frames.
+        The model, and the options of the training.
 
     Raises:
         ConfigError: If a file is missing or damaged, or the encoder is not ours.
@@ -113,7 +110,4 @@ def trained_encoder(
         raise ConfigError(
             f"{config} has the encoder {quote(train_args.encoder)}; accepted is 'stnas'"
         )
-    normalised = getattr(train_args, "normalize", None)
-    features = f"frontend {getattr(train_args, 'frontend', None) or 'none'}, "
-    features += f"normalised by {normalised}" if normalised else "not normalised"
-    return model.encoder, encoder_input_size(model, train_args), features
+    return model, train_args

@@ -8,7 +8,7 @@ from contextlib import suppress
 from typing import Optional
 
 from espnet_stnas.cost.counts import macs_table
-from espnet_stnas.cost.latency import LatencyTable
+from espnet_stnas.cost.latency_table import LatencyTable
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
 from espnet_stnas.notation.space import SearchSpace

@@ -60,7 +60,7 @@ def data_files(experiment: SearchExperiment, name: str) -> DataFiles:
             f"data is {quote(name)}; accepted are: {', '.join(DATA_SETS)}"
         )
     kind = "valid" if name == "valid" else "train"
-    data = _rows(config.get(f"{kind}_data_path_and_name_and_type"))
+    data = data_rows(config.get(f"{kind}_data_path_and_name_and_type"))
     shapes = config.get(f"{kind}_shape_file")
     if not data or not isinstance(shapes, list) or not shapes:
         raise ConfigError(
@@ -85,7 +85,8 @@ def data_files(experiment: SearchExperiment, name: str) -> DataFiles:
     return DataFiles(data, tuple(shapes))
 
 
-def _rows(value: Any) -> tuple[tuple[str, str, str], ...]:
+def data_rows(value: Any) -> tuple[tuple[str, str, str], ...]:
+    """Return path, name and type of each kind of data, as config.yaml lists them."""
     if not isinstance(value, list):
         return ()
     return tuple(tuple(map(str, row)) for row in value if len(row) == 3)  # type: ignore[misc]

@@ -6,7 +6,7 @@ import hashlib
 import itertools
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Optional
@@ -16,7 +16,7 @@ import numpy as np
 from espnet2.text.build_tokenizer import build_tokenizer
 from espnet2.text.cleaner import TextCleaner
 
-from espnet_stnas.ctc_crf.decoding.data import find_utterances
+from espnet_stnas.ctc_crf.decoding.data import Utterances, find_utterances
 from espnet_stnas.ctc_crf.decoding.experiment import Experiment
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import (
@@ -132,6 +132,24 @@ def _read(file: Path, key: dict[str, str]) -> Optional[Errors]:
 
 
 def _decoded(directory: Path, weights: Path, test: TestSet, device: str) -> Errors:
+    utterances = utterances_of(test)
+    config = directory / "config.yaml"
+    model = Experiment(config, weights, device)
+    return count_errors(
+        model.outputs(utterances, num_workers=0),
+        test,
+        tokens=model.tokens,
+        blank=model.blank,
+        config=read_yaml_mapping(config, "training config"),
+    )
+
+
+def utterances_of(test: TestSet) -> Utterances:
+    """Return the utterances of a test set.
+
+    Raises:
+        ConfigError: If speech or transcripts are missing.
+    """
     utterances = find_utterances(None, [test.source])
     references = read_kaldi_text(test.text, "text file")
     missing = [name for name in utterances.ids if name not in references]
@@ -140,15 +158,35 @@ def _decoded(directory: Path, weights: Path, test: TestSet, device: str) -> Erro
             f"{test.text} lacks {len(missing)} of the {len(utterances.ids)} utterances "
             f"of {test.source[0]}, such as {quote(missing[0])}"
         )
-    config = directory / "config.yaml"
-    model = Experiment(config, weights, device)
-    text = _Text(read_yaml_mapping(config, "training config"))
+    return utterances
+
+
+def count_errors(
+    outputs: Iterable[tuple[str, np.ndarray]],
+    test: TestSet,
+    *,
+    tokens: Sequence[str],
+    blank: int,
+    config: dict[str, Any],
+) -> Errors:
+    """Count the errors of the best symbol of each frame.
+
+    Args:
+        outputs: Names of utterances, and their log-probabilities (T, V).
+        test: Where their transcripts are.
+        tokens: The V symbols.
+        blank: Place of the blank among them.
+        config: The config.yaml of the training.
+
+    Raises:
+        ConfigError: If transcripts are missing.
+    """
+    references = read_kaldi_text(test.text, "text file")
+    text = _Text(config)
     rows = {}
-    for name, log_probs in model.outputs(utterances, num_workers=0):
+    for name, log_probs in outputs:
         best = log_probs.argmax(axis=1) if len(log_probs) else np.zeros(0, int)
-        heard = [
-            model.tokens[k] for k, _ in itertools.groupby(best) if k != model.blank
-        ]
+        heard = [tokens[k] for k, _ in itertools.groupby(best) if k != blank]
         rows[name] = text.errors(references[name], heard)
     columns = [
         tuple(column) for column in zip(*(rows[n] for n in sorted(rows)), strict=True)

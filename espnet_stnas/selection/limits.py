@@ -11,7 +11,7 @@ from typing import Optional
 
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.goal import FRAMES, parse_target
-from espnet_stnas.cost.latency import LatencyTable
+from espnet_stnas.cost.latency_table import LatencyTable
 from espnet_stnas.cost.table import CostTable, same_operation
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
@@ -36,6 +36,9 @@ class Measure(ABC):
         kind: Its name, a key of ``UNITS``.
         space: The search space.
     """
+
+    origin = ""
+    """Where it comes from, if that is not the space alone."""
 
     def __init__(self, kind: str, space: SearchSpace) -> None:
         self.kind = kind
@@ -66,10 +69,12 @@ class AddedCost(Measure):
     Args:
         table: The costs.
         space: The search space.
+        origin: How they were measured.
     """
 
-    def __init__(self, table: CostTable, space: SearchSpace) -> None:
+    def __init__(self, table: CostTable, space: SearchSpace, origin: str = "") -> None:
         super().__init__(table.kind, space)
+        self.origin = origin
         self.table = table
         # Sums of the cheapest candidates from each choice on.
         rest = [0.0]
@@ -153,6 +158,8 @@ class Measures:
         frames: Length of the utterance for multiply-accumulates.
         latency_table: File of latencies.
         latency_device: Part of the name of the device that they must be of.
+        latency_runtime: Runtime that they must be of.
+        latency_precision: Precision that they must be of.
     """
 
     def __init__(
@@ -163,12 +170,18 @@ class Measures:
         frames: Optional[int] = None,
         latency_table: Optional[PathLike] = None,
         latency_device: Optional[str] = None,
+        latency_runtime: Optional[str] = None,
+        latency_precision: Optional[str] = None,
     ) -> None:
         self.space = space
         self.input_size = input_size
         self._frames = FRAMES if frames is None else frames
         self._latency_table = latency_table
-        self._latency_device = latency_device
+        self._latency = {
+            "device": latency_device,
+            "runtime": latency_runtime,
+            "precision": latency_precision,
+        }
         self._made: dict[str, Measure] = {}
 
     def __getitem__(self, kind: str) -> Measure:
@@ -199,10 +212,10 @@ class Measures:
         elif kind == "macs":
             table = macs_table(self.space, self.input_size, self._frames)
         else:
-            table = self._latencies(self.input_size)
+            return self._latencies(self.input_size)
         return AddedCost(table, self.space)
 
-    def _latencies(self, input_size: int) -> CostTable:
+    def _latencies(self, input_size: int) -> AddedCost:
         file = self._latency_table
         if file is None:
             raise ConfigError(
@@ -210,14 +223,9 @@ class Measures:
                 "measure-latency wrote"
             )
         measured = LatencyTable.read(file)
-        wanted = self._latency_device
-        if wanted is not None and wanted.lower() not in measured.device.lower():
-            raise ConfigError(
-                f"latency table {file} was measured on {quote(measured.device)}, and "
-                f"latency_device is {quote(wanted)}; measure it there with stnas "
-                "measure-latency"
-            )
-        return measured.costs(self.space, input_size, file)
+        measured.require(file, "latency_", **self._latency)
+        table = measured.costs(self.space, input_size, file)
+        return AddedCost(table, self.space, measured.conditions)
 
     def limit(self, text: str) -> Limit:
         """Read a limit such as ``params=8M``, ``latency=60%`` or ``field=40``.

@@ -4,21 +4,30 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
 import yaml
 
 from espnet_stnas.cost.counts import parameter_table
-from espnet_stnas.cost.latency import measure_latency
+from espnet_stnas.cost.latency import TORCH, measure_latency
 from tests.conftest import tiny_space
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SPACE = tiny_space(["tdnn-C1D1", "identity"], "tdnn-C0D1", ["tdnn-C1D1", "identity"])
 
 
-def test_the_tables(tmp_path):
+@pytest.mark.parametrize("name", ["torch", "onnxruntime"])
+def test_the_tables(tmp_path, name):
+    runtime = TORCH
+    if name == "onnxruntime":
+        pytest.importorskip("onnxruntime", reason="needs extra 'export'")
+        from espnet_stnas.export.latency import onnx_runtime
+
+        runtime = onnx_runtime("int8", "cpu", 1)
     (tmp_path / "space.yaml").write_text(
         yaml.safe_dump({"encoder_conf": SPACE.to_conf()})
     )
-    measure_latency(SPACE, 4, 9, repeat=1).write(tmp_path / "latency.yaml")
+    found = measure_latency(SPACE, 4, 9, repeat=1, runtime=runtime)
+    found.write(tmp_path / "latency.yaml")
     done = subprocess.run(
         [
             *(sys.executable, BENCHMARKS / "cost.py", "--repeat", "1"),

@@ -56,7 +56,7 @@ def test_parameters_always_and_more_on_request(arch, tmp_path, capsys):
     assert lines[:2] == [one[-1], macs]
     table = yaml.safe_load((tmp_path / "latency.yaml").read_text())["layers"]
     whole = table[0]["tdnn-C0D1"] + table[1]["tdnn-C2D1"] + table[2]["tdnn-C1D1"]
-    assert lines[2].startswith(f"cost: {whole:,.1f} microseconds for 9 frames on ")
+    assert lines[2].startswith(f"cost: {whole:,.1f} microseconds for 9 frames: torch ")
 
 
 def test_older_files_say_nothing_of_cost(arch, capsys):

@@ -215,6 +215,12 @@ def test_tables_of_latency(tmp_path):
     assert (term.table.kind, term.frames) == ("latency", 9)
     with pytest.raises(ConfigError, match="latency.yaml is of another search space"):
         build_term(tiny_space(PAIR), 3, options)
+    for key in ("runtime", "precision", "device"):
+        with pytest.raises(ConfigError, match=f"and cost_conf: {key} is 'other'; meas"):
+            build_term(SPACE, 3, dataclasses.replace(options, **{key: "other"}))
+    conf = {"kind": "latency", "weight": 1, "table": "t", "device": 3}
+    with pytest.raises(ConfigError, match="cost_conf: device is 3; accepted is a tex"):
+        CostOptions.from_conf(conf)
 
 
 def test_the_guide_has_accepted_examples_and_names_every_key():

@@ -10,7 +10,7 @@ import yaml
 
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.cost import latency
-from espnet_stnas.cost.latency import LatencyTable
+from espnet_stnas.cost.latency_table import LatencyTable, this_machine
 from espnet_stnas.errors import ConfigError
 from tests.conftest import all_paths, tiny_space
 
@@ -52,7 +52,9 @@ def test_the_command_writes_a_table_that_is_read_back(files, capsys):
     assert torch.get_num_threads() == threads
     table = LatencyTable.read(files[1])
     assert (table.space, table.frames, table.threads) == (SPACE.digest, 9, 1)
-    assert table.torch == torch.__version__ and table.device
+    assert table.torch == table.runtime_version == torch.__version__ and table.device
+    assert (table.runtime, table.precision) == ("torch", "fp32")
+    assert table.machine == this_machine() and "another" not in table.conditions
     assert [set(layer) for layer in table.layers] == [
         {str(op) for op in layer.candidates} for layer in SPACE.layers
     ]
@@ -114,6 +116,7 @@ def changed(files, **changes):
         ({"layers": []}, "lacks candidate 'deltas-O2' of layer 1; measure it with"),
         ({"layers": [{"deltas-O2": 1}]}, "lacks candidate 'tdnn-C0S2D1' of layer 2"),
         ({"space": "0" * 12}, "is of another search space .'000000000000', and this"),
+        ({"runtime": 3}, "runtime is 3, and should be of type str"),
         ({"input_size": 4}, "is for input_size 4, and here it is 3"),
     ],
 )
@@ -121,6 +124,32 @@ def test_tables_that_are_refused(files, changes, message):
     path = changed(files, **changes)
     with pytest.raises(ConfigError, match=f"latency table .*{message}"):
         LatencyTable.read(path).costs(SPACE, 3, path)
+
+
+def test_tables_of_other_machines_and_of_earlier_versions(files):
+    path = changed(files, machine="Pixel 9, 8 CPUs", device="Tensor G4", runtime="tflm")
+    table = LatencyTable.read(path)
+    assert table.costs(SPACE, 3, path).minimum > 0
+    assert table.conditions == (
+        f"tflm {torch.__version__}, fp32, 1 CPU thread(s), Tensor G4, on another "
+        "machine (Pixel 9, 8 CPUs)"
+    )
+    data = yaml.safe_load(path.read_text())
+    for key in ("runtime", "precision", "machine", "runtime_version"):
+        del data[key]
+    path.write_text(yaml.safe_dump(data))
+    assert LatencyTable.read(path).conditions == (
+        "torch, fp32, 1 CPU thread(s), Tensor G4"
+    )
+
+
+@pytest.mark.parametrize("key", ["runtime", "precision", "device"])
+def test_other_conditions_than_asked_for(files, key):
+    table = LatencyTable.read(changed(files, device="AMD EPYC"))
+    table.require("t", "", runtime="torch", precision="fp32", device="epyc")
+    message = "^latency table t was measured on 'AMD EPYC' with runtime 'torch' and .*"
+    with pytest.raises(ConfigError, match=f"{message}, and latency_{key} is 'other';"):
+        table.require("t", "latency_", **{key: "other"})
 
 
 def test_damaged_files(files):
@@ -144,6 +173,13 @@ def test_damaged_files(files):
 def test_wrong_options_write_nothing(files, options, message):
     with pytest.raises(SystemExit, match=f"^error: {message}"):
         run(files, *options)
+    assert not files[1].exists()
+
+
+def test_int8_is_not_for_torch(files, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        run(files, "--precision", "int8")
+    assert "--precision int8 is for --runtime onnxruntime" in capsys.readouterr().err
     assert not files[1].exists()
 
 

@@ -205,7 +205,7 @@ def test_costs(tmp_path, capsys):
         "parameters of the encoder with input_size 4",
         "multiply-accumulates for 1000 frames",
     ]
-    assert names[2].startswith("microseconds for 1000 frames on ")
+    assert names[2].startswith("microseconds for 1000 frames (torch ")
     conf = {"encoder": "stnas", "encoder_conf": SPACE.to_conf()}
     file.write_text(yaml.safe_dump(conf))
     with pytest.raises(SystemExit, match="does not say the dimensions .*--input_size"):

@@ -8,6 +8,7 @@ import shutil
 from contextlib import nullcontext
 
 import pytest
+import torch
 import yaml
 
 from espnet_stnas.cli.main import main as stnas
@@ -206,6 +207,12 @@ def test_latencies_of_the_search_or_of_a_file(plain_search, tmp_path, capsys):
     assert capsys.readouterr().out == first
     with pytest.raises(SystemExit, match="was measured on .*latency_device is 'TPU'"):
         select(exp, *options, "--latency_device", "TPU")
+    with pytest.raises(SystemExit, match="and latency_runtime is 'onnxruntime'; measu"):
+        select(exp, *options, "--latency_runtime", "onnxruntime")
+    with pytest.raises(SystemExit, match="and latency_precision is 'int8'; measure it"):
+        select(exp, *options, "--latency_precision", "int8")
+    measured = json.loads(first)["measured"]["latency"]
+    assert measured.startswith(f"torch {torch.__version__}, fp32, 1 CPU thread(s), ")
 
 
 @pytest.mark.parametrize(

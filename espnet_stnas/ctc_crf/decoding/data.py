@@ -104,10 +104,15 @@ def _speech_of(data_dir: Path) -> Source:
         )
     wavs, features = data_dir / "wav.scp", data_dir / "feats.scp"
     if wavs.exists():
-        with open(wavs, encoding="utf-8", errors="replace") as file:
-            first = file.readline().strip()
-        archived = re.search(r"\.ark:\d+$", first)
-        return str(wavs), NAME, "kaldi_ark" if archived else "sound"
+        return speech_source(wavs)
     if features.exists():
         return str(features), NAME, "kaldi_ark"
     raise ConfigError(f"data_dir {data_dir} has neither wav.scp nor feats.scp")
+
+
+def speech_source(wav_scp: PathLike) -> Source:
+    """Return a wav.scp as ESPnet reads it: single files, or archives of Kaldi."""
+    with open(wav_scp, encoding="utf-8", errors="replace") as file:
+        first = file.readline().strip()
+    archived = re.search(r"\.ark:\d+$", first)
+    return str(wav_scp), NAME, "kaldi_ark" if archived else "sound"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
@@ -60,27 +61,10 @@ class Experiment:
         Raises:
             ConfigError: If speech cannot be read, or outputs are not finite.
         """
-        loader = ASRTask.build_streaming_iterator(
-            list(utterances.sources),
-            dtype="float32",
-            batch_size=1,
-            key_file=utterances.key_file,
-            num_workers=num_workers,
-            preprocess_fn=ASRTask.build_preprocess_fn(self._train_args, False),
-            collate_fn=ASRTask.build_collate_fn(self._train_args, False),
-            inference=True,
-        )
-        batches = iter(loader)
-        for name in utterances.ids:
-            try:
-                keys, batch = next(batches)
-            except Exception as error:  # whatever readers of sound files raise
-                raise ConfigError(
-                    f"utterance {quote(name)} of {utterances.sources[0][0]} cannot be "
-                    f"read ({reason(error)[:300]})"
-                ) from error
-            assert keys == [name], f"{keys} was read in the place of {name}"
-            yield name, self._output(name, batch[NAME], batch[f"{NAME}_lengths"])
+        for name, speech, lengths in read_speech(
+            utterances, self._train_args, num_workers
+        ):
+            yield name, self._output(name, speech, lengths)
 
     @torch.inference_mode()
     def _output(
@@ -107,3 +91,42 @@ class Experiment:
                 "at the recording and at the weights"
             )
         return log_probs
+
+
+def read_speech(
+    utterances: Utterances, train_args: Any, num_workers: int = 1
+) -> Iterator[tuple[str, torch.Tensor, torch.Tensor]]:
+    """Read utterances one at a time, as a model of ESPnet gets them.
+
+    Args:
+        utterances: The utterances.
+        train_args: Options of the training of the model.
+        num_workers: Number of processes that read speech; 0 reads in this one.
+
+    Yields:
+        Utterance id, samples or features (1, T, ...), and their length (1,).
+
+    Raises:
+        ConfigError: If speech cannot be read.
+    """
+    loader = ASRTask.build_streaming_iterator(
+        list(utterances.sources),
+        dtype="float32",
+        batch_size=1,
+        key_file=utterances.key_file,
+        num_workers=num_workers,
+        preprocess_fn=ASRTask.build_preprocess_fn(train_args, False),
+        collate_fn=ASRTask.build_collate_fn(train_args, False),
+        inference=True,
+    )
+    batches = iter(loader)
+    for name in utterances.ids:
+        try:
+            keys, batch = next(batches)
+        except Exception as error:  # whatever readers of sound files raise
+            raise ConfigError(
+                f"utterance {quote(name)} of {utterances.sources[0][0]} cannot be "
+                f"read ({reason(error)[:300]})"
+            ) from error
+        assert keys == [name], f"{keys} was read in the place of {name}"
+        yield name, batch[NAME], batch[f"{NAME}_lengths"]
