@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Optional
 
 import torch
 
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.notation.geometry import past_frames
 from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.base import Operation
 from espnet_stnas.ops.espnet import espnet_part
@@ -52,6 +54,10 @@ class AttentionLayer(Operation):
     The layer is pre-norm and has its own skip connections, so it needs no skip around
     it. As in ESPnet's encoders by default, attention weights have no dropout.
 
+    With the option chunk (frames), a frame sees its own chunk and ``left`` frames
+    before that chunk (default: two chunks), as in Chen et al. 2021 (arXiv:2010.11395).
+    Chunks are counted from the first frame of the utterance.
+
     Raises:
         ConfigError: If the width is odd or not divisible by the number of heads.
     """
@@ -72,6 +78,13 @@ class AttentionLayer(Operation):
     def _set_layer(self, layer: torch.nn.Module) -> None:
         keep_padding_out(layer)
         self.layer = layer
+        if self.options["chunk"] is not None:
+            attention = next(
+                m for m in layer.modules() if hasattr(m, "forward_attention")
+            )
+            attention.register_forward_pre_hook(
+                partial(_mask_chunks, self.options["chunk"], past_frames(self.options))
+            )
 
     def _attention(self, relative: bool) -> torch.nn.Module:
         """Build self-attention, with relative positions or without positions."""
@@ -116,6 +129,33 @@ class AttentionLayer(Operation):
         for module in self.layer.modules():
             if isinstance(getattr(module, "attn", None), torch.Tensor):
                 module.attn = None  # type: ignore[assignment]
+
+
+def chunk_mask(frames: torch.Tensor, chunk: int, left: int) -> torch.Tensor:
+    """Return which frames see which: true at the frames of a row that it sees.
+
+    Args:
+        frames: The numbers (T,) of the frames of an utterance.
+        chunk: Frames of a chunk.
+        left: Frames before its chunk that a frame sees.
+
+    Returns:
+        Boolean mask (T, T).
+
+    >>> chunk_mask(torch.arange(4), chunk=2, left=1).int().tolist()
+    [[1, 1, 0, 0], [1, 1, 0, 0], [0, 1, 1, 1], [0, 1, 1, 1]]
+    """
+    start = (frames // chunk * chunk).unsqueeze(1)
+    return (frames >= start - left) & (frames < start + chunk)
+
+
+def _mask_chunks(
+    chunk: int, left: int, module: torch.nn.Module, inputs: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    """Narrow the mask (B, 1, T), the last argument of attention, to (B, T, T)."""
+    *others, mask = inputs
+    frames = torch.arange(mask.size(2), device=mask.device)
+    return (*others, mask & chunk_mask(frames, chunk, left))
 
 
 def check_even(spec: OpSpec, width: int) -> None:

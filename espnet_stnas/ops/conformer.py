@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from espnet_stnas.notation.geometry import convolution_sides
 from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.attention import AttentionLayer
 from espnet_stnas.ops.espnet import espnet_part
+from espnet_stnas.ops.padding import set_sides
 
 
 class Conformer(AttentionLayer):
@@ -19,8 +21,10 @@ class Conformer(AttentionLayer):
     ``after_norm.*`` (here ``norm.*`` of the last operation).
 
     Args:
-        spec: Options heads, kernel_size, feed_forward (width; default 4 times the width
-            of a frame), macaron (1: a half feed-forward layer comes first).
+        spec: Options heads, kernel_size, right (frames of the kernel after the present
+            one; default half of it), feed_forward (width; default 4 times the width of
+            a frame), macaron (1: a half feed-forward layer comes first), chunk and left
+            (:class:`~espnet_stnas.ops.attention.AttentionLayer`).
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
 
@@ -39,3 +43,5 @@ class Conformer(AttentionLayer):
                 self.dropout_rate,
             )
         )
+        conv = self.layer.get_submodule("conv_module.depthwise_conv")
+        set_sides(conv, *convolution_sides(self.options, "kernel_size"))

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from espnet_stnas.notation.geometry import convolution_sides
 from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.attention import AttentionLayer
 from espnet_stnas.ops.espnet import espnet_part
+from espnet_stnas.ops.padding import set_sides
 
 
 class EBranchformer(AttentionLayer):
@@ -19,9 +21,11 @@ class EBranchformer(AttentionLayer):
     and most of its recipes (feed-forward: 4).
 
     Args:
-        spec: Options heads, kernel_size (of the cgMLP), cgmlp (width of the cgMLP),
-            feed_forward (width), macaron (1: a half feed-forward layer comes first),
-            merge_kernel (ESPnet's default is 3, its recipes use 31).
+        spec: Options heads, kernel_size (of the cgMLP), right (frames of both kernels
+            after the present one, at most; default half of each), cgmlp (width of the
+            cgMLP), feed_forward (width), macaron (1: a half feed-forward layer comes
+            first), merge_kernel (ESPnet's default is 3, its recipes use 31), chunk and
+            left (:class:`~espnet_stnas.ops.attention.AttentionLayer`).
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
 
@@ -50,3 +54,9 @@ class EBranchformer(AttentionLayer):
                 options["merge_kernel"],
             )
         )
+        for conv, kernel in (
+            ("cgmlp.csgu.conv", "kernel_size"),
+            ("depthwise_conv_fusion", "merge_kernel"),
+        ):
+            sides = convolution_sides(self.options, kernel)
+            set_sides(self.layer.get_submodule(conv), *sides)

@@ -11,9 +11,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Optional
 
 import torch
+import torch.nn.functional as F
 
 from espnet_stnas.ops.lengths import padding_mask
 from espnet_stnas.ops.norm import MaskedBatchNorm
@@ -45,6 +47,31 @@ def keep_padding_out(layer: torch.nn.Module) -> None:
                 module.register_forward_pre_hook(_zero_padding)
             elif isinstance(module, torch.nn.BatchNorm1d):
                 setattr(parent, name, _ChannelsFirstBatchNorm(module.num_features))
+
+
+def set_sides(conv: torch.nn.Module, before: int, after: int) -> None:
+    """Let a convolution see other numbers of frames before and after.
+
+    Call this after :func:`keep_padding_out`, which makes padding frames zero.
+
+    Args:
+        conv: A 1-D convolution of ESPnet over (B, D, T), padded on both sides alike.
+        before: Frames before the present one.
+        after: Frames after it; with the frames before, one less than its kernel.
+    """
+    assert isinstance(conv, torch.nn.Conv1d)
+    if before == after:
+        return
+    conv.taps_before = before  # type: ignore[assignment]
+    conv.padding = (0,)
+    conv.register_forward_pre_hook(partial(_pad_sides, before, after))
+
+
+def _pad_sides(
+    before: int, after: int, module: torch.nn.Module, inputs: tuple[Any, ...]
+) -> tuple[Any, ...]:
+    xs, *others = inputs  # (B, D, T)
+    return (F.pad(xs, (before, after)), *others)
 
 
 def _zero_padding(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:
