@@ -11,6 +11,7 @@ import torch
 
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.latency import LatencyTable
+from espnet_stnas.cost.lookahead import look_ahead_table
 from espnet_stnas.cost.table import (
     CostTable,
     same_operation,
@@ -20,11 +21,17 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators.base import probabilities
 from espnet_stnas.messages import format_keys, quote
 from espnet_stnas.notation.family import MAX_SIZE
+from espnet_stnas.notation.reach import FRAME_SHIFT, check_frame_shift
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.provenance import COST_UNITS, MAX_COST
 
 FRAMES = 1000
-_OWN_KEYS = {"params": (), "macs": ("frames",), "latency": ("table",)}
+_OWN_KEYS = {
+    "params": (),
+    "macs": ("frames",),
+    "latency": ("table",),
+    "lookahead": ("frame_shift",),
+}
 _FACTORS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE][+]?[0-9]{1,2})?)"
 
@@ -34,7 +41,7 @@ class CostOptions:
     """The option ``cost_conf`` of a search, after the checks that need no search space.
 
     Args:
-        kind: ``params``, ``macs`` or ``latency``.
+        kind: ``params``, ``macs``, ``latency`` or ``lookahead``.
         weight: Weight of the cost in the architecture loss; 0: only report the cost.
         target: Upper limit of the expected cost: a number in units of the kind, ``8M``,
             ``60%`` of the most expensive architecture, or ``60% of tdnn-C2D2``, the
@@ -42,6 +49,7 @@ class CostOptions:
             weight alone balances cost and loss.
         frames: Length of the utterance for multiply-accumulates, in frames.
         table: File of the latencies.
+        frame_shift: Milliseconds from one input frame to the next, for the look-ahead.
     """
 
     kind: str
@@ -49,6 +57,7 @@ class CostOptions:
     target: Union[float, str, None] = None
     frames: int = FRAMES
     table: Optional[str] = None
+    frame_shift: float = FRAME_SHIFT
 
     @classmethod
     def from_conf(cls, conf: Any) -> CostOptions:
@@ -99,6 +108,7 @@ class CostOptions:
                 f"cost_conf: table is {quote(self.table)}; kind 'latency' needs the "
                 "file that stnas measure-latency wrote"
             )
+        check_frame_shift(self.frame_shift, "cost_conf: ")
         if self.target is not None:
             parse_target(self.target)
 
@@ -217,12 +227,18 @@ def build_term(space: SearchSpace, input_size: int, options: CostOptions) -> Cos
         ConfigError: If there are no costs, or no architecture meets the target.
     """
     frames: Optional[int] = None
+    table: CostTable
     if options.kind == "params":
         table = parameter_table(space, input_size)
     elif options.kind == "macs":
         frames = options.frames
         try:
             table = macs_table(space, input_size, frames)
+        except ConfigError as error:
+            raise ConfigError(f"cost_conf: {error}") from None
+    elif options.kind == "lookahead":
+        try:
+            table = look_ahead_table(space, options.frame_shift)
         except ConfigError as error:
             raise ConfigError(f"cost_conf: {error}") from None
     else:

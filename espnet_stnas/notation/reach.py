@@ -6,9 +6,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Callable
+from typing import Any, Callable
 
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.messages import quote
+from espnet_stnas.notation.family import MAX_SIZE
 from espnet_stnas.notation.lengths import Lengths
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.topology import Algebra, Layer, fold
@@ -54,10 +56,7 @@ def describe_view(view: View, frame_shift: float = FRAME_SHIFT) -> str:
     Raises:
         ConfigError: If the frame shift is not above 0.
     """
-    if not (math.isfinite(frame_shift) and frame_shift > 0):
-        raise ConfigError(
-            f"frame_shift is {frame_shift}; accepted are milliseconds, above 0"
-        )
+    check_frame_shift(frame_shift)
     total = view.left + 1 + view.right
     before, after = (_frames(n) for n in (view.left, view.right))
     field = "the whole utterance"
@@ -75,6 +74,24 @@ def describe_view(view: View, frame_shift: float = FRAME_SHIFT) -> str:
         f"  frame rate: {rate:.4g} Hz (one frame out for {view.stride} in, which are "
         f"{frame_shift:g} ms apart)"
     )
+
+
+def check_frame_shift(frame_shift: Any, where: str = "") -> None:
+    """Refuse a frame shift that cannot be.
+
+    Args:
+        frame_shift: Milliseconds from one input frame to the next.
+        where: Place of the option, for the message.
+
+    Raises:
+        ConfigError: If the frame shift is not above 0.
+    """
+    number = type(frame_shift) in (int, float)
+    if not (number and 0 < frame_shift <= MAX_SIZE):
+        raise ConfigError(
+            f"{where}frame_shift is {quote(frame_shift)}; accepted are milliseconds, "
+            f"above 0 and up to {MAX_SIZE}"
+        )
 
 
 def _frames(count: float) -> str:

@@ -49,25 +49,33 @@ class Edge:
         if other.chunk == 1:
             return Edge(self.shift + other.shift * stride, self.chunk, self.end)
         shift, chunk = other.shift * stride, other.chunk * stride
+        inner = other.end * stride + self.shift
         if chunk % self.chunk == 0:
-            own = (other.end * stride + self.shift) // self.chunk * self.chunk
-            return Edge(shift, chunk, own + self.end)
+            return Edge(shift, chunk, inner // self.chunk * self.chunk + self.end)
+        if self.chunk % chunk == 0:
+            return Edge(shift + inner // chunk * chunk, self.chunk, self.end)
         outermost = self.extremes(1)[last]
         return Edge(outermost).then(stride, other, last)
 
     def outer(self, stride: int, other: Edge, last: bool) -> Edge:
         """Return an edge that sees what this one sees, and what another one sees."""
         for one, two in ((self, other), (other, self)):
-            low, high = one.extremes(stride), two.extremes(stride)
-            if one.chunk == two.chunk:
-                shift, end = one.shift - two.shift, one.end - two.end
-                covers = min(shift, end) >= 0 if last else max(shift, end) <= 0
-            else:
-                covers = low[0] >= high[1] if last else low[1] <= high[0]
-            if covers:
+            if one._covers(stride, two, last):
                 return one
         extremes = (*self.extremes(stride), *other.extremes(stride))
         return Edge(max(extremes) if last else min(extremes))
+
+    def _covers(self, stride: int, other: Edge, last: bool) -> bool:
+        """Return whether this edge surely sees all that the other one sees."""
+        own, its = self.extremes(stride), other.extremes(stride)
+        if own[0] >= its[1] if last else own[1] <= its[0]:
+            return True
+        if self.chunk % other.chunk:
+            return False
+        shift, end = self.shift - other.shift, self.end - other.end
+        if last:
+            return shift >= 0 and end >= self.chunk - other.chunk
+        return shift <= 0 and end <= 0
 
     def inner(self, stride: int, other: Edge, last: bool) -> Edge:
         """Return an edge that sees no more than this one, and no more than another."""

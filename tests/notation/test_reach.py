@@ -25,6 +25,7 @@ SPACES = {
     "causal": ["tdnn-C2R0D2", "sepconv-C1R0S2D1", "tdnnf-C1R3D1"],
     "chunks": ["tdnn-C1R0S2D1", *["conformer-H2K3R0C4L4"] * 2, "tdnn-C1R2S2"],
     "chunk_after_look_ahead": ["transformer-H2C6", "tdnn-C1S2", "transformer-H2C3L3"],
+    "nested_chunks": ["transformer-H2C8L8", "tdnn-C0R0S2", "transformer-H2C2L2"],
     "skips_beside_chunks": [
         {"residual": {"body": ["transformer-H2C4L0"], "shortcut": "identity"}},
         "transformer-H2C4L0",
