@@ -95,8 +95,14 @@ def chunk_of(options: Options) -> int:
 
 
 def transformer_reach(options: Options) -> tuple[float, float]:
-    """Return the reach of attention; see :class:`OpFamily`."""
-    return EVERYTHING if options["chunk"] is None else (past_frames(options), 0)
+    """Return the reach of attention; see :class:`OpFamily`.
+
+    Chunks begin at multiples of their size, so what is before them is rounded up.
+    """
+    if options["chunk"] is None:
+        return EVERYTHING
+    chunk = chunk_of(options)
+    return -(-past_frames(options) // chunk) * chunk, 0
 
 
 def conformer_reach(options: Options) -> tuple[float, float]:

@@ -62,6 +62,8 @@ class AttentionLayer(Operation):
         ConfigError: If the width is odd or not divisible by the number of heads.
     """
 
+    streams = True
+
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:
         super().__init__(spec, **sizes)
         options: dict[str, Any] = spec.options

@@ -143,6 +143,8 @@ class TDNN(Operation):
     ((2, 3, 64), [3, 2])
     """
 
+    streams = True
+
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:
         super().__init__(spec, **sizes)
         options: dict[str, Any] = spec.options

@@ -27,6 +27,8 @@ class FactorisedTDNN(Operation):
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
 
+    streams = True
+
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:
         super().__init__(spec, **sizes)
         options: dict[str, Any] = spec.options
