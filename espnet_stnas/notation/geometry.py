@@ -23,7 +23,7 @@ CONV2D_LAYERS: dict[OptionValue, tuple[tuple[int, int], ...]] = {
 
 
 def own_width(options: Options, input_width: int, width: int) -> int:
-    """Return the option width, or the width of the network."""
+    """Return the option width, or the width of the network; see :class:`OpFamily`."""
     own = options["width"]
     return width if own is None else int(own)
 

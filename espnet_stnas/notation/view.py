@@ -58,7 +58,13 @@ class Edge:
         return Edge(outermost).then(stride, other, last)
 
     def outer(self, stride: int, other: Edge, last: bool) -> Edge:
-        """Return an edge that sees what this one sees, and what another one sees."""
+        """Return an edge that sees what this one sees, and what another one sees.
+
+        Args:
+            stride: The stride of both edges.
+            other: The other edge.
+            last: Whether the edges are the last frames, not the first ones.
+        """
         for one, two in ((self, other), (other, self)):
             if one._covers(stride, two, last):
                 return one
@@ -78,7 +84,13 @@ class Edge:
         return shift <= 0 and end <= 0
 
     def inner(self, stride: int, other: Edge, last: bool) -> Edge:
-        """Return an edge that sees no more than this one, and no more than another."""
+        """Return an edge that sees no more than this one, and no more than another.
+
+        Args:
+            stride: The stride of both edges.
+            other: The other edge.
+            last: Whether the edges are the last frames, not the first ones.
+        """
         if self == other:
             return self
         extremes = (*self.extremes(stride), *other.extremes(stride))

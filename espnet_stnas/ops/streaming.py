@@ -71,7 +71,7 @@ class Pointwise(Form):
         self.run = run
 
     def start(self, like: torch.Tensor) -> State:
-        """Return no state."""
+        """Return no state; see :class:`Form`."""
         return {}
 
     def step(
