@@ -46,6 +46,10 @@ class Stream:
     def __init__(self, network: Network) -> None:
         self.network = network
         view = view_of(network.space)
+        first = network.layers[0]
+        assert isinstance(first, NetworkLayer)
+        self.input_width = first.operations[0].input_width
+        """Dimensions of an input frame."""
         self.stride = view.stride
         """Input frames per output frame."""
         self.look_ahead = view.right
@@ -82,12 +86,26 @@ class Stream:
             before, and the next state.
 
         Raises:
-            ValueError: If the network is in training.
+            ValueError: If the network is in training, the frames are of another width,
+                or the state is not one of this network and batch.
         """
         if self.network.training:
             raise ValueError(
                 "the network is in training, where batch norms and dropout look at "
                 "whole batches; call its eval() first"
+            )
+        if xs.dim() != 3 or xs.size(2) != self.input_width:
+            raise ValueError(
+                f"the frames have the shape {tuple(xs.shape)}; accepted is (batch, "
+                f"frames, {self.input_width})"
+            )
+        wanted = self._form.start(xs.new_zeros(len(xs)))
+        batches = {len(value) for value in state.values()}
+        if set(state) != set(wanted) or batches - {len(xs)}:
+            raise ValueError(
+                f"the state has {len(state)} tensors of batch {sorted(batches)}; "
+                f"accepted are the {len(wanted)} tensors that start() or the last call "
+                f"returned, of batch {len(xs)} as the frames"
             )
         return self._form.step(xs, state, final)
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from espnet_stnas.notation.geometry import convolution_sides
 from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.attention import AttentionLayer
 from espnet_stnas.ops.espnet import espnet_part
-from espnet_stnas.ops.padding import set_sides
 
 
 class Conformer(AttentionLayer):
@@ -43,5 +41,4 @@ class Conformer(AttentionLayer):
                 self.dropout_rate,
             )
         )
-        conv = self.layer.get_submodule("conv_module.depthwise_conv")
-        set_sides(conv, *convolution_sides(self.options, "kernel_size"))
+        self._set_sides("conv_module.depthwise_conv", "kernel_size")

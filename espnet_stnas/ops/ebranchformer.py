@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from espnet_stnas.notation.geometry import convolution_sides
 from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.attention import AttentionLayer
 from espnet_stnas.ops.espnet import espnet_part
-from espnet_stnas.ops.padding import set_sides
 
 
 class EBranchformer(AttentionLayer):
@@ -54,9 +52,5 @@ class EBranchformer(AttentionLayer):
                 options["merge_kernel"],
             )
         )
-        for conv, kernel in (
-            ("cgmlp.csgu.conv", "kernel_size"),
-            ("depthwise_conv_fusion", "merge_kernel"),
-        ):
-            sides = convolution_sides(self.options, kernel)
-            set_sides(self.layer.get_submodule(conv), *sides)
+        self._set_sides("cgmlp.csgu.conv", "kernel_size")
+        self._set_sides("depthwise_conv_fusion", "merge_kernel")

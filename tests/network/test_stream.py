@@ -16,6 +16,7 @@ NETWORKS = {
     "subsampling": ["deltas-O1", "tdnn-C1R0S3D1Nbn", "sepconv-C2S2D1", "tdnnf-C3R1D2"],
     "conformers": ["conv2d-S4", "positions-Prel", CONFORMER, CONFORMER, "norm"],
     "look_ahead": ["conv2d-S2", "conformer-H2K5R2F8C3", "ebranchformer-H2K5F8G8C5"],
+    "branches": ["tdnn-C1R0S2", *["ebranchformer-H2K5R0F8G8J5C5"] * 2],
     "transformers": ["conv2d-S6", "positions-Pabs", "transformer-H2F8C4", "norm"],
     "recurrent": ["tdnn-C2R1S2", "lstm", "gru-U4", "ff-F8"],
     "chain": ["tdnn-C1S3D1+lstm+tdnn-C1R0D2", "identity"],
@@ -96,3 +97,24 @@ def test_a_network_in_training_is_refused():
     stream = Stream(build(["tdnn"]).train())
     with pytest.raises(ValueError, match=r"call its eval\(\) first"):
         stream(torch.zeros(1, 3, WIDTH), stream.start())
+
+
+def test_wrong_frames_and_states_are_refused():
+    """Before anything is computed, and with what is accepted."""
+    stream = Stream(build(["tdnn", "lstm"]))
+    other = Stream(build(["tdnn", "gru"]))
+    frames = torch.zeros(2, 3, WIDTH)
+    for xs, state, message in (
+        (
+            frames[0],
+            stream.start(2),
+            r"shape \(3, 24\); accepted is \(batch, frames, 24",
+        ),
+        (frames[:, :, 1:], stream.start(2), r"shape \(2, 3, 23\); accepted is"),
+        (frames, stream.start(1), r"4 tensors of batch \[1\]; .* of batch 2 as the fr"),
+        (frames, other.start(2), r"the state has 3 tensors .* accepted are the 4"),
+        (frames, {}, r"the state has 0 tensors of batch \[\]; accepted are the 4"),
+        (frames[:0], stream.start(2), r"batch \[2\]; .* of batch 0"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            stream(xs, state)
