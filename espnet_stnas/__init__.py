@@ -12,6 +12,7 @@ TYPE_CHECKING = False  # as in typing, which takes long to import
 if TYPE_CHECKING:
     from espnet_stnas.estimators import build_estimator
     from espnet_stnas.network.network import build_network
+    from espnet_stnas.network.stream import Stream
     from espnet_stnas.notation.space import SearchSpace
     from espnet_stnas.results.architecture import Architecture
     from espnet_stnas.results.from_supernet import derive
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 __all__ = [
     "Architecture",
     "SearchSpace",
+    "Stream",
     "Supernet",
     "__version__",
     "architecture_step",
@@ -35,6 +37,7 @@ __all__ = [
 _MODULES = {
     "Architecture": "results.architecture",
     "SearchSpace": "notation.space",
+    "Stream": "network.stream",
     "Supernet": "supernet.supernet",
     "architecture_step": "supernet.steps",
     "build_estimator": "estimators",

@@ -28,19 +28,29 @@ MIXED = (
     "tdnn-C2D2",
     "identity",
 )
-CANDIDATES = {"tdnn": TDNN, "conformer": CONFORMER, "mixed": MIXED}
-CHOICES = {"tdnn": 6, "conformer": 3, "mixed": 3}
+# Equal in size; they differ in what they see after the present frame.
+CAUSAL = (
+    "tdnn-C4R0D1",
+    "tdnn-C4R0D2",
+    "tdnn-C3R1D1",
+    "tdnn-C3R1D2",
+    "tdnn-C2D1",
+    "tdnn-C2D2",
+)
+CANDIDATES = {"tdnn": TDNN, "conformer": CONFORMER, "mixed": MIXED, "causal": CAUSAL}
+CHOICES = {"tdnn": 6, "conformer": 3, "mixed": 3, "causal": 6}
 
 
 def space_of(name: str, choices: Sequence[Any]) -> SearchSpace:
     """Return a space of the digits recipe, or an architecture of it.
 
     Args:
-        name: ``tdnn``, ``conformer`` or ``mixed``.
+        name: ``tdnn``, ``causal``, ``conformer`` or ``mixed``.
         choices: What stands at each choice: candidates or one operation.
     """
-    if name == "tdnn":
-        layers = [*choices[:3], "tdnn-C1S3D1", *choices[3:]]
+    if name in ("tdnn", "causal"):
+        strided = "tdnn-C1S3D1" if name == "tdnn" else "tdnn-C2R0S3D1"
+        layers = [*choices[:3], strided, *choices[3:]]
         conf = {"width": 64, "dropout_rate": 0.1, "residual": True, "layers": layers}
     else:
         layers = ["conv2d-S2", "positions-Prel", *choices, "norm"]

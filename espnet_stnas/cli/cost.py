@@ -1,4 +1,4 @@
-"""Count parameters and multiply-accumulates of an encoder, and look up its latency.
+"""Count parameters, multiply-accumulates and look-ahead, and look up the latency.
 
 Of a search space: from the cheapest architecture to the most expensive one.
 """
@@ -6,11 +6,13 @@ Of a search space: from the cheapest architecture to the most expensive one.
 from __future__ import annotations
 
 import argparse
+import math
 from typing import Any
 
 from espnet_stnas.cli.parser import add_json, show
 from espnet_stnas.cli.spaces import add_space_options, costs_of, size_of
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.notation.reach import check_frame_shift, narrowest_view, view_of
 from espnet_stnas.results.show import CostRange, read_space_file
 
 
@@ -37,6 +39,12 @@ def run(args: argparse.Namespace) -> None:
             "--input_size"
         )
     costs = costs_of(file, args)
+    least, most = (view(file.space).right for view in (narrowest_view, view_of))
+    if math.isfinite(most):
+        name = f"ms of look-ahead with frames {args.frame_shift:g} ms apart"
+        check_frame_shift(args.frame_shift)
+        shift = args.frame_shift
+        costs.append(CostRange(name, least * shift, most * shift))
     if args.latency_table is not None:
         from espnet_stnas.cost.latency_table import LatencyTable
 

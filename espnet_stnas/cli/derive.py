@@ -7,7 +7,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from espnet_stnas.cli.parser import UsageError, add_json, show
+from espnet_stnas.cli.parser import UsageError, add_frame_shift, add_json, show
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import one_line, quote
 from espnet_stnas.results.architecture import Architecture
@@ -61,13 +61,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--frames", type=int, help="Count multiply-accumulates for so many frames"
     )
     group.add_argument("--latency_table", help="File that stnas measure-latency wrote")
+    add_frame_shift(group)
     group.add_argument(
         "--max_cost",
         action="append",
         default=[],
-        help="The most it may cost: params=8M, macs=2G or latency=50000 "
-        "(microseconds); may be given several times. From a search, the most probable "
-        "architecture that costs no more is derived; an architecture file is checked",
+        help="The most it may cost: params=8M, macs=2G, latency=50000 "
+        "(microseconds) or lookahead=200 (ms); may be given several times. From a "
+        "search, the most probable architecture that costs no more is derived; an "
+        "architecture file is checked",
     )
     group.add_argument(
         "--strict",
@@ -198,6 +200,7 @@ def _within(args: argparse.Namespace, best: Architecture) -> Architecture:
         input_size=args.input_size,
         frames=args.frames,
         latency_table=args.latency_table,
+        frame_shift=args.frame_shift,
     )
 
 
@@ -206,8 +209,8 @@ def _costs(
 ) -> tuple[list[str], list[str]]:
     """Return lines about the costs of an architecture and about exceeded budgets."""
     known = architecture.provenance.input_size, architecture.provenance.cost
-    asked = args.input_size, args.frames, args.latency_table, *args.max_cost
-    if all(value is None for value in (*known, *asked)):
+    asked = args.input_size, args.frames, args.latency_table, args.frame_shift
+    if all(value is None for value in (*known, *asked, *args.max_cost)):
         return [], []
     # Counting builds the operations; torch takes seconds to import.
     from espnet_stnas.cost import budget
@@ -217,6 +220,7 @@ def _costs(
         input_size=args.input_size,
         frames=args.frames,
         table=args.latency_table,
+        frame_shift=args.frame_shift,
     )
     budgets = [budget.parse_budget(text) for text in args.max_cost]
     target = budget.target_of_search(architecture)

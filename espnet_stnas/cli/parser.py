@@ -97,6 +97,16 @@ def add_frames(group: argparse._ActionsContainer) -> None:
     )
 
 
+def add_frame_shift(group: argparse._ActionsContainer) -> None:
+    """Add the option --frame_shift to a parser or a group of it."""
+    group.add_argument(
+        "--frame_shift",
+        type=float,
+        help="Milliseconds from one frame of the features to the next, for the "
+        "look-ahead (default: as cost_conf of the search says, or 10)",
+    )
+
+
 def show(args: argparse.Namespace, text: str, data: Mapping[str, Any]) -> None:
     """Print a result: as JSON if requested, otherwise as text.
 

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Optional
 
 from espnet_stnas.cli.evaluate import add_evaluation_options, evaluator_of
-from espnet_stnas.cli.parser import add_frames, add_input_size
+from espnet_stnas.cli.parser import add_frame_shift, add_frames, add_input_size
 from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.experiment import SearchExperiment
@@ -38,9 +38,8 @@ def add_selection_options(parser: argparse.ArgumentParser, drawn: str) -> None:
         default=[],
         metavar="COST=MOST",
         help="The most that it may be: params=8M, macs=2G, latency=50000 "
-        "(microseconds), field=40 (frames of receptive field), lookahead=10 (frames), "
-        "or a share of the largest architecture: latency=60%%; may be given several "
-        "times",
+        "(microseconds), field=40 (frames of receptive field), lookahead=200 (ms), or "
+        "a share of the largest architecture: latency=60%%; may be given several times",
     )
     parser.add_argument("--by", default="both", choices=WAYS, help="What is the best")
     group = parser.add_argument_group("By the supernet")
@@ -70,6 +69,7 @@ def add_selection_options(parser: argparse.ArgumentParser, drawn: str) -> None:
     group = parser.add_argument_group("Costs")
     add_input_size(group)
     add_frames(group)
+    add_frame_shift(group)
     group.add_argument(
         "--latency_table",
         help="File that stnas measure-latency wrote (default: that of the search)",
@@ -148,6 +148,9 @@ def _measures(
     table_file = args.latency_table
     if table_file is None and isinstance(conf, dict):
         table_file = conf.get("table")
+    frame_shift = args.frame_shift
+    if frame_shift is None and isinstance(conf, dict):
+        frame_shift = conf.get("frame_shift")
     known = found.provenance.input_size
     return Measures(
         experiment.space,
@@ -157,6 +160,7 @@ def _measures(
         latency_device=args.latency_device,
         latency_runtime=args.latency_runtime,
         latency_precision=args.latency_precision,
+        frame_shift=frame_shift,
     )
 
 

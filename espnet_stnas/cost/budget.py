@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Optional
@@ -13,6 +14,7 @@ from espnet_stnas.cost.table import with_unit
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
 from espnet_stnas.messages import quote
+from espnet_stnas.notation.reach import FRAME_SHIFT, check_frame_shift, view_of
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.provenance import COST_UNITS
 
@@ -22,7 +24,7 @@ class Cost:
     """One cost of one architecture.
 
     Args:
-        kind: ``params``, ``macs`` or ``latency``.
+        kind: ``params``, ``macs``, ``latency`` or ``lookahead``.
         value: The cost, in units of the kind.
         of: Description of what the cost refers to.
     """
@@ -40,7 +42,7 @@ class Budget:
     """An upper limit for one cost of an architecture.
 
     Args:
-        kind: ``params``, ``macs`` or ``latency``.
+        kind: ``params``, ``macs``, ``latency`` or ``lookahead``.
         most: The limit, in units of the kind.
         name: Origin of the budget, for messages.
     """
@@ -59,8 +61,9 @@ def parse_budget(text: str) -> Budget:
     kind, _, value = text.partition("=")
     if kind not in COST_UNITS:
         raise ConfigError(
-            f"max_cost is {quote(text)}; accepted are params=..., macs=... and "
-            "latency=... with a number, such as params=8M"
+            f"max_cost is {quote(text)}; accepted are "
+            f"{', '.join(f'{k}=...' for k in COST_UNITS)} with a number, such as "
+            "params=8M"
         )
     target = parse_target(value, "max_cost: the number")
     if target.of is not None:
@@ -84,6 +87,7 @@ def costs_of(
     input_size: Optional[int] = None,
     frames: Optional[int] = None,
     table: Optional[PathLike] = None,
+    frame_shift: Optional[float] = None,
 ) -> list[Cost]:
     """Return all costs of an architecture that can be computed.
 
@@ -93,6 +97,8 @@ def costs_of(
         frames: Length of the utterance for multiply-accumulates; None: the value of its
             search, if that search counted them.
         table: File of latencies; None: the file of its search.
+        frame_shift: Milliseconds from one input frame to the next, for the look-ahead;
+            None: 10, or as the search had it.
 
     Raises:
         ConfigError: If a cost cannot be computed.
@@ -114,6 +120,14 @@ def costs_of(
     elif found is not None and found.kind == "latency":
         of = f"for {found.frames} frames, by the table of its search"
         costs.append(Cost("latency", found.value, of))
+    if frame_shift is None and found is not None:
+        frame_shift = found.frame_shift
+    ahead = view_of(architecture.space).right
+    if math.isfinite(ahead):
+        shift = FRAME_SHIFT if frame_shift is None else frame_shift
+        check_frame_shift(shift)
+        of = f"with frames {shift:g} ms apart"
+        costs.append(Cost("lookahead", ahead * shift, of))
     return costs
 
 
@@ -140,6 +154,12 @@ def excesses(costs: Sequence[Cost], budgets: Sequence[Budget]) -> list[str]:
     for budget in budgets:
         cost = known.get(budget.kind)
         if cost is None:
+            if budget.kind == "lookahead":
+                texts.append(
+                    "the architecture looks ahead to the end of the utterance; "
+                    f"{budget.name} is {with_unit(budget.kind, budget.most)}"
+                )
+                continue
             raise ConfigError(
                 f"the {COST_UNITS[budget.kind]} of this architecture are unknown, but "
                 f"{budget.name} is about them; give input_size, and frames for macs or "

@@ -12,6 +12,7 @@ import torch
 
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.latency_table import LatencyTable
+from espnet_stnas.cost.lookahead import look_ahead_table
 from espnet_stnas.cost.table import (
     CostTable,
     same_operation,
@@ -21,12 +22,18 @@ from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators.base import probabilities
 from espnet_stnas.messages import format_keys, quote
 from espnet_stnas.notation.family import MAX_SIZE
+from espnet_stnas.notation.reach import FRAME_SHIFT, check_frame_shift
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.results.provenance import COST_UNITS, MAX_COST
 
 FRAMES = 1000
 _CONDITIONS = ("runtime", "precision", "device")
-_OWN_KEYS = {"params": (), "macs": ("frames",), "latency": ("table", *_CONDITIONS)}
+_OWN_KEYS = {
+    "params": (),
+    "macs": ("frames",),
+    "latency": ("table", *_CONDITIONS),
+    "lookahead": ("frame_shift",),
+}
 _FACTORS = {"": 1.0, "k": 1e3, "M": 1e6, "G": 1e9}
 _NUMBER = r"([0-9]{1,15}(?:\.[0-9]{1,15})?(?:[eE][+]?[0-9]{1,2})?)"
 
@@ -36,7 +43,7 @@ class CostOptions:
     """The option ``cost_conf`` of a search, after the checks that need no search space.
 
     Args:
-        kind: ``params``, ``macs`` or ``latency``.
+        kind: ``params``, ``macs``, ``latency`` or ``lookahead``.
         weight: Weight of the cost in the architecture loss; 0: only report the cost.
         target: Upper limit of the expected cost: a number in units of the kind, ``8M``,
             ``60%`` of the most expensive architecture, or ``60% of tdnn-C2D2``, the
@@ -47,6 +54,7 @@ class CostOptions:
         runtime: Runtime that they must be of; None: any.
         precision: Precision that they must be of; None: any.
         device: Part of the name of the device that they must be of; None: any.
+        frame_shift: Milliseconds from one input frame to the next, for the look-ahead.
     """
 
     kind: str
@@ -57,6 +65,7 @@ class CostOptions:
     runtime: Optional[str] = None
     precision: Optional[str] = None
     device: Optional[str] = None
+    frame_shift: float = FRAME_SHIFT
 
     @classmethod
     def from_conf(cls, conf: Any) -> CostOptions:
@@ -114,6 +123,7 @@ class CostOptions:
                     f"cost_conf: {key} is {quote(value)}; accepted is a text, of which "
                     "the latencies must be"
                 )
+        check_frame_shift(self.frame_shift, "cost_conf: ")
         if self.target is not None:
             parse_target(self.target)
 
@@ -232,12 +242,18 @@ def build_term(space: SearchSpace, input_size: int, options: CostOptions) -> Cos
         ConfigError: If there are no costs, or no architecture meets the target.
     """
     frames: Optional[int] = None
+    table: CostTable
     if options.kind == "params":
         table = parameter_table(space, input_size)
     elif options.kind == "macs":
         frames = options.frames
         try:
             table = macs_table(space, input_size, frames)
+        except ConfigError as error:
+            raise ConfigError(f"cost_conf: {error}") from None
+    elif options.kind == "lookahead":
+        try:
+            table = look_ahead_table(space, options.frame_shift)
         except ConfigError as error:
             raise ConfigError(f"cost_conf: {error}") from None
     else:

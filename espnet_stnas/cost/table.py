@@ -19,7 +19,7 @@ class CostTable:
     The cost of an architecture is ``fixed`` plus one number for each choice.
 
     Args:
-        kind: ``params``, ``macs`` or ``latency``.
+        kind: ``params``, ``macs``, ``latency`` or ``lookahead``.
         fixed: The cost of all fixed layers.
         choices: For each choice, the cost of each candidate, summed over the layers
             that share the choice: (c_11, ..., c_1K), (c_21, ...), ...
@@ -43,7 +43,7 @@ class CostTable:
         """Add up the costs of layers.
 
         Args:
-            kind: ``params``, ``macs`` or ``latency``.
+            kind: ``params``, ``macs``, ``latency`` or ``lookahead``.
             space: A search space or an architecture.
             costs: For each layer, the cost of each candidate.
         """
@@ -92,6 +92,8 @@ class CostTable:
 
 def with_unit(kind: str, cost: float) -> str:
     """Format a cost with its unit, such as ``8,000,000 parameters``."""
+    if kind == "lookahead":
+        return f"{cost:,.10g} {COST_UNITS[kind]}"
     digits = 1 if kind == "latency" else 0
     return f"{cost:,.{digits}f} {COST_UNITS[kind]}"
 

@@ -1,9 +1,11 @@
-"""The only place that changes ESPnet: adds our classes to its registries.
+"""Adds our classes to ESPnet's registries when ESPnet is imported.
 
 Importing an ESPnet task takes seconds, and recipes start dozens of small Python
 processes that need none. So the registration is a hook that acts when a task module is
 imported, and costs nothing otherwise. With autoload, every Python process of the
-environment runs this file when it starts, so it imports nothing that takes time.
+environment runs this file when it starts, so it imports nothing that takes time. In
+the same way, ESPnet's streaming inference learns of the encoder
+(:mod:`espnet_stnas.host.streaming`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Optional
 
 _TASKS = ("espnet2.tasks.", "espnet3.systems.")
+_STREAMING = "espnet2.bin.asr_inference_streaming"
 # Registries of speech encoders in task modules; enh_s2t and gan_tok have copies.
 _CHOICES = (
     *("encoder_choices", "asr_encoder_choices"),
@@ -46,11 +49,17 @@ def register() -> None:
     if not any(isinstance(finder, _TaskFinder) for finder in sys.meta_path):
         sys.meta_path.insert(0, _TaskFinder())
     for name, module in list(sys.modules.items()):
-        if name.startswith(_TASKS) and module is not None:
+        if name.startswith((*_TASKS, _STREAMING)) and module is not None:
             _add_classes(module)
 
 
 def _add_classes(task: ModuleType) -> None:
+    if task.__name__ == _STREAMING:
+        # This imports torch, which ESPnet has imported by then.
+        from espnet_stnas.host.streaming import accept_encoder
+
+        accept_encoder(task)
+        return
     _add_encoder(task)
     _add_model(task)
     # Of espnet2.tasks.abs_task; other tasks have the same dictionary.
@@ -95,7 +104,7 @@ class _TaskFinder:
         path: Optional[Sequence[str]],
         target: Optional[ModuleType] = None,
     ) -> Optional[importlib.machinery.ModuleSpec]:
-        if not fullname.startswith(_TASKS):
+        if not fullname.startswith((*_TASKS, _STREAMING)):
             return None
         spec = importlib.machinery.PathFinder.find_spec(fullname, path, target)
         if spec is not None and spec.loader is not None:

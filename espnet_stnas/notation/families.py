@@ -2,68 +2,34 @@
 
 from __future__ import annotations
 
-import math
 import re
-from functools import reduce
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.family import (
     RESERVED_NAMES,
     OpFamily,
     Option,
-    Options,
-    OptionValue,
 )
-from espnet_stnas.notation.lengths import Lengths
+from espnet_stnas.notation.geometry import (
+    CONV2D_LAYERS,
+    EVERYTHING,
+    PAST,
+    check_chunk,
+    check_conformer,
+    chunk_of,
+    conformer_reach,
+    conv2d_lengths,
+    conv2d_reach,
+    ebranchformer_reach,
+    own_width,
+    tdnn_lengths,
+    tdnn_reach,
+    transformer_reach,
+)
 from espnet_stnas.notation.plugins import refuse_other
 
-
-def _own_width(options: Options, input_width: int, width: int) -> int:
-    own = options["width"]
-    return width if own is None else int(own)
-
-
-def _tdnn_lengths(options: Options) -> Lengths:
-    # floor((L + 2cd - d(k - 1) - 1) / s) + 1 with kernel k = 2c + 1
-    stride = int(options["stride"] or 1)
-    return Lengths(stride, stride - 1)
-
-
-def _tdnn_reach(options: Options) -> tuple[int, int]:
-    reach = int(options["context"] or 0) * int(options["dilation"] or 1)
-    return reach, reach
-
-
-# (kernel, stride) of the two or three 2-D convolutions of ESPnet's
-# Conv2dSubsampling{2,4,6,8}, along time, without padding.
-CONV2D_LAYERS: dict[OptionValue, tuple[tuple[int, int], ...]] = {
-    2: ((3, 2), (3, 1)),
-    4: ((3, 2), (3, 2)),
-    6: ((3, 2), (5, 3)),
-    8: ((3, 2), (3, 2), (3, 2)),
-}
-
-
-def _conv2d_lengths(options: Options) -> Lengths:
-    layers = CONV2D_LAYERS[options["stride"]]
-    return reduce(
-        Lengths.then, (Lengths(stride, stride - kernel) for kernel, stride in layers)
-    )
-
-
-def _conv2d_reach(options: Options) -> tuple[int, int]:
-    right, step = 0, 1
-    for kernel, stride in CONV2D_LAYERS[options["stride"]]:
-        right += (kernel - 1) * step
-        step *= stride
-    return 0, right
-
-
-# The reach of operations that see the whole utterance, or its whole past.
-_EVERYTHING = (math.inf, math.inf)
-_PAST = (math.inf, 0)
-
 _CONTEXT = Option("context", "C", 1, minimum=0, always_shown=True)
+_RIGHT = Option("right", "R", None, minimum=0)
 _STRIDE = Option("stride", "S", 1)
 _DILATION = Option("dilation", "D", 1, always_shown=True)
 _NORM = Option("norm", "N", "ln", choices=("ln", "bn"))
@@ -72,6 +38,8 @@ _HEADS = Option("heads", "H", 4, always_shown=True)
 _KERNEL = Option("kernel_size", "K", 31, parity="odd", always_shown=True)
 _FEED_FORWARD = Option("feed_forward", "F", None)
 _MACARON = Option("macaron", "M", 1, choices=(0, 1))
+_CHUNK = Option("chunk", "C", None)
+_LEFT = Option("left", "L", None, minimum=0)
 
 FAMILIES: dict[str, OpFamily] = {
     family.name: family
@@ -81,15 +49,16 @@ FAMILIES: dict[str, OpFamily] = {
             "espnet_stnas.ops.tdnn:TDNN",
             (
                 _CONTEXT,
+                _RIGHT,
                 _STRIDE,
                 _DILATION,
                 _NORM,
                 _WIDTH,
             ),
-            output_width=_own_width,
-            lengths=_tdnn_lengths,
-            reach=_tdnn_reach,
-            shared_options=("context", "stride", "dilation", "width"),
+            output_width=own_width,
+            lengths=tdnn_lengths,
+            reach=tdnn_reach,
+            shared_options=("context", "right", "stride", "dilation", "width"),
         ),
         OpFamily("identity", "espnet_stnas.ops.basic:Identity"),
         OpFamily(
@@ -118,46 +87,47 @@ FAMILIES: dict[str, OpFamily] = {
                 ),
                 _WIDTH,
             ),
-            output_width=_own_width,
-            lengths=_conv2d_lengths,
-            reach=_conv2d_reach,
+            output_width=own_width,
+            lengths=conv2d_lengths,
+            reach=conv2d_reach,
         ),
         OpFamily(
             "tdnnf",
             "espnet_stnas.ops.tdnnf:FactorisedTDNN",
             (
                 _CONTEXT,
+                _RIGHT,
                 _DILATION,
                 Option("bottleneck", "B", None),
                 _NORM,
                 _WIDTH,
             ),
-            output_width=_own_width,
-            reach=_tdnn_reach,
-            shared_options=("context", "dilation", "bottleneck", "width"),
+            output_width=own_width,
+            reach=tdnn_reach,
+            shared_options=("context", "right", "dilation", "bottleneck", "width"),
         ),
         OpFamily(
             "sepconv",
             "espnet_stnas.ops.separable:SeparableConv",
-            (_CONTEXT, _STRIDE, _DILATION, _NORM, _WIDTH),
-            output_width=_own_width,
-            lengths=_tdnn_lengths,
-            reach=_tdnn_reach,
-            shared_options=("context", "stride", "dilation", "width"),
+            (_CONTEXT, _RIGHT, _STRIDE, _DILATION, _NORM, _WIDTH),
+            output_width=own_width,
+            lengths=tdnn_lengths,
+            reach=tdnn_reach,
+            shared_options=("context", "right", "stride", "dilation", "width"),
         ),
         *(
             OpFamily(
                 name,
                 "espnet_stnas.ops.rnn:Recurrent",
                 (Option("units", "U", None), _WIDTH),
-                output_width=_own_width,
+                output_width=own_width,
                 reach=lambda o, reach=reach: reach,  # type: ignore[misc]
             )
             for name, reach in (
-                ("lstm", _PAST),
-                ("blstm", _EVERYTHING),
-                ("gru", _PAST),
-                ("bgru", _EVERYTHING),
+                ("lstm", PAST),
+                ("blstm", EVERYTHING),
+                ("gru", PAST),
+                ("bgru", EVERYTHING),
             )
         ),
         OpFamily(
@@ -167,16 +137,24 @@ FAMILIES: dict[str, OpFamily] = {
                 _HEADS,
                 _FEED_FORWARD,
                 Option("positions", "P", "abs", choices=("abs", "rel")),
+                _CHUNK,
+                _LEFT,
             ),
-            reach=lambda o: _EVERYTHING,
-            shared_options=("heads", "feed_forward"),
+            reach=transformer_reach,
+            chunk=chunk_of,
+            check=check_chunk,
+            shared_options=("heads", "feed_forward", "chunk", "left"),
         ),
         OpFamily(
             "conformer",
             "espnet_stnas.ops.conformer:Conformer",
-            (_HEADS, _KERNEL, _FEED_FORWARD, _MACARON),
-            reach=lambda o: _EVERYTHING,
-            shared_options=("heads", "kernel_size", "feed_forward"),
+            (_HEADS, _KERNEL, _RIGHT, _FEED_FORWARD, _MACARON, _CHUNK, _LEFT),
+            reach=conformer_reach,
+            chunk=chunk_of,
+            check=check_conformer,
+            shared_options=(
+                *("heads", "kernel_size", "right", "feed_forward", "chunk", "left"),
+            ),
         ),
         OpFamily(
             "ebranchformer",
@@ -184,18 +162,20 @@ FAMILIES: dict[str, OpFamily] = {
             (
                 _HEADS,
                 _KERNEL,
+                _RIGHT,
                 Option("cgmlp", "G", None, minimum=2, parity="even"),
                 _FEED_FORWARD,
                 _MACARON,
                 Option("merge_kernel", "J", 3, parity="odd"),
+                _CHUNK,
+                _LEFT,
             ),
-            reach=lambda o: _EVERYTHING,
+            reach=ebranchformer_reach,
+            chunk=chunk_of,
+            check=check_conformer,
             shared_options=(
-                "heads",
-                "kernel_size",
-                "cgmlp",
-                "feed_forward",
-                "merge_kernel",
+                *("heads", "kernel_size", "right", "cgmlp", "feed_forward"),
+                *("merge_kernel", "chunk", "left"),
             ),
         ),
         OpFamily(

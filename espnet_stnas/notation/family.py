@@ -98,7 +98,11 @@ class OpFamily:
         output_width: ``(options, input width, network width) -> output width``.
         lengths: ``options -> number of output frames``, a map of input frames.
         reach: ``options -> input frames to the left and right`` that an output frame
-            depends on; infinite for the whole utterance.
+            depends on; infinite for the whole utterance. With a chunk, these are the
+            frames before the start of its chunk, and those up to the frame whose chunk
+            it sees to the end.
+        chunk: ``options -> frames of a chunk`` of attention; 1: there are no chunks.
+        check: ``options -> what is wrong with them``, or an empty text.
         shared_options: Options in which candidates of one choice may differ and still
             share their weights (:mod:`espnet_stnas.ops.sharing`).
     """
@@ -109,6 +113,8 @@ class OpFamily:
     output_width: Callable[[Options, int, int], int] = lambda o, i, w: i
     lengths: Callable[[Options], Lengths] = lambda o: Lengths()
     reach: Callable[[Options], tuple[float, float]] = lambda o: (0, 0)
+    chunk: Callable[[Options], int] = lambda o: 1
+    check: Callable[[Options], str] = lambda o: ""
     shared_options: tuple[str, ...] = ()
 
     def option_names(self) -> str:

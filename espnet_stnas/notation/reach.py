@@ -6,57 +6,20 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import reduce
-from typing import Callable
+from typing import Any, Callable
 
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.messages import quote
+from espnet_stnas.notation.family import MAX_SIZE
 from espnet_stnas.notation.lengths import Lengths
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.notation.spec import ChainSpec, OpSpec
 from espnet_stnas.notation.topology import Algebra, Layer, fold
+from espnet_stnas.notation.view import View
+
+__all__ = ["FRAME_SHIFT", "View", "describe_view", "layer_views", "view_of"]
 
 # The frame shift of most of ESPnet's recipes, in milliseconds.
 FRAME_SHIFT = 10.0
-
-
-@dataclass(frozen=True)
-class View:
-    """The input frames that an output frame depends on.
-
-    Output frame n depends on the input frames from ``n * stride - left`` to
-    ``n * stride + right``.
-
-    Args:
-        left: Input frames before; infinite if the whole past counts.
-        right: Input frames after; infinite if the whole future counts.
-        stride: Input frames per output frame.
-
-    >>> from espnet_stnas.notation.space import SearchSpace
-    >>> view = view_of(SearchSpace.from_conf({"layers": ["tdnn-C1S3D1", "tdnn-C1D2"]}))
-    >>> view.left, view.right, view.stride
-    (7, 7, 3)
-    """
-
-    left: float = 0
-    right: float = 0
-    stride: int = 1
-
-    def then(self, other: View) -> View:
-        """Return the view of ``other`` on top of this one."""
-        return View(
-            self.left + self.stride * other.left,
-            self.right + self.stride * other.right,
-            self.stride * other.stride,
-        )
-
-    def beside(self, other: View) -> View:
-        """Return the union of two views with the same stride."""
-        left, right = max(self.left, other.left), max(self.right, other.right)
-        return View(left, right, self.stride)
-
-    def common(self, other: View) -> View:
-        """Return the intersection of two views with the same stride."""
-        left, right = min(self.left, other.left), min(self.right, other.right)
-        return View(left, right, self.stride)
 
 
 def view_of(architecture: SearchSpace) -> View:
@@ -93,10 +56,7 @@ def describe_view(view: View, frame_shift: float = FRAME_SHIFT) -> str:
     Raises:
         ConfigError: If the frame shift is not above 0.
     """
-    if not (math.isfinite(frame_shift) and frame_shift > 0):
-        raise ConfigError(
-            f"frame_shift is {frame_shift}; accepted are milliseconds, above 0"
-        )
+    check_frame_shift(frame_shift)
     total = view.left + 1 + view.right
     before, after = (_frames(n) for n in (view.left, view.right))
     field = "the whole utterance"
@@ -114,6 +74,24 @@ def describe_view(view: View, frame_shift: float = FRAME_SHIFT) -> str:
         f"  frame rate: {rate:.4g} Hz (one frame out for {view.stride} in, which are "
         f"{frame_shift:g} ms apart)"
     )
+
+
+def check_frame_shift(frame_shift: Any, where: str = "") -> None:
+    """Refuse a frame shift that cannot be.
+
+    Args:
+        frame_shift: Milliseconds from one input frame to the next.
+        where: Place of the option, for the message.
+
+    Raises:
+        ConfigError: If the frame shift is not above 0.
+    """
+    number = type(frame_shift) in (int, float)
+    if not (number and 0 < frame_shift <= MAX_SIZE):
+        raise ConfigError(
+            f"{where}frame_shift is {quote(frame_shift)}; accepted are milliseconds, "
+            f"above 0 and up to {MAX_SIZE}"
+        )
 
 
 def _frames(count: float) -> str:
@@ -149,7 +127,7 @@ class _Views(Algebra[_Part]):
         self.combine = combine
 
     def layer(self, index: int) -> _Part:
-        operations = map(_view_of_operation, self.layers[index].candidates)
+        operations = (op.view for op in self.layers[index].candidates)
         view = reduce(self.combine, operations)
 
         def note(before: View) -> None:
@@ -176,7 +154,7 @@ class _Views(Algebra[_Part]):
     def bidirectional(self, ahead: _Part, back: _Part) -> _Part:
         def note(before: View) -> None:
             ahead.note(before)
-            back.note(View(before.right, before.left, before.stride))
+            back.note(View.of(before.right, before.left, before.stride))
 
         view = ahead.view.beside(_mirrored(back.view, back.lengths))
         return _Part(view, ahead.lengths, note)
@@ -192,10 +170,4 @@ def _mirrored(view: View, lengths: Lengths) -> View:
     """
     least = view.stride - 1 - lengths.offset
     most = least + view.stride - 1
-    return View(view.right - least, view.left + most, view.stride)
-
-
-def _view_of_operation(op: OpSpec) -> View:
-    if isinstance(op, ChainSpec):
-        return reduce(View.then, map(_view_of_operation, op.parts))
-    return View(*op.reach, op.stride)
+    return View.of(view.right - least, view.left + most, view.stride)

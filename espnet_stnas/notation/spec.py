@@ -22,6 +22,7 @@ from espnet_stnas.notation.families import FAMILIES
 from espnet_stnas.notation.family import MAX_SIZE, OpFamily, Options, OptionValue
 from espnet_stnas.notation.lengths import Lengths
 from espnet_stnas.notation.plugins import load_plugins
+from espnet_stnas.notation.view import View
 
 __all__ = [
     "FAMILIES",
@@ -96,10 +97,17 @@ class OpSpec:
         """Input frames per output frame."""
         return self.lengths.stride
 
+    @cached_property
+    def view(self) -> View:
+        """The input frames that an output frame depends on."""
+        left, right = self.family.reach(self.options)
+        chunk = self.family.chunk(self.options)
+        return View.of(left, right, self.stride, chunk)
+
     @property
     def reach(self) -> tuple[float, float]:
         """Input frames to the left and right that an output frame depends on."""
-        return self.family.reach(self.options)
+        return self.view.left, self.view.right
 
 
 @dataclass(frozen=True)
@@ -137,14 +145,10 @@ class ChainSpec(OpSpec):
         """The number of output frames of the last operation."""
         return reduce(Lengths.then, (part.lengths for part in self.parts))
 
-    @property
-    def reach(self) -> tuple[float, float]:
-        """Input frames to the left and right that an output frame depends on."""
-        left, right, step = 0.0, 0.0, 1
-        for part in self.parts:
-            left, right = left + step * part.reach[0], right + step * part.reach[1]
-            step *= part.stride
-        return left, right
+    @cached_property
+    def view(self) -> View:
+        """The input frames that an output frame depends on."""
+        return reduce(View.then, (part.view for part in self.parts))
 
 
 _CHAIN = OpFamily("chain", "espnet_stnas.ops.chain:Chain")
@@ -192,6 +196,8 @@ def parse_op(value: Any, where: str) -> OpSpec:
     where = f"{where}: operation '{family.name}'"
     values = tuple(o.check(given.get(o.name, o.default), where) for o in family.options)
     spec = OpSpec(family.name, values)
+    if wrong := family.check(spec.options):
+        raise ConfigError(f"{where}: {wrong}")
     finite = [frames for frames in spec.reach if math.isfinite(frames)]
     if max(finite, default=0) > MAX_SIZE:
         raise ConfigError(

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Optional
 
 import torch
 
+from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.spec import OpSpec
+from espnet_stnas.notation.view import View
 from espnet_stnas.ops.borrowing import Borrowing
+from espnet_stnas.ops.streaming import Form, Pointwise, Window
 
 
 class Operation(torch.nn.Module, ABC):
@@ -31,6 +35,10 @@ class Operation(torch.nn.Module, ABC):
     # frames within `spec.reach`, not on its position, the length of the utterance or
     # other utterances. Such candidates are scored without padding.
     frame_local: bool = False
+    # True if, in evaluation, each output frame depends on the input frames of
+    # `spec.view` only, and on where the utterance begins and ends. Frame-local
+    # operations need not say so.
+    streams: bool = False
     # Parts of equal size along the first dimension of a weight, by a part of its name:
     # the halves of gated layers. Candidates that share weights take rows of each part.
     stacked: Mapping[str, int] = {}
@@ -68,6 +76,32 @@ class Operation(torch.nn.Module, ABC):
             xs_pad: Input frames (B, T, D), zero where padded.
         """
         return None
+
+    def streaming(self) -> Form:
+        """Return how the operation runs chunk by chunk.
+
+        Operations that say so with ``streams``, and frame-local ones, need not define
+        this.
+
+        Raises:
+            ConfigError: If the operation cannot do so.
+        """
+        view, spec = self.spec.view, self.spec
+        if math.isinf(max(self.reach)):
+            raise ConfigError(
+                f"operation '{spec}' cannot run chunk by chunk, since it sees whole "
+                "utterances; accepted are operations that see a limited part of them "
+                "(docs/streaming.md)"
+            )
+        if not (self.streams or self.frame_local):
+            raise ConfigError(
+                f"operation '{spec}' cannot run chunk by chunk, since it does not say "
+                "that it can; accepted are operations with streams or frame_local"
+            )
+        if view == View():
+            return Pointwise(self, self.output_width)
+        sizes = self.input_width, self.output_width
+        return Window(self, sizes, view, spec.lengths)
 
     @abstractmethod
     def forward(

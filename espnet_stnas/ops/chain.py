@@ -9,6 +9,7 @@ import torch
 from espnet_stnas.notation.spec import ChainSpec
 from espnet_stnas.ops.base import Operation
 from espnet_stnas.ops.lengths import zero_padding
+from espnet_stnas.ops.streaming import Form, Sequential
 
 
 class Chain(Operation):
@@ -34,6 +35,14 @@ class Chain(Operation):
         part = self.parts[int(number)]
         assert isinstance(part, Operation)
         return part.stacked_parts(rest)
+
+    def streaming(self) -> Form:
+        """Return the forms of all parts in sequence; see :class:`Operation`."""
+        forms = []
+        for part in self.parts:
+            assert isinstance(part, Operation)
+            forms.append(part.streaming())
+        return Sequential(forms)
 
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor

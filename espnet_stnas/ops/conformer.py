@@ -19,8 +19,10 @@ class Conformer(AttentionLayer):
     ``after_norm.*`` (here ``norm.*`` of the last operation).
 
     Args:
-        spec: Options heads, kernel_size, feed_forward (width; default 4 times the width
-            of a frame), macaron (1: a half feed-forward layer comes first).
+        spec: Options heads, kernel_size, right (frames of the kernel after the present
+            one; default half of it), feed_forward (width; default 4 times the width of
+            a frame), macaron (1: a half feed-forward layer comes first), chunk and left
+            (:class:`~espnet_stnas.ops.attention.AttentionLayer`).
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
 
@@ -39,3 +41,4 @@ class Conformer(AttentionLayer):
                 self.dropout_rate,
             )
         )
+        self._set_sides("conv_module.depthwise_conv", "kernel_size")

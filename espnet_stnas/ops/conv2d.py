@@ -22,6 +22,8 @@ class Conv2dSubsampling(Operation):
         ConfigError: If the input has too few dimensions for the convolutions.
     """
 
+    streams = True
+
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:
         super().__init__(spec, **sizes)
         if spec.output_length(self.input_width) < 1:

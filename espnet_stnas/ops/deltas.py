@@ -16,6 +16,8 @@ class Deltas(Operation):
     are repeated. The operation has no parameters.
     """
 
+    streams = True
+
     def forward(
         self, xs_pad: torch.Tensor, ilens: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:

@@ -19,9 +19,11 @@ class EBranchformer(AttentionLayer):
     and most of its recipes (feed-forward: 4).
 
     Args:
-        spec: Options heads, kernel_size (of the cgMLP), cgmlp (width of the cgMLP),
-            feed_forward (width), macaron (1: a half feed-forward layer comes first),
-            merge_kernel (ESPnet's default is 3, its recipes use 31).
+        spec: Options heads, kernel_size (of the cgMLP), right (frames of both kernels
+            after the present one, at most; default half of each), cgmlp (width of the
+            cgMLP), feed_forward (width), macaron (1: a half feed-forward layer comes
+            first), merge_kernel (ESPnet's default is 3, its recipes use 31), chunk and
+            left (:class:`~espnet_stnas.ops.attention.AttentionLayer`).
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
 
@@ -50,3 +52,5 @@ class EBranchformer(AttentionLayer):
                 options["merge_kernel"],
             )
         )
+        self._set_sides("cgmlp.csgu.conv", "kernel_size")
+        self._set_sides("depthwise_conv_fusion", "merge_kernel")

@@ -11,10 +11,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import partial
 from typing import Any, Optional
 
 import torch
+import torch.nn.functional as F
 
+from espnet_stnas.ops.caching import active_cache
 from espnet_stnas.ops.lengths import padding_mask
 from espnet_stnas.ops.norm import MaskedBatchNorm
 
@@ -45,6 +48,41 @@ def keep_padding_out(layer: torch.nn.Module) -> None:
                 module.register_forward_pre_hook(_zero_padding)
             elif isinstance(module, torch.nn.BatchNorm1d):
                 setattr(parent, name, _ChannelsFirstBatchNorm(module.num_features))
+
+
+def set_sides(layer: torch.nn.Module, name: str, before: int, after: int) -> None:
+    """Let a convolution see other numbers of frames before and after.
+
+    Call this after :func:`keep_padding_out`, which makes padding frames zero. On a part
+    of an utterance, a convolution without frames after keeps those before in the cache.
+
+    Args:
+        layer: A layer of ESPnet.
+        name: Name of its 1-D convolution, over (B, D, T) and padded on both sides.
+        before: Frames before the present one.
+        after: Frames after it; with the frames before, one less than its kernel.
+    """
+    if before == after:
+        return
+    conv = layer.get_submodule(name)
+    assert isinstance(conv, torch.nn.Conv1d)
+    conv.taps_before = before  # type: ignore[assignment]
+    conv.padding = (0,)
+    conv.register_forward_pre_hook(partial(_pad_sides, name, before, after))
+
+
+def _pad_sides(
+    name: str,
+    before: int,
+    after: int,
+    module: torch.nn.Module,
+    inputs: tuple[Any, ...],
+) -> tuple[Any, ...]:
+    xs, *others = inputs  # (B, D, T)
+    cache = active_cache()
+    if cache is None:
+        return (F.pad(xs, (before, after)), *others)
+    return (cache.extended(name, xs, before, dim=2), *others)
 
 
 def _zero_padding(module: torch.nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

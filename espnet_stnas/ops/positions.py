@@ -11,6 +11,7 @@ from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.attention import check_even
 from espnet_stnas.ops.base import Operation
 from espnet_stnas.ops.espnet import espnet_part
+from espnet_stnas.ops.streaming import Form, State
 
 
 class Positions(Operation):
@@ -48,3 +49,42 @@ class Positions(Operation):
         # At least float32, see RelativePositions.
         dtype = torch.promote_types(xs_pad.dtype, torch.float32)
         return self.dropout(self.encoding(xs_pad.to(dtype)).to(xs_pad.dtype)), ilens
+
+    def with_sinusoids(self, xs: torch.Tensor, first: int) -> torch.Tensor:
+        """Scale the frames (B, T, D) from the given number on, and add sinusoids."""
+        dtype = torch.promote_types(xs.dtype, torch.float32)
+        stop = first + xs.size(1)
+        # A power of 2, since ESPnet computes all of them anew for more frames.
+        size = 2 ** max(0, stop - 1).bit_length()
+        self.encoding.extend_pe(torch.zeros((1, size), dtype=dtype, device=xs.device))
+        sinusoids = self.encoding.pe[:, first:stop]
+        scaled = xs.to(dtype) * math.sqrt(self.output_width)
+        return self.dropout((scaled + sinusoids).to(xs.dtype))
+
+    def streaming(self) -> Form:
+        """Return a form that counts frames, if positions are absolute."""
+        return _Counting(self) if self.absolute else super().streaming()
+
+
+class _Counting(Form):
+    """Adds the positions of frames that are counted from the first one on.
+
+    Args:
+        positions: The operation.
+    """
+
+    def __init__(self, positions: Positions) -> None:
+        super().__init__(positions.output_width)
+        self.positions = positions
+
+    def start(self, like: torch.Tensor) -> State:
+        """Return the number of frames (B,) so far, 0; see :class:`Form`."""
+        return {"seen": torch.zeros(like.size(0), dtype=torch.long, device=like.device)}
+
+    def step(
+        self, xs: torch.Tensor, state: State, final: bool
+    ) -> tuple[torch.Tensor, State]:
+        """Add positions to frames (B, T, D); see :class:`Form`."""
+        seen, count = int(state["seen"][0]), xs.size(1)
+        ys = self.positions.with_sinusoids(xs, seen)
+        return ys, {"seen": state["seen"] + count}

@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.base import Operation
+from espnet_stnas.ops.streaming import Form, State
 
 
 class Recurrent(Operation):
@@ -62,6 +63,46 @@ class Recurrent(Operation):
         states, _ = pad_packed_sequence(
             self.rnn(packed)[0], batch_first=True, total_length=xs_pad.size(1)
         )
+        return self.projected(states), ilens
+
+    def projected(self, states: torch.Tensor) -> torch.Tensor:
+        """Return the output frames (B, T, D') of the states (B, T, U) of units."""
         if self.projection is not None:
             states = torch.tanh(self.projection(states))
-        return self.dropout(states), ilens
+        return self.dropout(states)
+
+    def streaming(self) -> Form:
+        """Return the form of one direction; see :class:`Operation`."""
+        return super().streaming() if self.rnn.bidirectional else _Continued(self)
+
+
+class _Continued(Form):
+    """Goes on with the states of the units: h, and c of an LSTM.
+
+    Args:
+        layer: The recurrent layer.
+    """
+
+    def __init__(self, layer: Recurrent) -> None:
+        super().__init__(layer.output_width)
+        self.layer = layer
+        self.names = ("h", "c") if isinstance(layer.rnn, torch.nn.LSTM) else ("h",)
+
+    def start(self, like: torch.Tensor) -> State:
+        """Return zeros (B, 1, U); see :class:`Form`."""
+        zeros = like.new_zeros(like.size(0), 1, self.layer.rnn.hidden_size)
+        return dict.fromkeys(self.names, zeros)
+
+    def step(
+        self, xs: torch.Tensor, state: State, final: bool
+    ) -> tuple[torch.Tensor, State]:
+        """Transform frames (B, T, D); see :class:`Form`."""
+        if xs.size(1) == 0:
+            return xs.new_zeros(xs.size(0), 0, self.width), state
+        before = tuple(state[name].transpose(0, 1).contiguous() for name in self.names)
+        lstm = len(before) == 2
+        states, after = self.layer.rnn(xs, before if lstm else before[0])
+        after = after if lstm else (after,)
+        after = (values.transpose(0, 1) for values in after)
+        ys = self.layer.projected(states)
+        return ys, dict(zip(self.names, after, strict=True))

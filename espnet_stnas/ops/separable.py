@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from espnet_stnas.notation.geometry import kernel_sides
 from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.base import Operation
 from espnet_stnas.ops.norm import frame_norm, normalised
@@ -20,22 +21,23 @@ class SeparableConv(Operation):
     linear (pointwise) layer then mixes the dimensions.
 
     Args:
-        spec: Options context, stride, dilation, norm (``ln`` or ``bn``), width.
+        spec: Options context, right (context), stride, dilation, norm (``ln`` or
+            ``bn``), width.
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
+
+    streams = True
 
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:
         super().__init__(spec, **sizes)
         options: dict[str, Any] = spec.options
-        context, dilation = options["context"], options["dilation"]
         # No bias: the bias of the linear layer makes it redundant.
         self.depthwise = FrameConv(
             self.input_width,
             self.input_width,
-            kernel=2 * context + 1,
+            sides=kernel_sides(options),
             stride=options["stride"],
-            padding=context * dilation,
-            dilation=dilation,
+            dilation=options["dilation"],
             groups=self.input_width,
             bias=False,
         )

@@ -1,23 +1,24 @@
 """Weights that the candidates of one choice share (weight entanglement).
 
-Candidates of one family take slices of common weights: the middle taps of one kernel,
-the first rows and columns of one matrix, as in once-for-all (Cai et al. 2020,
-arXiv:1908.09791) and AutoFormer (Chen et al. 2021, arXiv:2107.00651). So a weight step
-of one candidate also trains the others. Dilations and strides have no weights of their
-own, so candidates that differ in them alone share all their kernels and matrices.
-Biases and norms stay with their candidate: they are few, and supernets rank better so
-(benchmarks/tables).
+Candidates of one family take slices of common weights: the taps of one kernel around
+the present frame, the first rows and columns of one matrix, as in once-for-all (Cai et
+al. 2020, arXiv:1908.09791) and AutoFormer (Chen et al. 2021, arXiv:2107.00651). So a
+weight step of one candidate also trains the others. Dilations and strides have no
+weights of their own, so candidates that differ in them alone share all their kernels
+and matrices. Biases and norms stay with their candidate: they are few, and supernets
+rank better so (benchmarks/tables).
 """
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Hashable, Sequence
+from typing import NamedTuple
 
 import torch
 
 from espnet_stnas.notation.spec import ChainSpec, OpSpec
 from espnet_stnas.ops.base import Operation
-from espnet_stnas.ops.borrowing import Borrowing, take_slice
+from espnet_stnas.ops.borrowing import Borrowing, take_slice, taps_before
 
 
 def share_weights(operations: Sequence[Operation]) -> torch.nn.ModuleList:
@@ -83,40 +84,65 @@ def _kind(spec: OpSpec) -> Hashable:
     )
 
 
-def _largest(members: Sequence[Operation]) -> dict[str, torch.Tensor]:
+def _largest(members: Sequence[Operation]) -> list[_Weight]:
     """Return weights that are large enough for all members, with first values."""
     by_size = sorted(members, key=lambda m: sum(p.numel() for p in m.parameters()))
-    found: dict[str, torch.Tensor] = {}
-    for name, first, _ in _weights(by_size[-1]):
-        shapes = [member.get_parameter(name).shape for member in members]
-        shape = first.shape
-        if any(other.numel() != shape.numel() for other in shapes):
-            shape = torch.Size(max(sizes) for sizes in zip(*shapes, strict=True))
-        found[name] = first.new_zeros(shape)
-    for member in by_size:
-        for name, weight, parts in _weights(member):
-            take_slice(found[name], weight.shape, parts).copy_(weight)
+    found = []
+    for own in zip(*map(_weights, by_size), strict=True):
+        value, before = _large_enough(own)
+        for weight in own:
+            first = before - weight.before
+            part = take_slice(value, weight.value.shape, weight.parts, first)
+            part.copy_(weight.value)
+        found.append(own[0]._replace(value=value, before=before))
     return found
 
 
-def _hold(weights: Mapping[str, torch.Tensor]) -> torch.nn.Module:
-    """Return a module that has the weights (any shape) as parameters."""
+def _large_enough(weights: Sequence[_Weight]) -> tuple[torch.Tensor, int]:
+    """Return zeros (any shape) that hold all weights, and the taps before."""
+    values = [weight.value for weight in weights]
+    before = max(weight.before for weight in weights)
+    shape = values[-1].shape
+    if len(shape) > 2 or any(v.numel() != shape.numel() for v in values):
+        sizes = [max(sizes) for sizes in zip(*(v.shape for v in values), strict=True)]
+        if len(shape) > 2:
+            after = max(w.value.size(-1) - w.before for w in weights)
+            sizes[-1] = before + after
+        shape = torch.Size(sizes)
+    return values[-1].new_zeros(shape), before
+
+
+def _hold(weights: Sequence[_Weight]) -> torch.nn.Module:
+    """Return a module that has the weights as parameters."""
     holder = torch.nn.Module()
-    for name, weight in weights.items():
-        *path, last = name.split(".")
+    for weight in weights:
+        *path, last = weight.name.split(".")
         module = holder
         for part in path:
             if part not in module._modules:
                 module.add_module(part, torch.nn.Module())
             module = module.get_submodule(part)
-        module.register_parameter(last, torch.nn.Parameter(weight))
+        module.register_parameter(last, torch.nn.Parameter(weight.value))
+        module.taps_before = weight.before  # type: ignore[assignment]
     return holder
 
 
-def _weights(operation: Operation) -> list[tuple[str, torch.Tensor, int]]:
-    """Return name, value and number of stacked parts of each kernel or matrix."""
-    return [
-        (name, weight.detach(), operation.stacked_parts(name))
-        for name, weight in operation.named_parameters()
-        if weight.dim() > 1
-    ]
+class _Weight(NamedTuple):
+    """A kernel or matrix: name, value, stacked parts, taps before the present frame."""
+
+    name: str
+    value: torch.Tensor
+    parts: int
+    before: int
+
+
+def _weights(operation: Operation) -> list[_Weight]:
+    """Return the kernels and matrices of an operation."""
+    found = []
+    for name, weight in operation.named_parameters():
+        if weight.dim() > 1:
+            module = operation.get_submodule(name.rpartition(".")[0])
+            before = taps_before(module, weight)
+            parts = operation.stacked_parts(name)
+            found.append(_Weight(name, weight.detach(), parts, before))
+    return found

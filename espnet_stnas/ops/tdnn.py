@@ -7,6 +7,7 @@ from typing import Any, Optional
 import torch
 import torch.nn.functional as F
 
+from espnet_stnas.notation.geometry import kernel_sides
 from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.base import Operation
 from espnet_stnas.ops.norm import frame_norm, normalised
@@ -25,9 +26,9 @@ class FrameConv(torch.nn.Module):
     Args:
         input_width: Width D.
         output_width: Width D'.
-        kernel: Number of frames in the kernel.
+        sides: Frames in the kernel before and after the present one. As many frames,
+            times the dilation, are padded with zeros there.
         stride: Input frames per output frame.
-        padding: Zero frames added on each side.
         dilation: Distance between the frames of the kernel.
         groups: Number of groups of dimensions that are convolved separately.
         bias: Whether the convolution has a bias.
@@ -37,16 +38,17 @@ class FrameConv(torch.nn.Module):
         self,
         input_width: int,
         output_width: int,
-        kernel: int,
+        sides: tuple[int, int],
         stride: int,
-        padding: int,
         dilation: int,
         groups: int = 1,
         bias: bool = True,
     ) -> None:
         super().__init__()
-        self.stride, self.padding, self.dilation = stride, padding, dilation
-        self.groups = groups
+        self.stride, self.dilation, self.groups = stride, dilation, groups
+        self.taps_before, after = sides
+        self.padding = self.taps_before * dilation, after * dilation
+        kernel = self.taps_before + 1 + after
         like = torch.nn.Conv1d(
             input_width, output_width, kernel, groups=groups, bias=bias
         )
@@ -59,45 +61,46 @@ class FrameConv(torch.nn.Module):
 
     def forward(self, xs_pad: torch.Tensor) -> torch.Tensor:
         """Transform (B, T, D) to (B, T', D')."""
+        left, right = self.padding
+        if left != right:
+            # The convolution itself pads both sides alike.
+            xs_pad = F.pad(xs_pad, (0, 0, left, right))
         images = F.conv2d(
             xs_pad.transpose(1, 2).unsqueeze(2),
             self.weight.unsqueeze(2),
             self.bias,
             stride=(1, self.stride),
-            padding=(0, self.padding),
+            padding=(0, left if left == right else 0),
             dilation=(1, self.dilation),
             groups=self.groups,
         )
         return images.squeeze(2).transpose(1, 2)
 
-    def from_products(self, products: torch.Tensor) -> torch.Tensor:
+    def from_products(self, products: torch.Tensor, first: int) -> torch.Tensor:
         """Return the same as :meth:`forward`, from the products of all taps.
 
         Args:
             products: Products (B, T, k, D') of frames with the taps of a kernel of
                 this or a larger size, from :func:`tap_products`.
+            first: The tap of that kernel that is the first one here.
         """
         taps = self.weight.size(2)
-        batch, frames, largest, width = products.shape
+        batch, frames, _, width = products.shape
         ys = products.new_zeros(batch, frames, width)
         if self.bias is not None:
             ys += self.bias
         for tap in range(taps):
-            shift = tap * self.dilation - self.padding
+            shift = (tap - self.taps_before) * self.dilation
             to, since = max(0, -shift), max(0, shift)
             count = frames - abs(shift)
             if count > 0:
-                tap_of_largest = tap + (largest - taps) // 2
                 ys[:, to : to + count] += products[
-                    :, since : since + count, tap_of_largest
+                    :, since : since + count, first + tap
                 ]
         return ys[:, :: self.stride]
 
     def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
-        """Return the output frames (B,) of valid input frames (B,).
-
-        The padding must be half of the kernel's span.
-        """
+        """Return the output frames (B,) of valid input frames (B,)."""
         return (ilens - 1) // self.stride + 1
 
 
@@ -122,12 +125,14 @@ def tap_products(xs_pad: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
 class TDNN(Operation):
     """Convolution -> ReLU -> norm -> dropout (Zheng et al. 2021, section 4).
 
-    The convolution of ``tdnn-C<c>S<s>D<d>`` has kernel 2c + 1, stride s, dilation d and
-    padding cd. So an output frame depends on cd frames to each side, and L input frames
-    give floor((L - 1) / s) + 1 output frames.
+    The convolution of ``tdnn-C<c>R<r>S<s>D<d>`` has kernel c + 1 + r (without R, r is
+    c), stride s, dilation d, and cd and rd frames of padding. So an output frame
+    depends on cd frames before and rd frames after, and L input frames give
+    floor((L - 1) / s) + 1 output frames. With R0, it is causal.
 
     Args:
-        spec: Options context, stride, dilation, norm (``ln`` or ``bn``), width.
+        spec: Options context, right (context), stride, dilation, norm (``ln`` or
+            ``bn``), width.
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
 
     >>> from espnet_stnas.notation.spec import parse_op
@@ -138,17 +143,17 @@ class TDNN(Operation):
     ((2, 3, 64), [3, 2])
     """
 
+    streams = True
+
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:
         super().__init__(spec, **sizes)
         options: dict[str, Any] = spec.options
-        context, dilation = options["context"], options["dilation"]
         self.conv = FrameConv(
             self.input_width,
             self.output_width,
-            kernel=2 * context + 1,
+            sides=kernel_sides(options),
             stride=options["stride"],
-            padding=context * dilation,
-            dilation=dilation,
+            dilation=options["dilation"],
         )
         self.norm = frame_norm(options["norm"], self.output_width)
         self.dropout = torch.nn.Dropout(self.dropout_rate)
@@ -168,8 +173,11 @@ class TDNN(Operation):
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Transform (B, T, D) to (B, T', D'); see :class:`Operation`."""
         olens = self.conv.output_lengths(ilens)
-        convolved = (
-            self.conv(xs_pad) if products is None else self.conv.from_products(products)
-        )
+        if products is None:
+            convolved = self.conv(xs_pad)
+        else:
+            assert self.borrowing is not None
+            first = self.borrowing.first_tap("conv.weight")
+            convolved = self.conv.from_products(products, first)
         ys = F.relu(convolved, inplace=True)
         return self.dropout(normalised(self.norm, ys, olens)), olens

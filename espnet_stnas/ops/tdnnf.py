@@ -7,6 +7,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 
+from espnet_stnas.notation.geometry import kernel_sides
 from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.base import Operation
 from espnet_stnas.ops.norm import frame_norm, normalised
@@ -21,24 +22,24 @@ class FactorisedTDNN(Operation):
     semi-orthogonal.
 
     Args:
-        spec: Options context, dilation, bottleneck (width; default an eighth of the
-            output width), norm (``ln`` or ``bn``), width.
+        spec: Options context, right (context), dilation, bottleneck (width; default an
+            eighth of the output width), norm (``ln`` or ``bn``), width.
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
+
+    streams = True
 
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:
         super().__init__(spec, **sizes)
         options: dict[str, Any] = spec.options
-        context, dilation = options["context"], options["dilation"]
         bottleneck = options["bottleneck"] or max(1, self.output_width // 8)
         # No bias: the bias of the linear layer makes it redundant.
         self.conv = FrameConv(
             self.input_width,
             bottleneck,
-            kernel=2 * context + 1,
+            sides=kernel_sides(options),
             stride=1,
-            padding=context * dilation,
-            dilation=dilation,
+            dilation=options["dilation"],
             bias=False,
         )
         self.linear = torch.nn.Linear(bottleneck, self.output_width)

@@ -24,7 +24,8 @@ class Transformer(AttentionLayer):
 
     Args:
         spec: Options heads, feed_forward (width; default 4 times the width of a frame),
-            positions (``abs`` or ``rel``).
+            positions (``abs`` or ``rel``), chunk and left
+            (:class:`~espnet_stnas.ops.attention.AttentionLayer`).
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
 

@@ -39,6 +39,7 @@ UNITS = {
     "params": "parameters of the encoder",
     "macs": "multiply-accumulates",
     "latency": "microseconds",
+    "lookahead": "ms of look-ahead",
 }
 
 

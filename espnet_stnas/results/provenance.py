@@ -20,6 +20,7 @@ COST_UNITS = {
     "params": "parameters",
     "macs": "multiply-accumulates",
     "latency": "microseconds",
+    "lookahead": "ms of look-ahead",
 }
 # Upper limit of costs and targets. More is a typing error.
 MAX_COST = 1e18
@@ -32,12 +33,13 @@ class FoundCost:
     """The cost of the architecture that a search found.
 
     Args:
-        kind: ``params``, ``macs`` or ``latency``.
+        kind: ``params``, ``macs``, ``latency`` or ``lookahead``.
         value: Cost of the architecture, in units of the kind.
         expected: Expected cost under the probabilities.
         weight: Weight of the cost in the architecture loss.
         target: Target of the expected cost.
         frames: Length of the counted or measured utterance in frames.
+        frame_shift: Milliseconds from one input frame to the next, for the look-ahead.
     """
 
     kind: str
@@ -46,6 +48,7 @@ class FoundCost:
     weight: Optional[float] = None
     target: Optional[float] = None
     frames: Optional[int] = None
+    frame_shift: Optional[float] = None
 
 
 @dataclass(frozen=True)
@@ -217,7 +220,7 @@ def _are_texts(value: Any) -> bool:
 def _is_cost(value: Any) -> bool:
     if not isinstance(value, dict) or value.get("kind") not in list(COST_UNITS):
         return False
-    names = ("value", "expected", "weight", "target")
+    names = ("value", "expected", "weight", "target", "frame_shift")
     numbers = [value[name] for name in names if name in value]
     frames = value.get("frames", 1)
     return "value" in value and all(map(_is_number, numbers)) and type(frames) is int

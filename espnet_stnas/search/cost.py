@@ -6,6 +6,7 @@ import logging
 from typing import Any, Optional
 
 from espnet_stnas.cost.goal import CostOptions, CostTerm, build_term
+from espnet_stnas.cost.lookahead import LookAheadTable
 from espnet_stnas.cost.table import with_unit
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Estimator
@@ -113,4 +114,7 @@ def found_cost(supernet: Supernet, term: Optional[CostTerm]) -> Optional[FoundCo
         weight=term.weight,
         target=term.target,
         frames=term.frames,
+        frame_shift=(
+            term.table.frame_shift if isinstance(term.table, LookAheadTable) else None
+        ),
     )

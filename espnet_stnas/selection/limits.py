@@ -12,11 +12,17 @@ from typing import Optional
 from espnet_stnas.cost.counts import macs_table, parameter_table
 from espnet_stnas.cost.goal import FRAMES, parse_target
 from espnet_stnas.cost.latency_table import LatencyTable
-from espnet_stnas.cost.table import CostTable, same_operation
+from espnet_stnas.cost.table import CostTable, same_operation, with_unit
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike
 from espnet_stnas.messages import one_line, quote
-from espnet_stnas.notation.reach import View, narrowest_view, view_of
+from espnet_stnas.notation.reach import (
+    FRAME_SHIFT,
+    View,
+    check_frame_shift,
+    narrowest_view,
+    view_of,
+)
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.topology import Layer
 from espnet_stnas.results.provenance import COST_UNITS
@@ -25,7 +31,6 @@ from espnet_stnas.selection.paths import PathIndices
 UNITS = {
     **COST_UNITS,
     "field": "frames of receptive field",
-    "lookahead": "frames of look-ahead",
 }
 
 
@@ -58,9 +63,11 @@ class Measure(ABC):
 
     def text(self, value: float) -> str:
         """Return a cost with its unit."""
-        digits = 1 if self.kind == "latency" else 0
-        shown = "all" if math.isinf(value) else f"{value:,.{digits}f}"
-        return f"{shown} {UNITS[self.kind]}"
+        if math.isinf(value):
+            return f"all {UNITS[self.kind]}"
+        if self.kind in COST_UNITS:
+            return with_unit(self.kind, value)
+        return f"{value:,.0f} {UNITS[self.kind]}"
 
 
 class AddedCost(Measure):
@@ -95,17 +102,22 @@ class AddedCost(Measure):
 
 
 class Field(Measure):
-    """Receptive field or look-ahead, in frames of the encoder's input.
+    """Receptive field in frames of the encoder's input, or look-ahead in ms.
 
     Args:
         kind: ``field`` or ``lookahead``.
         space: The search space.
+        frame_shift: Milliseconds from one input frame to the next.
     """
+
+    def __init__(self, kind: str, space: SearchSpace, frame_shift: float) -> None:
+        super().__init__(kind, space)
+        self.frame_shift = frame_shift
 
     @cached_property
     def maximum(self) -> float:
-        """The frames of the largest architecture; infinite for whole utterances."""
-        return self._frames(view_of(self.space))
+        """The value of the largest architecture; infinite for whole utterances."""
+        return self._value(view_of(self.space))
 
     @lru_cache(maxsize=100_000)  # noqa: B019 (it lives as long as a selection)
     def least(self, prefix: PathIndices) -> float:
@@ -118,10 +130,12 @@ class Field(Measure):
                 self.space.layers, self.space.choice_numbers, strict=True
             )
         )
-        return self._frames(narrowest_view(replace(self.space, layers=layers)))
+        return self._value(narrowest_view(replace(self.space, layers=layers)))
 
-    def _frames(self, view: View) -> float:
-        return view.right if self.kind == "lookahead" else view.left + 1 + view.right
+    def _value(self, view: View) -> float:
+        if self.kind == "lookahead":
+            return view.right * self.frame_shift
+        return view.left + 1 + view.right
 
 
 @dataclass(frozen=True)
@@ -160,6 +174,10 @@ class Measures:
         latency_device: Part of the name of the device that they must be of.
         latency_runtime: Runtime that they must be of.
         latency_precision: Precision that they must be of.
+        frame_shift: Milliseconds from one input frame to the next; None: 10.
+
+    Raises:
+        ConfigError: If the frame shift is not above 0.
     """
 
     def __init__(
@@ -172,6 +190,7 @@ class Measures:
         latency_device: Optional[str] = None,
         latency_runtime: Optional[str] = None,
         latency_precision: Optional[str] = None,
+        frame_shift: Optional[float] = None,
     ) -> None:
         self.space = space
         self.input_size = input_size
@@ -182,6 +201,8 @@ class Measures:
             "runtime": latency_runtime,
             "precision": latency_precision,
         }
+        self._frame_shift = FRAME_SHIFT if frame_shift is None else frame_shift
+        check_frame_shift(self._frame_shift)
         self._made: dict[str, Measure] = {}
 
     def __getitem__(self, kind: str) -> Measure:
@@ -200,8 +221,8 @@ class Measures:
             raise ConfigError(
                 f"{quote(kind)} is no kind of cost; accepted are: {', '.join(UNITS)}"
             )
-        if kind not in COST_UNITS:
-            return Field(kind, self.space)
+        if kind in ("field", "lookahead"):
+            return Field(kind, self.space, self._frame_shift)
         if self.input_size is None:
             raise ConfigError(
                 f"the {COST_UNITS[kind]} of this space are unknown, since its "
@@ -256,7 +277,7 @@ class Measures:
             if math.isinf(most):
                 raise ConfigError(
                     f"max is {quote(text)}, but the largest architecture sees the "
-                    "whole utterance; accepted is a number of frames"
+                    f"whole utterance; accepted is a number: {UNITS[kind]}"
                 )
         return Limit(measure, most, f"max {one_line(text)}")
 

@@ -23,6 +23,7 @@ def within_budgets(
     input_size: Optional[int] = None,
     frames: Optional[int] = None,
     latency_table: Optional[PathLike] = None,
+    frame_shift: Optional[float] = None,
 ) -> Architecture:
     """Return the most probable architecture of an epoch that keeps budgets.
 
@@ -34,6 +35,8 @@ def within_budgets(
         frames: Length of the utterance for multiply-accumulates; None: that of the
             search.
         latency_table: File of latencies; needed if ``best`` is too slow.
+        frame_shift: Milliseconds from one input frame to the next; None: 10, or as the
+            search had it.
 
     Returns:
         ``best`` itself, if it keeps the budgets.
@@ -41,14 +44,28 @@ def within_budgets(
     Raises:
         ConfigError: If a cost is not known, or no architecture keeps the budgets.
     """
-    costs = costs_of(best, input_size=input_size, frames=frames, table=latency_table)
+    costs = costs_of(
+        best,
+        input_size=input_size,
+        frames=frames,
+        table=latency_table,
+        frame_shift=frame_shift,
+    )
     if not excesses(costs, budgets):
         return best
     found = best.provenance.cost
     if frames is None and found is not None and found.kind == "macs":
         frames = found.frames
+    if frame_shift is None and found is not None:
+        frame_shift = found.frame_shift
     known = best.provenance.input_size if input_size is None else input_size
-    measures = Measures(space, known, frames=frames, latency_table=latency_table)
+    measures = Measures(
+        space,
+        known,
+        frames=frames,
+        latency_table=latency_table,
+        frame_shift=frame_shift,
+    )
     limits = [Limit(measures[b.kind], b.most, b.name) for b in budgets]
     pi = [list(choice.values()) for choice in best.provenance.probabilities]
     reported = {limit.measure.kind: limit.measure for limit in limits}

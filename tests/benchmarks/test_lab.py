@@ -12,12 +12,13 @@ import pytest
 import soundfile
 import torch
 
+from espnet_stnas.notation.reach import view_of
 from espnet_stnas.supernet.supernet import build_supernet
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = (
-    *("estimator_facts", "evidence", "front", "ranking", "schedules", "supernets"),
-    "table",
+    *("estimator_facts", "evidence", "front", "lookahead", "ranking", "schedules"),
+    *("supernets", "table"),
 )
 
 
@@ -109,7 +110,7 @@ def test_the_ends_of_a_space_are_its_largest_and_its_smallest_path(lab):
     assert [gate.active[0] for gate in smallest] == [0] * 6
 
 
-@pytest.mark.parametrize("name", ["tdnn", "conformer", "mixed"])
+@pytest.mark.parametrize("name", ["tdnn", "causal", "conformer", "mixed"])
 def test_paths_of_spaces_are_distinct(lab, name):
     paths = lab.spaces.draw_paths(name, 16)
     assert len(set(paths)) == len(paths) >= 16
@@ -195,3 +196,26 @@ def test_the_hypervolume_of_a_front(lab):
     told = lab.front.report(rows, 100, 200)
     # Half of the box below the smaller one, and a quarter of its height from there on.
     assert "62.5" in told and "0 k: 50.0, 0 k: 25.0" in told
+
+
+def test_errors_are_drawn_against_look_ahead(lab, options, tmp_path, capsys):
+    output, figure = tmp_path / "lookahead.csv", tmp_path / "lookahead.svg"
+    words = [*options, "--output", str(output), "--figure", str(figure), "--steps", "5"]
+    words += ["--search_steps", "4", "--budgets", "0", "200", "--seeds", "0", "1"]
+    words += ["--random", "2"]
+    lab.lookahead.main(words)
+    printed = capsys.readouterr().out
+    rows = list(csv.DictReader(output.open()))
+    chosen, trained = ([r for r in rows if bool(r["seed"]) == b] for b in (False, True))
+    assert len(chosen) == 2 * (1 + 2)
+    # Searched ones with two seeds, random ones with one.
+    assert len(trained) == 2 * (2 + 2)
+    for row in rows:
+        space = lab.spaces.fixed("causal", tuple(map(int, row["encoder"][7:])))
+        assert float(row["look_ahead"]) == 10 * view_of(space).right
+        assert float(row["look_ahead"]) <= float(row["budget"])
+    assert printed.count("| searched |") == printed.count("| random |") == 2
+    assert figure.read_text().count("<path") > 10
+    before = output.read_text()
+    lab.lookahead.main(words)
+    assert output.read_text() == before

@@ -49,11 +49,15 @@ def test_parameters_always_and_more_on_request(arch, tmp_path, capsys):
     options = ("--frames", "20", "--latency_table", str(tmp_path / "latency.yaml"))
     run(arch(input_size=3))
     one = capsys.readouterr().out.splitlines()
-    assert one[-1] == f"cost: {PARAMS:,.0f} parameters with input_size 3"
-    run(arch(input_size=3), *options)
-    lines = capsys.readouterr().out.splitlines()[-3:]
+    assert one[-2:] == [
+        f"cost: {PARAMS:,.0f} parameters with input_size 3",
+        "cost: 30 ms of look-ahead with frames 10 ms apart",
+    ]
+    run(arch(input_size=3), *options, "--frame_shift", "8")
+    *lines, ahead = capsys.readouterr().out.splitlines()[-4:]
+    assert ahead == "cost: 24 ms of look-ahead with frames 8 ms apart"
     macs = f"cost: {MACS:,.0f} multiply-accumulates for 20 frames"
-    assert lines[:2] == [one[-1], macs]
+    assert lines[:2] == [one[-2], macs]
     table = yaml.safe_load((tmp_path / "latency.yaml").read_text())["layers"]
     whole = table[0]["tdnn-C0D1"] + table[1]["tdnn-C2D1"] + table[2]["tdnn-C1D1"]
     assert lines[2].startswith(f"cost: {whole:,.1f} microseconds for 9 frames: torch ")

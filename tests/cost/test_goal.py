@@ -148,7 +148,7 @@ def test_targets_that_are_none(value):
     ("conf", "message"),
     [
         ([1], r" is \[1\]; accepted is a mapping"),
-        ({"weight": 1}, "kind is None; accepted are: params, macs, latency"),
+        ({"weight": 1}, "kind is None; accepted are: params, macs, latency, l"),
         ({"kind": ["macs"]}, r"kind is \['macs'\]; accepted are: params"),
         ({"kind": "flops", "weight": 1}, "kind is 'flops'; accepted are"),
         ({"kind": "params"}, "weight is missing; accepted is a number from 0"),
@@ -163,6 +163,14 @@ def test_targets_that_are_none(value):
         ),
         ({"kind": "macs", "weight": 1, "frames": 0.5}, "frames is 0.5; accepted is an"),
         ({"kind": "latency", "weight": 1}, "table is None; kind 'latency' needs the"),
+        (
+            {"kind": "lookahead", "weight": 1, "frame_shift": 0},
+            "frame_shift is 0; accepted are milliseconds, above 0",
+        ),
+        (
+            {"kind": "lookahead", "weight": 1, "frame_shift": "8"},
+            "frame_shift is '8'; accepted are milliseconds",
+        ),
         ({"kind": "params", "weight": 1, "target": "x"}, "target is 'x'; accepted is"),
     ],
 )
@@ -184,6 +192,10 @@ def test_options_that_are_refused(conf, message):
             {"target": "60% of zero"},
             r"cost_conf: target: 'zero' is no candidate of layer 2 \(layers\[2\]: "
             r"residual: body\[1\]\); accepted is one",
+        ),
+        (
+            {"kind": "lookahead", "target": 8, "frame_shift": 5},
+            "cost_conf: target: no architecture of this space has at most 8 ms of look",
         ),
         ({"kind": "latency", "table": "no.yaml"}, "latency table no.yaml does not exi"),
     ],

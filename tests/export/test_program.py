@@ -19,6 +19,7 @@ CHAINS = {
     "deltas": ["deltas-O2", "tdnn-C1S2", "identity"],
     "bidirectional": [{"bidirectional": {"forward": ["tdnn-C1S2"]}}],
     "conformer": ["conv2d-S4", "positions-Prel", "conformer-H2K3", "norm"],
+    "streaming": ["tdnn-C2R0S2D1", "ebranchformer-H2K5R1G8C4", "conformer-H2K3R0C8L4"],
     "transformer": ["conv2d-S4", "positions-Pabs", "transformer-H2", "ff"],
 }
 

@@ -28,6 +28,7 @@ CONF = {
         [{"op": "conformer", "heads": 2, "kernel_size": 3}, "blstm-U3", "ff-F5"],
         "conv2d-S2",
         "tdnn-C1S3D1W5",
+        ["tdnn-C2R0D1", "conformer-H1K3R0C4L2"],
     ],
 }
 # Builds of more than this are left out: they are fine, but take time.

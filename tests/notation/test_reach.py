@@ -10,7 +10,7 @@ import torch
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.network.network import build_network
-from espnet_stnas.notation.reach import View, describe_view, view_of
+from espnet_stnas.notation.reach import View, describe_view, narrowest_view, view_of
 from espnet_stnas.results.architecture import Architecture
 from tests.conftest import tiny_space
 
@@ -22,6 +22,14 @@ SPACES = {
     "chain": ["tdnn-C1S2D1+tdnn-C1D2", "tdnn"],
     "sepconv": ["sepconv-C2S2D2", "identity"],
     "residual": ["tdnn-C1", {"residual": {"body": ["tdnn-C3", "tdnn-C1"]}}],
+    "causal": ["tdnn-C2R0D2", "sepconv-C1R0S2D1", "tdnnf-C1R3D1"],
+    "chunks": ["tdnn-C1R0S2D1", *["conformer-H2K3R0C4L4"] * 2, "tdnn-C1R2S2"],
+    "chunk_after_look_ahead": ["transformer-H2C6", "tdnn-C1S2", "transformer-H2C3L3"],
+    "nested_chunks": ["transformer-H2C8L8", "tdnn-C0R0S2", "transformer-H2C2L2"],
+    "skips_beside_chunks": [
+        {"residual": {"body": ["transformer-H2C4L0"], "shortcut": "identity"}},
+        "transformer-H2C4L0",
+    ],
     "bidirectional": ["tdnn-C1S3", {"bidirectional": {"forward": ["tdnn-C3D2"]}}],
     "bidirectional_stride": [
         {"bidirectional": {"forward": ["tdnn-C1S3D1"], "backward": ["tdnn-C2S3D2"]}}
@@ -59,6 +67,35 @@ def test_view_is_what_gradients_reach(name):
     assert max(rights) == view.right
 
 
+def test_equal_chunks_look_ahead_once():
+    layers = ["conv2d-S4", *["conformer-H2K3R0C8L8"] * 6, "norm"]
+    view = view_of(tiny_space(*layers, width=8))
+    # Seven frames to the end of the chunk, and the subsampling after that.
+    assert view.right == 7 * 4 + 6
+
+
+@pytest.mark.parametrize(("one", "other"), [(4, 6), (3, 2)])
+def test_chunks_of_two_sizes_have_a_bound(one, other):
+    layers = [f"transformer-H2C{one}L{one}", f"transformer-H2C{other}L{other}"]
+    view = view_of(tiny_space(*layers, width=8))
+    ends = [-(-(-(-(n + 1) // other) * other) // one) * one - 1 - n for n in range(60)]
+    assert max(ends) <= view.right <= one + other - 2
+    assert view.left <= 2 * (one + other)
+
+
+def test_a_choice_of_chunks_is_bounded_to_both_sides():
+    space = tiny_space(
+        ["transformer-H2C4", "transformer-H2C6", "tdnn-C9"], "transformer-H2C4",
+        ["identity", "transformer-H2C4"], width=8,
+    )  # fmt: skip
+    widest, narrowest = view_of(space), narrowest_view(space)
+    for first in range(3):
+        for second in range(2):
+            view = view_of(space.resolve([first, second]))
+            assert narrowest.left <= view.left <= widest.left
+            assert narrowest.right <= view.right <= widest.right
+
+
 def test_skips_change_nothing():
     layers = ["tdnn-C1D2", "identity"]
     assert view_of(tiny_space(*layers, residual=True)) == view_of(tiny_space(*layers))
@@ -66,7 +103,7 @@ def test_skips_change_nothing():
 
 def test_a_space_counts_with_its_widest_candidates():
     space = tiny_space(["tdnn-C1D1", "tdnn-C2D2"], ["tdnn-C1D1", "identity"])
-    assert view_of(space) == View(5, 5, 1)
+    assert view_of(space) == View.of(5, 5, 1)
 
 
 @pytest.mark.parametrize(
@@ -86,15 +123,15 @@ def test_unlimited_views(layers, left, right):
 
 
 def test_words():
-    assert describe_view(View(12, 9, 3)).splitlines() == [
+    assert describe_view(View.of(12, 9, 3)).splitlines() == [
         "  receptive field: 22 frames, 220 ms (12 before, 9 after)",
         "  look-ahead: 90 ms",
         "  frame rate: 33.33 Hz (one frame out for 3 in, which are 10 ms apart)",
     ]
-    past = describe_view(View(math.inf, 2, 4), frame_shift=12.5)
+    past = describe_view(View.of(math.inf, 2, 4), frame_shift=12.5)
     assert "the whole utterance to one side (all before, 2 after)" in past
     assert "look-ahead: 25 ms" in past and "20 Hz" in past
-    whole = describe_view(View(math.inf, math.inf, 4))
+    whole = describe_view(View.of(math.inf, math.inf, 4))
     assert "receptive field: the whole utterance (all before, all after)" in whole
     assert "look-ahead: the whole utterance" in whole
 

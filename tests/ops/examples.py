@@ -21,13 +21,26 @@ def other_values(option: Option) -> list[OptionValue]:
     return [value for value in found if value != option.default]
 
 
+def accepted(family: OpFamily, change: dict[Option, OptionValue]) -> bool:
+    """Whether the family accepts the defaults with these changes."""
+    return not family.check({o.name: change.get(o, o.default) for o in family.options})
+
+
 def examples_of(family: OpFamily) -> list[str]:
-    """The default, each other choice, all sizes changed, and all options changed."""
+    """The default, each other choice, all sizes changed, and all options changed.
+
+    What the family refuses by itself comes together with all other changes.
+    """
     others = {o: other_values(o) for o in family.options}
     few = {o: values for o, values in others.items() if o.choices or 0 in values}
-    changes = [{o: value} for o, values in few.items() for value in values]
+    most = {o: values[-1] for o, values in others.items()}
+    changes = [
+        {o: value} if accepted(family, {o: value}) else {**most, o: value}
+        for o, values in few.items()
+        for value in values
+    ]
     changes += [{o: values[-1] for o, values in others.items() if not o.choices}]
-    changes += [{o: values[-1] for o, values in others.items()}]
+    changes += [most]
     codes = ["".join(f"{o.code}{v}" for o, v in c.items()) for c in changes]
     texts = [family.name, *(f"{family.name}-{code}" for code in codes if code)]
     return list(dict.fromkeys(texts))

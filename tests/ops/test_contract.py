@@ -10,6 +10,7 @@ from concurrent.futures import ThreadPoolExecutor
 import pytest
 import torch
 
+from espnet_stnas.notation.geometry import chunk_of
 from espnet_stnas.notation.spec import parse_op
 from espnet_stnas.ops import build_operation
 from espnet_stnas.ops.espnet import too_short_error
@@ -130,13 +131,23 @@ def test_geometry_is_that_of_the_notation(text):
     ys, _ = operation(xs, torch.tensor([61]))
     if not ys.requires_grad:
         return
-    place = ys.size(1) // 2
-    (gradient,) = torch.autograd.grad(ys[0, place].pow(3).sum(), xs)
-    seen = gradient[0].abs().sum(dim=1).nonzero().flatten()
-    centre = place * spec.stride
-    left, right = spec.reach
-    assert seen[0] == max(0, centre - left)
-    assert seen[-1] == min(60, centre + right)
+    middle = ys.size(1) // 2
+    chunk = spec.family.chunk(spec.options)
+    lefts, rights = [], []
+    # In chunks, some frame sees as far as the view says.
+    for place in range(middle, middle + chunk):
+        (gradient,) = torch.autograd.grad(
+            ys[0, place].pow(3).sum(), xs, retain_graph=True
+        )
+        seen = gradient[0].abs().sum(dim=1).nonzero().flatten().tolist()
+        centre = place * spec.stride
+        lefts.append(max(0, centre - spec.reach[0]) - seen[0])
+        rights.append(min(60, centre + spec.reach[1]) - seen[-1])
+    assert max(lefts) <= 0 <= min(rights)
+    # Of branches side by side, the view has the sum of what they look ahead.
+    summed = spec.op == "ebranchformer" and chunk > 1
+    assert summed or (max(lefts), min(rights)) == (0, 0)
+    assert chunk > 1 or (min(lefts), max(rights)) == (0, 0)
 
 
 @every_operation
@@ -146,6 +157,7 @@ def test_frame_local_operations_depend_on_their_reach_only(text):
         assert (
             spec.stride > 1
             or math.isinf(max(spec.reach))
+            or spec.family.chunk is chunk_of
             or normalises_batches(operation)
             or spec.op in NOT_LOCAL
         )

@@ -21,12 +21,16 @@ from tests.conftest import double_network, tiny_space
 
 # Of each family that shares weights, candidates that differ in each shared option.
 GROUPS = {
-    "tdnn": ["tdnn-C1D1", "tdnn-C2D3", "tdnn-C0D1"],
-    "tdnnf": ["tdnnf-C1D1B2", "tdnnf-C2D2B3"],
-    "sepconv": ["sepconv-C1D1", "sepconv-C2D2"],
-    "transformer": ["transformer-H2F6", "transformer-H4F3"],
-    "conformer": ["conformer-H2K3F6", "conformer-H4K5F9"],
-    "ebranchformer": ["ebranchformer-H2K3G6F6", "ebranchformer-H4K5G10F4J5"],
+    "tdnn": ["tdnn-C1D1", "tdnn-C2D3", "tdnn-C0D1", "tdnn-C4R0D1", "tdnn-C1R3D1"],
+    "aligned": ["tdnn-C2R0D1", "tdnn-C1D1", "tdnn-C0R2D1"],
+    "tdnnf": ["tdnnf-C1D1B2", "tdnnf-C2D2B3", "tdnnf-C3R0D1B2"],
+    "sepconv": ["sepconv-C1D1", "sepconv-C2D2", "sepconv-C3R1D1"],
+    "transformer": ["transformer-H2F6", "transformer-H4F3C2", "transformer-H2F6C3L1"],
+    "conformer": ["conformer-H2K3F6", "conformer-H4K5F9C4", "conformer-H2K7R0F6"],
+    "ebranchformer": [
+        *("ebranchformer-H2K3G6F6", "ebranchformer-H4K5G10F4J5"),
+        "ebranchformer-H4K7R1G10F4J5C2L1",
+    ],
     "ff": ["ff-F3", "ff-F8"],
     "chain": ["tdnn-C1D1W3+tdnn-C2D1", "tdnn-C2D1W6+tdnn-C1D2"],
     "strides": ["tdnn-C1S2D1", "tdnn-C2S2D2"],
@@ -66,15 +70,15 @@ def test_a_candidate_computes_what_it_does_with_its_slices(texts):
         assert torch.equal(found, ys)
         found.sum().backward()
         ys.sum().backward()
+        found = {name: p.grad for name, p in shared[0].named_parameters()}
+        gradients = one.borrowing.slices(found)
         # The gradient of a slice is the gradient of the shared weight there.
-        for name, weight, parts in (
-            (n, p, other.stacked_parts(n)) for n, p in other.named_parameters()
-        ):
+        for name, weight in other.named_parameters():
             if name in own:
                 torch.testing.assert_close(own[name].grad, weight.grad)
                 continue
             whole = shared[0].get_parameter(name)
-            part = take_slice(whole.grad, weight.shape, parts)
+            part = gradients[name]
             torch.testing.assert_close(part, weight.grad)
             assert whole.grad.abs().sum() == pytest.approx(
                 float(weight.grad.abs().sum())
@@ -87,7 +91,8 @@ def test_slices_are_the_first_rows_of_each_part_and_the_middle_of_kernels():
     found = take_slice(gated, torch.Size((4, 1)), parts=2)
     assert found.flatten().tolist() == [0, 1, 4, 5]
     kernel = torch.arange(2 * 2 * 5.0).view(2, 2, 5)
-    assert take_slice(kernel, torch.Size((1, 2, 1))).flatten().tolist() == [2, 7]
+    size = torch.Size((1, 2, 1))
+    assert take_slice(kernel, size, first=2).flatten().tolist() == [2, 7]
     heads = torch.arange(8.0).view(2, 4)
     assert take_slice(heads, torch.Size((4, 2))).flatten().tolist() == list(range(8))
 
@@ -107,7 +112,8 @@ def test_what_cannot_share_keeps_its_own_weights():
 
 
 CANDIDATES = ["tdnn-C1D1", "tdnn-C1D2", "tdnn-C2D1", "tdnn-C0D1", "tdnn-C3D4"]
-STRIDED = ["tdnn-C1S2D3", "tdnn-C2S2D1", "tdnn-C0S2D1"]
+CANDIDATES += ["tdnn-C4R0D1", "tdnn-C2R0D2", "tdnn-C1R5D1"]
+STRIDED = ["tdnn-C1S2D3", "tdnn-C2S2D1", "tdnn-C0S2D1", "tdnn-C3R0S2D1"]
 
 
 @pytest.mark.parametrize("name", ["st", "gumbel_st", "reinmax"])

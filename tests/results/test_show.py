@@ -205,7 +205,11 @@ def test_costs(tmp_path, capsys):
         "parameters of the encoder with input_size 4",
         "multiply-accumulates for 1000 frames",
     ]
-    assert names[2].startswith("microseconds for 1000 frames (torch ")
+    assert names[3].startswith("microseconds for 1000 frames (torch ")
+    lines = run("cost", file, "--frame_shift", 8, capsys=capsys)
+    assert lines[2:] == ["ms of look-ahead with frames 8 ms apart: 8"]
+    training(file, "blstm")
+    assert len(run("cost", file, capsys=capsys)) == 2
     conf = {"encoder": "stnas", "encoder_conf": SPACE.to_conf()}
     file.write_text(yaml.safe_dump(conf))
     with pytest.raises(SystemExit, match="does not say the dimensions .*--input_size"):

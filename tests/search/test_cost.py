@@ -176,6 +176,7 @@ def test_a_large_weight_ends_with_the_cheapest_architecture(finished):
         "value": TINY.minimum,
         "target": None,
         "frames": None,
+        "frame_shift": None,
         "expected": pytest.approx(
             float(TINY.expected_cost(torch.tensor(p) for p in pi)), 1
         ),

@@ -66,11 +66,11 @@ def test_these_limits_leave_all_some_or_one():
 
 
 def test_costs_are_those_of_the_architecture():
-    measures = Measures(SPACE, 5, frames=60)
+    measures = Measures(SPACE, 5, frames=60, frame_shift=12.5)
     for path in all_paths(SPACE)[::17]:
         view = view_of(SPACE.resolve(path))
         assert measures["field"].least(path) == view.left + 1 + view.right
-        assert measures["lookahead"].least(path) == view.right
+        assert measures["lookahead"].least(path) == view.right * 12.5
         alone = Measures(SPACE.resolve(path), 5, frames=60)
         for kind in ("params", "macs"):
             assert measures[kind].least(path) == alone[kind].least(())
@@ -129,7 +129,7 @@ def test_draws_keep_the_limits_and_follow_pi():
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("params", "max is 'params'; accepted are params, macs, latency, field, look"),
+        ("params", "max is 'params'; accepted are params, macs, latency, lookahead, f"),
         ("flops=1", "max is 'flops=1'; accepted are params"),
         ("params=8X", "max: params is '8X'; accepted is a number above 0"),
         ("params=0", "max: params is '0'; accepted is a number above 0"),

@@ -76,7 +76,16 @@ def test_each_way_is_right_about_the_best(plain_search, every, capsys, most):
 
 def test_files_say_how_they_were_selected(plain_search, every, tmp_path, capsys):
     (tmp_path / "train.yaml").write_text("optim: adam\nfrontend_conf: {n_mels: 8}\n")
-    options = ("--max", "params=95%", "--max", "lookahead=100", "--top", "2")
+    options = (
+        "--max",
+        "params=95%",
+        "--max",
+        "lookahead=800",
+        "--frame_shift",
+        "8",
+        "--top",
+        "2",
+    )
     options += ("--metric", "error_rate", "--train_config", tmp_path / "train.yaml")
     select(plain_search, *options, "--output", tmp_path / "out")
     printed = capsys.readouterr().out
@@ -96,7 +105,7 @@ def test_files_say_how_they_were_selected(plain_search, every, tmp_path, capsys)
             "error_rate",
             rank,
         )
-        assert note["max"] == {"params": pytest.approx(0.95 * 684), "lookahead": 100.0}
+        assert note["max"] == {"params": pytest.approx(0.95 * 684), "lookahead": 800.0}
         assert note["costs"]["params"] == cost <= 0.95 * 684
         assert note["error_rate"] == result.error_rate
         rates.append(result.error_rate)
