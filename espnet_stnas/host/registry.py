@@ -1,4 +1,4 @@
-"""The only place that changes ESPnet: adds `stnas` and `ctc_crf` to its registries.
+"""The only place that changes ESPnet: adds an encoder and two models.
 
 Importing an ESPnet task takes seconds, and recipes start dozens of small Python
 processes that need none. So the registration is a hook that acts when a task module is
@@ -31,11 +31,12 @@ _OTHER_CALLS = tuple(
 _ABS_ENCODER = "espnet2.asr.encoder.abs_encoder"
 _ASR_MODEL = "espnet2.asr.espnet_model"
 NAME = "stnas"
-MODEL = "ctc_crf"
-# Imported together with a task; the model belongs to a room above.
+MODELS = ("ctc_crf", "distilled")
+# Imported together with a task; one model belongs to a room above.
 _CLASSES = {
     NAME: "espnet_stnas.host.encoder:STNASEncoder",
-    MODEL: "espnet_stnas.ctc_crf.model:ESPnetCTCCRFModel",
+    "ctc_crf": "espnet_stnas.ctc_crf.model:ESPnetCTCCRFModel",
+    "distilled": "espnet_stnas.host.distilled:ESPnetDistilledModel",
 }
 
 
@@ -50,7 +51,7 @@ def register() -> None:
 
 def _add_classes(task: ModuleType) -> None:
     _add_encoder(task)
-    _add_model(task)
+    _add_models(task)
 
 
 def _add_encoder(task: ModuleType) -> None:
@@ -66,13 +67,14 @@ def _add_encoder(task: ModuleType) -> None:
             choices.classes[NAME] = _imported(NAME)
 
 
-def _add_model(task: ModuleType) -> None:
-    """Add the model to a task's registry, if the task is speech recognition."""
+def _add_models(task: ModuleType) -> None:
+    """Add the models to a task's registry, if the task is speech recognition."""
     asr_model = getattr(sys.modules.get(_ASR_MODEL), "ESPnetASRModel", None)
     classes = getattr(getattr(task, "model_choices", None), "classes", {})
     if asr_model is not None and classes.get("espnet") is asr_model:
-        if MODEL not in classes:
-            classes[MODEL] = _imported(MODEL)
+        for name in MODELS:
+            if name not in classes:
+                classes[name] = _imported(name)
 
 
 def _imported(name: str) -> Any:
