@@ -29,6 +29,11 @@ def _tdnn_lengths(options: Options) -> Lengths:
     return Lengths(stride, stride - 1)
 
 
+def _deformable_reach(options: Options) -> tuple[int, int]:
+    reach = _tdnn_reach(options)[0] + int(options["range"] or 0)
+    return reach, reach
+
+
 def _tdnn_reach(options: Options) -> tuple[int, int]:
     reach = int(options["context"] or 0) * int(options["dilation"] or 1)
     return reach, reach
@@ -145,6 +150,37 @@ FAMILIES: dict[str, OpFamily] = {
             reach=_tdnn_reach,
             shared_options=("context", "stride", "dilation", "width"),
         ),
+        OpFamily(
+            "gtdnn",
+            "espnet_stnas.ops.grouped:GroupedTDNN",
+            (
+                _CONTEXT,
+                _STRIDE,
+                _DILATION,
+                Option("groups", "G", 4, always_shown=True),
+                Option("norm", "N", "ln", choices=("ln", "bn", "none")),
+                _WIDTH,
+            ),
+            output_width=_own_width,
+            lengths=_tdnn_lengths,
+            reach=_tdnn_reach,
+            shared_options=("context", "stride", "dilation"),
+        ),
+        OpFamily(
+            "deformtdnn",
+            "espnet_stnas.ops.deformable:DeformableTDNN",
+            (
+                _CONTEXT,
+                _STRIDE,
+                _DILATION,
+                Option("range", "R", 2),
+                _NORM,
+                _WIDTH,
+            ),
+            output_width=_own_width,
+            lengths=_tdnn_lengths,
+            reach=_deformable_reach,
+        ),
         *(
             OpFamily(
                 name,
@@ -197,6 +233,21 @@ FAMILIES: dict[str, OpFamily] = {
                 "feed_forward",
                 "merge_kernel",
             ),
+        ),
+        OpFamily(
+            "multiconvformer",
+            "espnet_stnas.ops.multiconvformer:MultiConvformer",
+            (
+                _HEADS,
+                _KERNEL,
+                Option("kernels", "Q", 4, always_shown=True),
+                Option("cgmlp", "G", None, minimum=2, parity="even"),
+                _FEED_FORWARD,
+                _MACARON,
+                Option("merge_kernel", "J", 31, parity="odd"),
+            ),
+            reach=lambda o: _EVERYTHING,
+            shared_options=("heads", "kernel_size", "feed_forward", "merge_kernel"),
         ),
         OpFamily(
             "ff",
