@@ -23,6 +23,11 @@ def _own_width(options: Options, input_width: int, width: int) -> int:
     return width if own is None else int(own)
 
 
+def _kept_width(options: Options, input_width: int, width: int) -> int:
+    own = options["width"]
+    return input_width if own is None else int(own)
+
+
 def _tdnn_lengths(options: Options) -> Lengths:
     # floor((L + 2cd - d(k - 1) - 1) / s) + 1 with kernel k = 2c + 1
     stride = int(options["stride"] or 1)
@@ -101,7 +106,7 @@ FAMILIES: dict[str, OpFamily] = {
             "zero",
             "espnet_stnas.ops.basic:Zero",
             (_WIDTH,),
-            output_width=lambda o, i, w: int(o["width"] or i),
+            output_width=_kept_width,
         ),
         OpFamily(
             "deltas",
@@ -161,7 +166,7 @@ FAMILIES: dict[str, OpFamily] = {
                 Option("norm", "N", "ln", choices=("ln", "bn", "none")),
                 _WIDTH,
             ),
-            output_width=_own_width,
+            output_width=_kept_width,
             lengths=_tdnn_lengths,
             reach=_tdnn_reach,
             shared_options=("context", "stride", "dilation"),

@@ -22,6 +22,20 @@ SPACES = {
     "chain": ["tdnn-C1S2D1+tdnn-C1D2", "tdnn"],
     "sepconv": ["sepconv-C2S2D2", "identity"],
     "residual": ["tdnn-C1", {"residual": {"body": ["tdnn-C3", "tdnn-C1"]}}],
+    "cell": [
+        "tdnn-C1S3",
+        {
+            "cell": {
+                "nodes": [["tdnn-C1D1"], ["tdnn-C0"], ["tdnn-C1S2D2"]],
+                "skips": [
+                    ["zero"],
+                    ["tdnn-C4D1", "zero"],
+                    ["tdnn-C1S2D1", "tdnn-C0S2", "tdnn-C3S2"],
+                ],
+            }
+        },
+        "tdnn-C1D1",
+    ],
     "bidirectional": ["tdnn-C1S3", {"bidirectional": {"forward": ["tdnn-C3D2"]}}],
     "bidirectional_stride": [
         {"bidirectional": {"forward": ["tdnn-C1S3D1"], "backward": ["tdnn-C2S3D2"]}}
