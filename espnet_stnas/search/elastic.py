@@ -20,6 +20,7 @@ from espnet_stnas.estimators.base import Gate
 from espnet_stnas.host.distillation import CTCOutput, ctc_output, distillation_loss
 from espnet_stnas.ops.norm import frozen_statistics
 from espnet_stnas.search.state import SearchRun
+from espnet_stnas.supernet.calibration import batch_norms
 from espnet_stnas.supernet.supernet import Gates, Supernet
 
 
@@ -57,6 +58,7 @@ class ElasticLoss:
         self.weight = run.options.distill_weight
         self.gates = largest_gates(run.supernet)
         """Those of the largest path."""
+        self._norms = _norms_of_path(run.model, run.supernet)
         self._smallest = tuple(Gate((k,)) for k in run.supernet.smallest_path())
         self._others: tuple[Gates, ...] = ()
         self._model: Any = run.model
@@ -135,9 +137,9 @@ class ElasticLoss:
         with torch.no_grad():
             teacher = self._teacher.log_probabilities()
         for name, gates in zip(("smallest", "drawn"), self._others, strict=True):
-            # The running statistics stay those of the largest path, which are then its
-            # own. Others get theirs when they are extracted.
-            with frozen_statistics(model), self.supernet.routed(gates):
+            # Running statistics that the largest path uses stay its own. Others get
+            # theirs when they are extracted.
+            with frozen_statistics(self._norms), self.supernet.routed(gates):
                 with ctc_output(self._model.ctc) as output:
                     own, _ = _parts(model.forward(*inputs, **named))
             stats[f"loss_{name}"] = own.detach()
@@ -148,6 +150,21 @@ class ElasticLoss:
         if isinstance(result, dict):
             return {**result, "loss": total, "stats": stats}
         return (total, stats, *result[2:])
+
+
+def _norms_of_path(model: torch.nn.Module, supernet: Supernet) -> torch.nn.ModuleList:
+    """Return the batch norms of a model that its largest path runs."""
+    others = {
+        id(module)
+        for blocks, largest in zip(
+            supernet.blocks_of_choices, supernet.largest_path(), strict=True
+        )
+        for block in blocks
+        for k, operation in enumerate(block.operations)
+        if k != largest
+        for module in operation.modules()
+    }
+    return torch.nn.ModuleList(m for m in batch_norms(model) if id(m) not in others)
 
 
 def _parts(result: Any) -> tuple[torch.Tensor, dict[str, Any]]:

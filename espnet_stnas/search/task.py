@@ -126,7 +126,8 @@ class SearchTask(AbsTask):
             take_directory(args)
             check_search(args)
         args.task = cls.task_name  # for config.yaml, which derive reads
-        if Warmup(args.warmup_epochs, args.max_epoch, Health()).last >= args.max_epoch:
+        warmup = Warmup(args.warmup_epochs, args.max_epoch, Health())
+        if warmup.last >= args.max_epoch and not args.elastic:
             logging.warning(
                 f"warmup_epochs is {args.warmup_epochs} and max_epoch "
                 f"{args.max_epoch}: all epochs are warm-up, no architecture will be "
