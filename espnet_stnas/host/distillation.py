@@ -43,7 +43,12 @@ class CTCOutput:
         self._inputs: tuple[torch.Tensor, ...] = ()
 
     def note(self, _: torch.nn.Module, inputs: tuple[torch.Tensor, ...]) -> None:
-        """Keep the inputs of the first call, as a forward pre-hook."""
+        """Keep the inputs of the first call, as a forward pre-hook.
+
+        Args:
+            _: The module, which is known.
+            inputs: Frames (B, T, D), their lengths (B,), and labels.
+        """
         # Later calls are for inner layers of the encoder (intermediate CTC).
         self._inputs = self._inputs or inputs
 
