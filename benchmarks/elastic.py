@@ -10,7 +10,7 @@ Compared are five of its sizes
 - trained alone;
 - trained alone, with the largest, trained alone before, as the teacher;
 - with the weights of one elastic supernet, which trains the largest, the smallest and a
-  drawn one in each step, with three values of distill_weight; nothing is retrained.
+  drawn one in each step, with four values of distill_weight; nothing is retrained.
 
 All trainings have as many updates and the same learning rates. Called again, it trains
 what is missing. Prints the means over the seeds, with the standard deviation between
@@ -50,7 +50,7 @@ SIZES = ("00000", "01010", "11111", "21212", "22222")
 COLUMNS = (
     "corpus kind size seed steps parameters cpu_seconds dev_loss test_wer test_cer"
 ).split()
-WEIGHTS = (0.5, 0.0, 1.0)
+WEIGHTS = (0.0, 0.2, 0.5, 1.0)
 KINDS = {
     "alone": "trained alone",
     "distilled": "trained with the largest as teacher",
@@ -279,7 +279,8 @@ def report(rows: Sequence[Row], metric: str) -> str:
         found[row.kind][row.size].append(float(getattr(row, metric)))
         seconds[row.kind][row.size].append(float(row.cpu_seconds))
     lines = []
-    for kind, values in found.items():
+    for kind in (kind for kind in KINDS if kind in found):
+        values = found[kind]
         each = {size: statistics.mean(v) for size, v in seconds[kind].items()}
         total = sum(each.values())
         if kind.startswith("elastic"):
@@ -307,13 +308,14 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         "--distill_weight", type=float, default=0.5, help="Of trainings with a teacher"
     )
     parser.add_argument(
-        "--metric", choices=("test_wer", "test_cer"), default="test_wer"
+        "--metric", choices=("test_wer", "test_cer", "dev_loss"), default="test_wer"
     )
     args = parser.parse_args(cmd)
     torch.set_num_threads(1)
     work = Work(args)
     work.run()
-    print(report(work.rows, args.metric))
+    rows = [row for row in work.rows if row.steps == str(args.steps)]
+    print(report(rows, args.metric))
 
 
 if __name__ == "__main__":
