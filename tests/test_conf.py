@@ -65,6 +65,18 @@ def test_the_papers_space_is_the_papers():
     assert sum(p.numel() for p in largest.parameters()) == 11_866_240
 
 
+def test_nas_bench_asrs_space_is_that_of_its_paper():
+    """13824 architectures, of 18 cells with the same nine decisions."""
+    conf = read(ROOT / "conf/space/nas_bench_asr.yaml")["encoder_conf"]
+    space = SearchSpace.from_conf(conf)
+    assert space.num_architectures == 13_824
+    assert [len(choice.candidates) for choice in space.choices].count(6) == 3
+    numbers = [n for n in space.choice_numbers if n is not None]
+    assert {numbers.count(n) for n in range(9)} == {18}
+    widths = [shape.output_width for shape in space.shapes(80)]
+    assert [widths.count(w) for w in (600, 800, 1000, 1200)] == [32, 42, 52, 62]
+
+
 @pytest.mark.parametrize("path", ARCHITECTURES, ids=lambda p: p.stem)
 def test_architectures_are_read_built_and_trained(path):
     space = Architecture.read(path).space

@@ -163,10 +163,15 @@ def _paths(
     if not args.architectures:
         best = experiment.architecture(args.epoch)
         return [("the most probable one", space.index(best.space))]
-    return [(one_line(file), _index(experiment, file)) for file in args.architectures]
+    return [(one_line(file), path_of(experiment, file)) for file in args.architectures]
 
 
-def _index(experiment: SearchExperiment, file: str) -> tuple[int, ...]:
+def path_of(experiment: SearchExperiment, file: str) -> tuple[int, ...]:
+    """Return the candidate indices of an architecture file.
+
+    Raises:
+        ConfigError: If it is damaged, or of another space than the search.
+    """
     found = Architecture.read(file)
     try:
         return experiment.space.index(found.space)

@@ -18,6 +18,7 @@ COMMANDS = {
     "derive": "derive an architecture from a search, and a training YAML with it",
     "evaluate": "loss and errors of architectures with the weights of a search",
     "select": "the best architectures of a search under limits; Pareto fronts",
+    "extract": "a trained model of an architecture, with the weights of a search",
     "verify": "train the best ones: is the search better than chance?",
     "report": "table, page and figures of searches and trainings",
     "show": "layers, widths and receptive field of architectures and search spaces",

@@ -199,3 +199,18 @@ class _Lengths(Algebra[Callable[[int], int]]):
             return ahead(frames)
 
         return length
+
+    def cell(
+        self,
+        bodies: Sequence[Callable[[int], int]],
+        skips: Sequence[Sequence[Callable[[int], int]]],
+    ) -> Callable[[int], int]:
+        def length(frames: int) -> int:
+            points = [frames]
+            for body, own in zip(bodies, skips, strict=True):
+                for point, skip in zip(points, own, strict=True):
+                    skip(point)
+                points.append(body(points[-1]))
+            return points[-1]
+
+        return length

@@ -156,6 +156,17 @@ class _Walk(Algebra[_Step]):
 
         return step
 
+    def cell(self, bodies: Sequence[_Step], skips: Sequence[Sequence[_Step]]) -> _Step:
+        def step(shift: float, mirrored: bool) -> float:
+            points = [shift]
+            for body, own in zip(bodies, skips, strict=True):
+                for point, skip in zip(points, own, strict=True):
+                    skip(point, mirrored)
+                points.append(body(points[-1], mirrored))
+            return points[-1]
+
+        return step
+
     def bidirectional(self, ahead: _Step, back: _Step) -> _Step:
         def step(shift: float, mirrored: bool) -> float:
             back(shift, not mirrored)

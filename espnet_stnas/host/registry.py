@@ -34,12 +34,13 @@ _OTHER_CALLS = tuple(
 _ABS_ENCODER = "espnet2.asr.encoder.abs_encoder"
 _ASR_MODEL = "espnet2.asr.espnet_model"
 NAME = "stnas"
-MODEL = "ctc_crf"
+MODELS = ("ctc_crf", "distilled")
 SCHEDULER = "warmuplinearlr"
-# Imported together with a task; the model belongs to a room above.
+# Imported together with a task; one model belongs to a room above.
 _CLASSES = {
     NAME: "espnet_stnas.host.encoder:STNASEncoder",
-    MODEL: "espnet_stnas.ctc_crf.model:ESPnetCTCCRFModel",
+    "ctc_crf": "espnet_stnas.ctc_crf.model:ESPnetCTCCRFModel",
+    "distilled": "espnet_stnas.host.distilled:ESPnetDistilledModel",
     SCHEDULER: "espnet_stnas.host.schedule:WarmupLinearLR",
 }
 
@@ -61,7 +62,7 @@ def _add_classes(task: ModuleType) -> None:
         accept_encoder(task)
         return
     _add_encoder(task)
-    _add_model(task)
+    _add_models(task)
     # Of espnet2.tasks.abs_task; other tasks have the same dictionary.
     schedulers = getattr(task, "scheduler_classes", None)
     if schedulers is not None and SCHEDULER not in schedulers:
@@ -81,13 +82,14 @@ def _add_encoder(task: ModuleType) -> None:
             choices.classes[NAME] = _imported(NAME)
 
 
-def _add_model(task: ModuleType) -> None:
-    """Add the model to a task's registry, if the task is speech recognition."""
+def _add_models(task: ModuleType) -> None:
+    """Add the models to a task's registry, if the task is speech recognition."""
     asr_model = getattr(sys.modules.get(_ASR_MODEL), "ESPnetASRModel", None)
     classes = getattr(getattr(task, "model_choices", None), "classes", {})
     if asr_model is not None and classes.get("espnet") is asr_model:
-        if MODEL not in classes:
-            classes[MODEL] = _imported(MODEL)
+        for name in MODELS:
+            if name not in classes:
+                classes[name] = _imported(name)
 
 
 def _imported(name: str) -> Any:

@@ -153,6 +153,20 @@ class _Wiring(Algebra[Run]):
 
         return run
 
+    def cell(self, bodies: Sequence[Run], skips: Sequence[Sequence[Run]]) -> Run:
+        def run(
+            network: Network, extra: Extra, xs_pad: torch.Tensor, ilens: torch.Tensor
+        ) -> Frames:
+            points = [(xs_pad, ilens)]
+            for body, own in zip(bodies, skips, strict=True):
+                ys, olens = body(network, extra, *points[-1])
+                for point, skip in zip(points, own, strict=True):
+                    ys = ys + skip(network, extra, *point)[0]
+                points.append((ys, olens))
+            return points[-1]
+
+        return run
+
 
 def check_size(space: SearchSpace, input_size: int) -> None:
     """Refuse a network that does not fit into memory, before anything is allocated.

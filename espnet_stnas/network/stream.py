@@ -130,6 +130,12 @@ class _Forms(Algebra[Form]):
     def residual(self, body: Form, shortcut: Form) -> Form:
         return Sum(body, shortcut)
 
+    def cell(self, bodies: Sequence[Form], skips: Sequence[Sequence[Form]]) -> Form:
+        raise ConfigError(
+            "a cell cannot run chunk by chunk yet; accepted are chains of layers and "
+            "residual blocks"
+        )
+
     def bidirectional(self, ahead: Form, back: Form) -> Form:
         raise ConfigError(
             "a bidirectional block cannot run chunk by chunk, since its second branch "

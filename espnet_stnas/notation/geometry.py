@@ -28,6 +28,12 @@ def own_width(options: Options, input_width: int, width: int) -> int:
     return width if own is None else int(own)
 
 
+def kept_width(options: Options, input_width: int, width: int) -> int:
+    """Return the option width, or the width of the input; see :class:`OpFamily`."""
+    own = options["width"]
+    return input_width if own is None else int(own)
+
+
 def tdnn_lengths(options: Options) -> Lengths:
     """Return the lengths of time-delay layers."""
     # floor((L + d(k - 1) - d(k - 1) - 1) / s) + 1: as much padding as the kernel needs
@@ -37,7 +43,7 @@ def tdnn_lengths(options: Options) -> Lengths:
 
 def kernel_sides(options: Options) -> tuple[int, int]:
     """Return the taps of a time-delay kernel before and after the present frame."""
-    left, right = int(options["context"] or 0), options["right"]
+    left, right = int(options["context"] or 0), options.get("right")
     return left, left if right is None else int(right)
 
 
@@ -46,6 +52,13 @@ def tdnn_reach(options: Options) -> tuple[int, int]:
     left, right = kernel_sides(options)
     dilation = int(options["dilation"] or 1)
     return left * dilation, right * dilation
+
+
+def deformable_reach(options: Options) -> tuple[int, int]:
+    """Return the reach of time-delay layers whose taps move."""
+    left, right = tdnn_reach(options)
+    moved = int(options["range"] or 0)
+    return left + moved, right + moved
 
 
 def conv2d_lengths(options: Options) -> Lengths:

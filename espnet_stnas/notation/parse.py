@@ -9,7 +9,13 @@ from typing import Any, Callable
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.messages import format_keys, quote
 from espnet_stnas.notation.spec import OpSpec, parse_op
-from espnet_stnas.notation.topology import Bidirectional, Layer, Node, Residual
+from espnet_stnas.notation.topology import (
+    Bidirectional,
+    Cell,
+    Layer,
+    Node,
+    Residual,
+)
 
 # More of either is a typing error, or a YAML file that refers to itself.
 MOST_LAYERS = 1000
@@ -47,6 +53,7 @@ class _Parser:
             "repeat": self._repeat,
             "residual": self._residual,
             "bidirectional": self._bidirectional,
+            "cell": self._cell,
         }
 
     def nodes(self, value: Any, where: str, depth: int) -> tuple[Node, ...]:
@@ -112,6 +119,36 @@ class _Parser:
         ahead = self.nodes(block["forward"], f"{where}: forward", depth)
         again = block.get("backward", block["forward"])
         return (Bidirectional(ahead, self.nodes(again, f"{where}: backward", depth)),)
+
+    def _cell(
+        self, item: Mapping[str, Any], where: str, depth: int
+    ) -> tuple[Node, ...]:
+        block = _block(item, where, "cell", ("nodes", "skips"), ())
+        where = f"{where}: cell"
+        nodes, skips = block["nodes"], block["skips"]
+        if not isinstance(nodes, (list, tuple)) or len(nodes) == 0:
+            raise ConfigError(
+                f"{where}: nodes is {quote(nodes)}; accepted is a list with a list of "
+                "layers for each node"
+            )
+        rows = isinstance(skips, (list, tuple)) and all(
+            isinstance(row, (list, tuple)) for row in skips
+        )
+        counts = list(range(1, len(nodes) + 1))
+        if not rows or [len(row) for row in skips] != counts:
+            raise ConfigError(
+                f"{where}: skips is {quote(skips)}; accepted is a list of lists for "
+                f"{len(nodes)} nodes, with {', '.join(map(str, counts))} layers: a "
+                "node's skips come from the input and from each node before it"
+            )
+        bodies, layers = [], []
+        for number, (body, row) in enumerate(zip(nodes, skips, strict=True), start=1):
+            bodies.append(self.nodes(body, f"{where}: nodes[{number}]", depth))
+            place = f"{where}: skips[{number}]"
+            layers.append(
+                tuple(self._layer(s, f"{place}[{n}]") for n, s in enumerate(row, 1))
+            )
+        return (Cell(tuple(bodies), tuple(layers)),)
 
     def _layer(self, item: Any, where: str) -> int:
         layer = self._parse_layer(item, where)
@@ -179,8 +216,8 @@ def _block(
     ):
         found = format_keys(block) if isinstance(block, Mapping) else quote(block)
         raise ConfigError(
-            f"{where}: {name} is {found}; accepted is a mapping with the keys {keys}, "
-            f"of which {optional[0]!r} may be left out"
+            f"{where}: {name} is {found}; accepted is a mapping with the keys {keys}"
+            + "".join(f", of which {key!r} may be left out" for key in optional)
         )
     return block
 

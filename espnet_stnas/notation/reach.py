@@ -159,6 +159,23 @@ class _Views(Algebra[_Part]):
         view = ahead.view.beside(_mirrored(back.view, back.lengths))
         return _Part(view, ahead.lengths, note)
 
+    def cell(self, bodies: Sequence[_Part], skips: Sequence[Sequence[_Part]]) -> _Part:
+        points = [View()]
+        for body, own in zip(bodies, skips, strict=True):
+            view = points[-1].then(body.view)
+            for point, skip in zip(points, own, strict=True):
+                view = view.beside(point.then(skip.view))
+            points.append(view)
+
+        def note(before: View) -> None:
+            for number, (body, own) in enumerate(zip(bodies, skips, strict=True)):
+                body.note(before.then(points[number]))
+                for point, skip in zip(points, own, strict=False):
+                    skip.note(before.then(point))
+
+        lengths = reduce(Lengths.then, (body.lengths for body in bodies))
+        return _Part(points[-1], lengths, note)
+
 
 def _mirrored(view: View, lengths: Lengths) -> View:
     """Return the view of a branch over the reversed utterance.

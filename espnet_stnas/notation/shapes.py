@@ -131,9 +131,7 @@ class _Sizes(Algebra[_Part]):
         def measure(input_width: int, width: int) -> _Size:
             size = _Size(input_width, Lengths(), None)
             for part in parts:
-                own = part.measure(size.width, width)
-                zero = own.zero if size.zero is None else size.zero
-                size = _Size(own.width, size.lengths.then(own.lengths), zero)
+                size = _after(size, part, width)
             return size
 
         return _Part(parts[0].first, measure)
@@ -171,6 +169,36 @@ class _Sizes(Algebra[_Part]):
             return _Size(one.width + other.width, one.lengths, zero)
 
         return _Part(ahead.first, measure)
+
+    def cell(self, bodies: Sequence[_Part], skips: Sequence[Sequence[_Part]]) -> _Part:
+        def measure(input_width: int, width: int) -> _Size:
+            points = [_Size(input_width, Lengths(), None)]
+            for body, own in zip(bodies, skips, strict=True):
+                main = _after(points[-1], body, width)
+                zeros = [main.zero]
+                for number, (point, skip) in enumerate(zip(points, own, strict=True)):
+                    short = _after(point, skip, width)
+                    place = f"{self._name(skip.first)}, a skip from node {number},"
+                    if short.width != main.width:
+                        raise ConfigError(
+                            f"{place} has width {short.width}, the node that it is "
+                            f"added to {main.width}; they must give the same width"
+                        )
+                    other = "the node that it is added to"
+                    _same_length(place, short.lengths, other, main.lengths)
+                    zeros.append(short.zero)
+                zero = None if None in zeros else zeros[0]
+                points.append(_Size(main.width, main.lengths, zero))
+            return points[-1]
+
+        return _Part(bodies[0].first, measure)
+
+
+def _after(point: _Size, part: _Part, width: int) -> _Size:
+    """Return the sizes behind a part that begins at a point."""
+    own = part.measure(point.width, width)
+    zero = own.zero if point.zero is None else point.zero
+    return _Size(own.width, point.lengths.then(own.lengths), zero)
 
 
 def _is_zero(op: OpSpec) -> bool:

@@ -1,4 +1,4 @@
-"""The wiring of layers: chains, residual and bidirectional blocks. No torch.
+"""The wiring of layers: chains, residual and bidirectional blocks, cells. No torch.
 
 The layers of a search space are a flat list. Nodes say how data flow through the list:
 a node is the index of a layer, or a block of further nodes. So code that counts or
@@ -77,7 +77,24 @@ class Bidirectional:
     back: tuple[Node, ...]
 
 
-Node = Union[int, Residual, Bidirectional]
+@dataclass(frozen=True)
+class Cell:
+    """Nodes in a row, with skips from the input and every node to all later nodes.
+
+    y_i = body_i(y_{i-1}) + skip_{i,0}(y_0) + ... + skip_{i,i-1}(y_{i-1}), where y_0 is
+    the input, and the last y the output.
+
+    Args:
+        bodies: Nodes of each body, from input to output.
+        skips: For each body, the indices of the layers that are its skips: one more
+            than for the body before.
+    """
+
+    bodies: tuple[tuple[Node, ...], ...]
+    skips: tuple[tuple[int, ...], ...]
+
+
+Node = Union[int, Residual, Bidirectional, Cell]
 
 
 class Algebra(ABC, Generic[T]):
@@ -92,6 +109,7 @@ class Algebra(ABC, Generic[T]):
     ...     def chain(self, parts): return sum(parts)
     ...     def residual(self, body, shortcut): return max(body, shortcut)
     ...     def bidirectional(self, ahead, back): return max(ahead, back)
+    ...     def cell(self, bodies, skips): return sum(bodies)
     >>> fold([0, Residual(body=(1, 2), shortcut=3)], Depth())
     3
     """
@@ -111,6 +129,10 @@ class Algebra(ABC, Generic[T]):
     @abstractmethod
     def bidirectional(self, ahead: T, back: T) -> T:
         """Return the value of two parallel branches; see :class:`Bidirectional`."""
+
+    @abstractmethod
+    def cell(self, bodies: Sequence[T], skips: Sequence[Sequence[T]]) -> T:
+        """Return the value of nodes with skips between them; see :class:`Cell`."""
 
 
 def fold(nodes: Sequence[Node], algebra: Algebra[T]) -> T:
@@ -133,6 +155,12 @@ def _fold(node: Node, algebra: Algebra[T]) -> T:
     if isinstance(node, Bidirectional):
         ahead = fold(node.ahead, algebra)
         return algebra.bidirectional(ahead, fold(node.back, algebra))
+    if isinstance(node, Cell):
+        bodies, skips = [], []
+        for nodes, own in zip(node.bodies, node.skips, strict=True):
+            bodies.append(fold(nodes, algebra))
+            skips.append([algebra.layer(index) for index in own])
+        return algebra.cell(bodies, skips)
     return algebra.layer(node)
 
 
@@ -158,6 +186,9 @@ class _Notation(Algebra[Any]):
 
     def bidirectional(self, ahead: Any, back: Any) -> Any:
         return {"bidirectional": {"forward": ahead, "backward": back}}
+
+    def cell(self, bodies: Sequence[Any], skips: Sequence[Sequence[Any]]) -> Any:
+        return {"cell": {"nodes": list(bodies), "skips": [list(s) for s in skips]}}
 
 
 def layer_name(layers: Sequence[Layer], index: int) -> str:

@@ -92,14 +92,13 @@ class AttentionLayer(Operation):
     def _set_layer(self, layer: torch.nn.Module) -> None:
         keep_padding_out(layer)
         self.layer = layer
-        if self.options["chunk"] is not None:
+        chunk = self.options.get("chunk")
+        if chunk is not None:
             attention = next(
                 m for m in layer.modules() if hasattr(m, "forward_attention")
             )
             past = past_frames(self.options)
-            attention.register_forward_pre_hook(
-                partial(_see_chunks, self.options["chunk"], past)
-            )
+            attention.register_forward_pre_hook(partial(_see_chunks, chunk, past))
             attention.register_forward_hook(_drop_past)
 
     def _set_sides(self, conv: str, kernel: str) -> None:

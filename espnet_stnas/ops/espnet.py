@@ -48,6 +48,9 @@ _PARTS = {
     "ConformerLayer": ".pytorch_backend.conformer.encoder_layer:EncoderLayer",
     "ConvolutionModule": ".pytorch_backend.conformer.convolution:ConvolutionModule",
     "ConvolutionalGatingMLP": "espnet2.asr.layers.cgmlp:ConvolutionalGatingMLP",
+    "MultiConvolutionalGatingMLP": (
+        "espnet2.asr.layers.multiconv_cgmlp:MultiConvolutionalGatingMLP"
+    ),
     "EBranchformerLayer": (
         "espnet2.asr.encoder.e_branchformer_encoder:EBranchformerEncoderLayer"
     ),

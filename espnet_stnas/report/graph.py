@@ -136,6 +136,34 @@ class _Drawing(Algebra[_Picture]):
         height = max(ahead.height, back.height) + 3 * _JOIN
         return _Picture(ahead.left + left, back.right + right, height, draw)
 
+    def cell(
+        self, bodies: Sequence[_Picture], skips: Sequence[Sequence[_Picture]]
+    ) -> _Picture:
+        """Plan nodes below each other; a node's skips are a row at its right."""
+        step = _BOX[0] + 0.3
+        side = max(body.right for body in bodies) + 0.3 + _BOX[0] / 2
+
+        def draw(x: float, y: float) -> float:
+            for number, (body, own) in enumerate(zip(bodies, skips, strict=True), 1):
+                _arrow(self.axis, (x, y), (x, y - _GAP))
+                bottom = body.draw(x, y - _GAP)
+                join = bottom - _GAP - _JOIN / 2
+                for source, skip in enumerate(own):
+                    place = x + side + source * step
+                    name = f"from node {source}" if source else "from the input"
+                    _text(self.axis, (place, y - _GAP / 2), name, 8)
+                    end = skip.draw(place, y - _GAP)
+                    _line(self.axis, [(place, end), (place, join), (x + 0.12, join)])
+                _arrow(self.axis, (x, bottom), (x, join + 0.12))
+                _sign(self.axis, (x, join), f"+ (node {number})")
+                y = join - 0.12
+            return y
+
+        left = max(body.left for body in bodies)
+        right = side + (len(bodies) - 1) * step + _BOX[0] / 2
+        height = sum(body.height + 2 * _GAP + _JOIN / 2 + 0.12 for body in bodies)
+        return _Picture(left, right, height, draw)
+
     def _draw_layer(self, row: LayerRow, x: float, y: float) -> float:
         from matplotlib.patches import FancyBboxPatch
 

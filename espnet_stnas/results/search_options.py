@@ -9,6 +9,8 @@ SEARCH_OPTIONS = (
     "arch_fraction",
     "path_draws",
     "max_skipped_steps",
+    "elastic",
+    "distill_weight",
     "optim2",
     "optim2_conf",
     "scheduler2",

@@ -18,8 +18,8 @@ from espnet2.train.trainer import autocast_args
 
 from espnet_stnas.errors import TrainingError
 from espnet_stnas.estimators import Estimator, build_estimator
-from espnet_stnas.estimators.base import Gate
 from espnet_stnas.ops.norm import synchronised_statistics
+from espnet_stnas.search.elastic import ElasticLoss, largest_gates
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.joint import JointGradients
 from espnet_stnas.search.ranks import (
@@ -35,10 +35,6 @@ from espnet_stnas.search.traffic import path_traffic
 from espnet_stnas.supernet.steps import LogitLearner, Source, StepLosses
 from espnet_stnas.supernet.supernet import Gates, path_generator
 from espnet_stnas.supernet.undo import Kept
-
-# Default limit of skipped steps in a row. A loss scaler that starts at 2^16 may skip a
-# dozen steps until it has found its scale.
-MAX_SKIPPED = 50
 
 
 class Epoch:
@@ -92,9 +88,10 @@ class Epoch:
         self._weight_updates = 0
         offsets = {id(t) for t in run.supernet.score_offsets}  # the learner's
         self._statistics = Kept(t for t in run.model.buffers() if id(t) not in offsets)
+        self.elastic = ElasticLoss(run) if options.elastic else None
         self._alone: Optional[Gates] = None
         if run.warmup.is_reference(self.number):
-            self._alone = tuple(Gate((k,)) for k in run.supernet.largest_path())
+            self._alone = largest_gates(run.supernet)
         self._utterances: Sequence[str] = ()
         self._stack = ExitStack()
         self._running: Optional[Generator[Batch, None, None]] = None
@@ -102,6 +99,8 @@ class Epoch:
     def __enter__(self) -> Epoch:
         """Register hooks for the losses and the optimizer, and start the log."""
         run, enter = self.run, self._stack.enter_context
+        if self.elastic is not None:
+            enter(self.elastic.added())
         self._stack.callback(run.model.register_forward_hook(nan_gradients).remove)
         hook = run.optimizers[0].register_step_post_hook(self._after_weights)
         self._stack.callback(hook.remove)
@@ -141,7 +140,7 @@ class Epoch:
                 updates, unfinished = self._weight_updates, True
                 self._statistics.save()
             gates = self._weight_gates(step)
-            self._share_paths(gates)
+            self._share_paths(gates if self.elastic is None else self.elastic.paths)
             with run.supernet.routed(gates):
                 yield batch
             if options.no_forward_run:
@@ -235,6 +234,9 @@ class Epoch:
     def _weight_gates(self, step: int) -> Gates:
         if self._alone is not None:
             return self._alone
+        if self.elastic is not None:
+            self.elastic.draw(self.estimator, self._source(step, "weights")())
+            return self.elastic.gates
         if self.joint is None:
             return self.run.supernet.weight_gates(
                 self.estimator, self._source(step, "weights")()

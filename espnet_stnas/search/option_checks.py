@@ -207,6 +207,22 @@ def _output_dir(args: argparse.Namespace) -> None:
         ) from None
 
 
+def _elastic(args: argparse.Namespace) -> None:
+    if not args.elastic:
+        return
+    if args.estimator != "uniform":
+        raise ConfigError(
+            f"elastic is true and estimator '{args.estimator}', which trains the "
+            "logits to prefer some architectures; accepted with elastic is 'uniform', "
+            "which trains all of them"
+        )
+    if args.warmup_epochs == AUTO:
+        raise ConfigError(
+            "elastic is true and warmup_epochs 'auto'; accepted with elastic is a "
+            "number, which changes nothing, since no logits learn"
+        )
+
+
 def _warmup_epochs(args: argparse.Namespace) -> None:
     if args.warmup_epochs != AUTO:
         return
@@ -232,6 +248,7 @@ _CHECKS: dict[str, Callable[[argparse.Namespace], object]] = {
     "arch_fraction": _arch_fraction,
     "cost_conf": _cost_conf,
     "ddp_comm_hook": _ddp_comm_hook,
+    "elastic": _elastic,
     "estimator": _estimator,
     "fold_length": _fold_length,
     "frontend": _frontend,

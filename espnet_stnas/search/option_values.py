@@ -69,6 +69,7 @@ RANGES: dict[str, Range] = {
     "batch_size": _FROM_1,
     "category_sample_size": _FROM_1,
     "chunk_shift_ratio": _POSITIVE,
+    "distill_weight": _SHARE,
     "dist_master_port": Range(0, 65535),
     "dist_rank": _FROM_0,
     "dist_world_size": _FROM_1,

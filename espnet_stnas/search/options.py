@@ -19,3 +19,5 @@ class SearchTrainerOptions(TrainerOptions):
     arch_data: str
     path_draws: str
     max_skipped_steps: int
+    elastic: bool
+    distill_weight: float

@@ -6,6 +6,10 @@ from typing import Any
 
 import torch
 
+# Default limit of skipped steps in a row. A loss scaler that starts at 2^16 may skip a
+# dozen steps until it has found its scale.
+MAX_SKIPPED = 50
+
 
 def nan_gradients(module: torch.nn.Module, inputs: Any, result: Any) -> Any:
     """Turn a loss that is not finite into NaN gradients, as a forward hook.

@@ -33,6 +33,7 @@ from espnet_stnas.search.warmup import FIRST_WEIGHTS
 # with the old value in silence.
 _FIXED = (
     *("seed", "estimator", "estimator_conf", "cost_conf", "warmup_epochs", "arch_data"),
+    *("elastic", "distill_weight"),
     *("path_draws", "train_dtype", "optim_conf", "optim2_conf"),
     *("scheduler_conf", "scheduler2_conf"),
 )

@@ -27,6 +27,7 @@ from espnet_stnas.notation.zeros import refuse_zero_candidates
 from espnet_stnas.results.health import Health
 from espnet_stnas.search.checks import building, check_scheduler
 from espnet_stnas.search.cost import check_cost, input_size
+from espnet_stnas.search.elastic import check_elastic
 from espnet_stnas.search.iterators import SearchIterFactory
 from espnet_stnas.search.option_checks import check_search
 from espnet_stnas.search.option_values import settle_options
@@ -125,7 +126,8 @@ class SearchTask(AbsTask):
             take_directory(args)
             check_search(args)
         args.task = cls.task_name  # for config.yaml, which derive reads
-        if Warmup(args.warmup_epochs, args.max_epoch, Health()).last >= args.max_epoch:
+        warmup = Warmup(args.warmup_epochs, args.max_epoch, Health())
+        if warmup.last >= args.max_epoch and not args.elastic:
             logging.warning(
                 f"warmup_epochs is {args.warmup_epochs} and max_epoch "
                 f"{args.max_epoch}: all epochs are warm-up, no architecture will be "
@@ -139,6 +141,7 @@ class SearchTask(AbsTask):
         with building("the model of these options"):
             model = super().build_model(args)
         check_statistics(args, model_frame_size(model, args))
+        check_elastic(model, args.elastic)
         supernet = find_supernet(model)
         refuse_zero_candidates(supernet.space, input_size(supernet))
         check_cost(supernet, args.cost_conf)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Iterable, Sequence
+from contextlib import ExitStack
 from typing import Any
 
 import torch
@@ -13,11 +14,13 @@ from espnet2.train.reporter import SubReporter
 from espnet2.train.trainer import Trainer
 from espnet2.utils.build_dataclass import build_dataclass
 from espnet2.utils.nested_dict_action import NestedDictAction
+from espnet2.utils.types import str2bool
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import ESTIMATORS
 from espnet_stnas.host.checkpoints import whole_saves
-from espnet_stnas.search.epoch import MAX_SKIPPED, Epoch
+from espnet_stnas.search.elastic import largest_gates
+from espnet_stnas.search.epoch import Epoch
 from espnet_stnas.search.failure import (
     noting_failure,
     refuse_invalid,
@@ -30,6 +33,7 @@ from espnet_stnas.search.pictures import draw_probabilities, show_architecture
 from espnet_stnas.search.ranks import refuse_divergence
 from espnet_stnas.search.reference import keep_first_weights
 from espnet_stnas.search.reports import epoch_report, reporting, write_epoch
+from espnet_stnas.search.skips import MAX_SKIPPED
 from espnet_stnas.search.state import RunOptions, SearchRun
 from espnet_stnas.search.time_left import one_estimate
 from espnet_stnas.search.warmup import warmup_epochs
@@ -88,6 +92,22 @@ class SearchTrainer(Trainer):
             default=MAX_SKIPPED,
             help="Stop when so many weight or architecture steps in a row are skipped, "
             "since their loss or gradient is not finite",
+        )
+        group.add_argument(
+            "--elastic",
+            type=str2bool,
+            default=False,
+            help="Train the architectures of the space so that stnas extract can use "
+            "them without another training: each step trains the largest, the "
+            "smallest and a drawn one, on the same batch; needs --estimator uniform",
+        )
+        group.add_argument(
+            "--distill_weight",
+            type=float,
+            default=0.5,
+            help="With --elastic: the part of the smaller architectures' loss that is "
+            "the divergence of their CTC outputs from that of the largest; the rest "
+            "is ESPnet's loss",
         )
         # The paper's optimizer of the logits.
         parser.set_defaults(optim2="adam", optim2_conf={"lr": 5.0e-3})
@@ -187,9 +207,9 @@ class SearchTrainer(Trainer):
         options: RunOptions,
         distributed_option: DistributedOption,
     ) -> None:
-        """Validate the arg-max architecture; write it and report pi.
+        """Validate the arg-max architecture (of elastic searches, the largest).
 
-        See ESPnet's Trainer for the arguments.
+        Write the arg max and report pi. See ESPnet's Trainer for the arguments.
 
         Raises:
             ConfigError: If all transcripts of a batch are empty.
@@ -198,13 +218,17 @@ class SearchTrainer(Trainer):
         paths, utterances = sample_size(run, reporter.get_epoch())
         batches = KeptBatches(iterator, utterances)
         try:
-            super().validate_one_epoch(
-                model=model,
-                iterator=reporting(batches, reporter, epoch_report(run)),
-                reporter=reporter,
-                options=options,
-                distributed_option=distributed_option,
-            )
+            with ExitStack() as stack:
+                if run.options.elastic:
+                    gates = largest_gates(run.supernet)
+                    stack.enter_context(run.supernet.routed(gates))
+                super().validate_one_epoch(
+                    model=model,
+                    iterator=reporting(batches, reporter, epoch_report(run)),
+                    reporter=reporter,
+                    options=options,
+                    distributed_option=distributed_option,
+                )
         except ZeroDivisionError as error:
             # ESPnet divides by the characters of a batch when it counts errors.
             raise ConfigError(

@@ -67,7 +67,7 @@ class Evaluator:
         self._processes = processes
         self._files = data_files(experiment, data)
         self._weights_file, self._weights = weights_of_epoch(experiment, self.epoch)
-        self._calibration = calibration if _has_batch_norm(self._weights) else 0
+        self._calibration = calibration if has_batch_norm(self._weights) else 0
         self.conditions = Conditions(
             self.epoch, _digest(self._weights), self._files.digest, self._calibration
         )
@@ -214,7 +214,8 @@ def _check(device: str, processes: int, calibration: int) -> None:
         )
 
 
-def _has_batch_norm(weights: Weights) -> bool:
+def has_batch_norm(weights: Weights) -> bool:
+    """Return whether an encoder 'stnas' has batch norms, given its model's weights."""
     return any(
         "network.layers." in name and name.endswith(".running_mean") for name in weights
     )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import argparse
 import importlib
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Optional
 
@@ -13,6 +14,7 @@ from espnet2.train.distributed_utils import DistributedOption
 
 import espnet_stnas  # noqa: F401  (registers encoder and model)
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.files import read_yaml_mapping
 from espnet_stnas.host.data import name_data_errors
 from espnet_stnas.messages import one_line
 from espnet_stnas.network.weights import Weights
@@ -29,22 +31,29 @@ class Source:
         weights: Weights of one of its epochs.
         name: Their file, for messages.
         device: Device of model and batches: ``cpu`` or ``cuda``.
+        options: Options of the model, if not those in the search's ``config.yaml``.
 
     Raises:
         ConfigError: If the model cannot be built, or the weights are of another one.
     """
 
     def __init__(
-        self, experiment: SearchExperiment, weights: Weights, name: Path, device: str
+        self,
+        experiment: SearchExperiment,
+        weights: Weights,
+        name: Path,
+        device: str,
+        options: Optional[Mapping[str, Any]] = None,
     ) -> None:
         self.experiment = experiment
         self.device = device
         config = experiment.path / "config.yaml"
         self._task = _task(experiment.task or "asr")
         try:
-            self.model, self._args = self._task.build_model_from_file(
-                str(config), None, device
-            )
+            if options is None:
+                options = read_yaml_mapping(config, "experiment config")
+            self._args = argparse.Namespace(**options)
+            self.model = self._task.build_model(self._args).to(device)
             self.model.load_state_dict(weights)
         except Exception as error:  # ESPnet and torch raise many kinds of errors
             raise ConfigError(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import Generic, Optional, TypeVar, Union
 
 import torch
@@ -263,9 +264,31 @@ class _Steps(Algebra[list[Step]]):
     def bidirectional(self, ahead: list[Step], back: list[Step]) -> list[Step]:
         return [_duplicate, *ahead, _swap, _reverse, *back, _reverse, _join]
 
+    def cell(
+        self, bodies: Sequence[list[Step]], skips: Sequence[Sequence[list[Step]]]
+    ) -> list[Step]:
+        # The stack keeps the input and the output of each node.
+        steps: list[Step] = []
+        for body, own in zip(bodies, skips, strict=True):
+            steps += [_duplicate, *body]
+            for number, skip in enumerate(own):
+                # The points from this one to the last, and the sum so far.
+                depth = len(own) - number + 1
+                steps += [partial(_copied, depth=depth), *skip, _add]
+        return [*steps, partial(_without, count=len(bodies))]
+
 
 def _duplicate(stack: Stack) -> Stack:
     return (*stack, stack[-1])
+
+
+def _copied(stack: Stack, depth: int) -> Stack:
+    return (*stack, stack[-depth])
+
+
+def _without(stack: Stack, count: int) -> Stack:
+    """Drop so many items below the last one."""
+    return (*stack[: -count - 1], stack[-1])
 
 
 def _swap(stack: Stack) -> Stack:

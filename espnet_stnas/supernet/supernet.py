@@ -80,14 +80,18 @@ class Supernet(Network):
 
     def largest_path(self) -> tuple[int, ...]:
         """Return the candidate with most weights of every choice (first of equals)."""
-        path = []
+        return tuple(sizes.index(max(sizes)) for sizes in self._weights_of_candidates())
+
+    def smallest_path(self) -> tuple[int, ...]:
+        """Return the candidate with fewest weights of every choice."""
+        return tuple(sizes.index(min(sizes)) for sizes in self._weights_of_candidates())
+
+    def _weights_of_candidates(self) -> Iterator[list[int]]:
         for blocks in self.blocks_of_choices:
-            sizes = [
+            yield [
                 sum(v.numel() for block in blocks for v in block.state_of(k).values())
                 for k in range(len(blocks[0].logits))
             ]
-            path.append(sizes.index(max(sizes)))
-        return tuple(path)
 
     def architecture_gates(
         self,

@@ -17,8 +17,8 @@ from espnet_stnas.supernet.supernet import build_supernet
 
 BENCHMARKS = Path(__file__).parents[2] / "benchmarks"
 SCRIPTS = (
-    *("estimator_facts", "evidence", "front", "lookahead", "ranking", "schedules"),
-    *("supernets", "table"),
+    *("elastic", "estimator_facts", "evidence", "front", "lookahead", "ranking"),
+    *("schedules", "supernets", "table"),
 )
 
 
@@ -89,6 +89,23 @@ def test_a_table_is_completed_and_supernets_are_ranked_by_it(
     assert "7 architectures, 1 seeds" in printed
     # The loss after the warm-up, loss and -log pi at the end.
     assert printed.count("| kernel, one") == printed.count("| none, one") == 3
+
+
+def test_an_elastic_supernet_is_compared_with_trainings(lab, options, tmp_path, capsys):
+    output = tmp_path / "elastic.csv"
+    command = [*options, "--output", str(output), "--steps", "2", "--seeds", "0"]
+    lab.elastic.main(command)
+    rows = read(output)
+    kinds = {kind: [r for r in rows if r["kind"] == kind] for kind in lab.elastic.KINDS}
+    assert [len(those) for those in kinds.values()] == [5, 4, 5, 5, 5, 5]
+    sizes = [int(row["parameters"]) for row in kinds["alone"]]
+    assert sizes == sorted(sizes, reverse=True)
+    assert len({(r["kind"], r["dev_loss"]) for r in rows}) == len(rows)
+    # What is missing is made again, and is the same.
+    output.write_text("".join(output.read_text().splitlines(keepends=True)[:-7]))
+    lab.elastic.main(command)
+    assert read(output) == rows
+    assert capsys.readouterr().out.count("| trained alone") == 2
 
 
 def test_ways_train_supernets(lab, options, tmp_path):

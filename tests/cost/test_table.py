@@ -29,6 +29,7 @@ SPACE = tiny_space(
     {"residual": {"body": [PAIR, "tdnn-C1D1"], "shortcut": ["zero", "tdnn-C0D1"]}},
     "tdnn-C1S3D1",
     {"bidirectional": {"forward": [PAIR], "backward": ["tdnn-C2D1"]}},
+    {"cell": {"nodes": [["tdnn-C1D1"]], "skips": [["ff"]]}},
     {"choice": "last", "candidates": ["tdnn-C0D1", "identity", "ff"]},
     {"choice": "last", "candidates": ["tdnn-C0D1", "identity", "ff"]},
     width=4,

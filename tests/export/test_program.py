@@ -18,6 +18,17 @@ CHAINS = {
     "conv2d": ["conv2d-S4", "tdnnf-C1D1", "sepconv-C2S2D1"],
     "deltas": ["deltas-O2", "tdnn-C1S2", "identity"],
     "bidirectional": [{"bidirectional": {"forward": ["tdnn-C1S2"]}}],
+    "gtdnn": ["tdnn", "gtdnn-C1S2D1G2", "deformtdnn-C1S2D1"],
+    "multiconvformer": ["conv2d-S4", "positions-Prel", "multiconvformer-H2K5Q2"],
+    "cell": [
+        "tdnn",
+        {
+            "cell": {
+                "nodes": [["tdnn-C1S2"], ["tdnn"]],
+                "skips": [["tdnn-S2"], ["zero+tdnn-S2", "identity"]],
+            }
+        },
+    ],
     "conformer": ["conv2d-S4", "positions-Prel", "conformer-H2K3", "norm"],
     "streaming": ["tdnn-C2R0S2D1", "ebranchformer-H2K5R1G8C4", "conformer-H2K3R0C8L4"],
     "transformer": ["conv2d-S4", "positions-Pabs", "transformer-H2", "ff"],

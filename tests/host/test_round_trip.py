@@ -55,6 +55,10 @@ def _blocks(inner: st.SearchStrategy) -> st.SearchStrategy:
         | st.builds(lambda x, y: {"residual": {"body": x, "shortcut": y}}, body, LAYERS)
         | st.builds(lambda x: {"bidirectional": {"forward": x}}, body)
         | st.builds(
+            lambda x, y, *s: {"cell": {"nodes": [x, y], "skips": [s[:1], s[1:]]}},
+            *(body, body, LAYERS, LAYERS, LAYERS),
+        )
+        | st.builds(
             lambda x, y: {"bidirectional": {"forward": x, "backward": y}}, body, body
         )
     )

@@ -41,6 +41,15 @@ LAYERS = {
             }
         },
     ],
+    "cell": [
+        START,
+        {
+            "cell": {
+                "nodes": [[PAIR], [RESIDUAL]],
+                "skips": [["zero"], [["zero", "identity"], "identity"]],
+            }
+        },
+    ],
     "bidirectional twice": [
         START,
         {"bidirectional": {"forward": [BIDIRECTIONAL, BIDIRECTIONAL]}},
@@ -106,6 +115,15 @@ def test_networks_of_the_reference_train(net, tmp_path):
         ["tdnn+zero-W4", PAIR],
         [{"residual": {"body": ["tdnn", "zero"], "shortcut": "zero-W4"}}],
         [{"bidirectional": {"forward": ["zero-W2"], "backward": ["zero-W2"]}}],
+        [
+            "tdnn",
+            {
+                "cell": {
+                    "nodes": [["zero"], ["tdnn"]],
+                    "skips": [["zero"], ["zero", "identity"]],
+                }
+            },
+        ],
     ],
     ids=json.dumps,
 )
@@ -130,3 +148,6 @@ def test_zeros_inside_of_skips_are_fine():
     STNASEncoder(4, layers=["zero", PAIR], width=4, residual=True)
     block = {"residual": {"body": ["tdnn"], "shortcut": "zero-W4"}}
     STNASEncoder(3, layers=[block], width=4)
+    skips = [["zero"], ["identity", "zero"]]
+    block = {"cell": {"nodes": [["zero"], ["zero"]], "skips": skips}}
+    STNASEncoder(4, layers=["tdnn", block], width=4)

@@ -30,6 +30,20 @@ SPACES = {
         {"residual": {"body": ["transformer-H2C4L0"], "shortcut": "identity"}},
         "transformer-H2C4L0",
     ],
+    "cell": [
+        "tdnn-C1S3",
+        {
+            "cell": {
+                "nodes": [["tdnn-C1D1"], ["tdnn-C0"], ["tdnn-C1S2D2"]],
+                "skips": [
+                    ["zero"],
+                    ["tdnn-C4D1", "zero"],
+                    ["tdnn-C1S2D1", "tdnn-C0S2", "tdnn-C3S2"],
+                ],
+            }
+        },
+        "tdnn-C1D1",
+    ],
     "bidirectional": ["tdnn-C1S3", {"bidirectional": {"forward": ["tdnn-C3D2"]}}],
     "bidirectional_stride": [
         {"bidirectional": {"forward": ["tdnn-C1S3D1"], "backward": ["tdnn-C2S3D2"]}}

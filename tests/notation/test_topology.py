@@ -1,4 +1,4 @@
-"""Residual and bidirectional blocks, and choices that several layers share."""
+"""Residual and bidirectional blocks, cells, and choices that several layers share."""
 
 from __future__ import annotations
 
@@ -20,6 +20,17 @@ BLOCKS = [
     {"choice": "last", "candidates": ["tdnn-C0D1", "identity"]},
     {"choice": "last", "candidates": ["tdnn-C0D1", "identity"]},
 ]
+# Of three nodes; choices, fixed layers and a zero among its skips.
+CELL = {
+    "cell": {
+        "nodes": [["tdnn-C1D1"], [PAIR], ["tdnn-C2D1", "tdnn-C1D1"]],
+        "skips": [
+            [["tdnn-C0D1", "identity"]],
+            ["identity", "ff"],
+            ["tdnn-C0D1", ["identity", "zero"], ["zero", "tdnn-C1D1"]],
+        ],
+    }
+}
 
 
 def test_layers_are_flat_and_nodes_say_how_they_are_wired():
@@ -55,7 +66,7 @@ def test_widths():
     ]
 
 
-@pytest.mark.parametrize("last", [BLOCKS[0], BLOCKS[1], BLOCKS[2]])
+@pytest.mark.parametrize("last", [BLOCKS[0], BLOCKS[1], BLOCKS[2], CELL])
 def test_width_of_what_comes_out(last):
     """A network that ends in two branches puts out what both give."""
     space = tiny_space("tdnn-C0D1", last, width=4)
@@ -76,6 +87,39 @@ def test_names_of_layers_lead_to_their_place():
         "layer 5 (layers[2]: repetition 2: layers[1]: residual: shortcut)",
     ]
     assert space == SearchSpace.from_conf(space.to_conf())
+
+
+def test_cells_add_up_what_they_say():
+    """Layers come in the order of the notation: each node, then its skips."""
+    space = tiny_space("tdnn-C0D1", CELL)
+    assert [str(la.candidates[0]) for la in space.layers[1:]] == [
+        *("tdnn-C1D1", "tdnn-C0D1"),
+        *("tdnn-C1D1", "identity", "ff"),
+        *("tdnn-C2D1", "tdnn-C1D1", "tdnn-C0D1", "identity", "zero"),
+    ]
+    assert SearchSpace.from_conf(space.to_conf()) == space
+    network = double_network(space).eval()
+    xs, ilens = batch()
+    for path in all_paths(space):
+        fixed = space.resolve(path)
+        assert SearchSpace.from_conf(fixed.to_conf()) == fixed
+        assert space.index(fixed) == path
+        with network.routed([Gate((k,)) for k in path]):
+            found, olens = network(xs, ilens)
+            ends = []
+
+            def layer(index, frames, ends=ends, path=path):
+                number = space.choice_numbers[index]
+                choice = 0 if number is None else path[number]
+                operation = network.layers[index].operations[choice]
+                return network.zero_input(*operation(frames, ilens))
+
+            x = layer(0, network.zero_input(xs, ilens))
+            one = layer(1, x) + layer(2, x)
+            two = layer(3, one) + layer(4, x) + layer(5, one)
+            three = layer(7, layer(6, two)) + layer(8, x) + layer(9, one)
+            three = three + layer(10, two)
+        torch.testing.assert_close(found, three)
 
 
 def by_hand(network, xs, ilens, gates):
@@ -227,6 +271,32 @@ def test_every_path_of_a_space_with_blocks_runs():
         (
             [{"choice": "a", "candidates": ["zero"]}],
             "a list of at least two operations",
+        ),
+        ([{"cell": {"nodes": [PAIR]}}], "mapping with the keys 'nodes', 'skips'$"),
+        ([{"cell": {"nodes": [], "skips": []}}], "nodes is .*; accepted is a list"),
+        (
+            [{"cell": {"nodes": [["ff"], ["ff"]], "skips": [["ff"], ["ff"]]}}],
+            "skips is .*; accepted is a list of lists for 2 nodes, with 1, 2 layers",
+        ),
+        (
+            [{"cell": {"nodes": [["ff"]], "skips": ["ff"]}}],
+            "skips is .*; accepted is a list of lists for 1 nodes",
+        ),
+        (
+            [{"cell": {"nodes": [["tdnn-W5"]], "skips": [["identity"]]}}],
+            r"cell: skips\[1\]\[1\]\), a skip from node 0, has width 3, the node that",
+        ),
+        (
+            [
+                "tdnn",
+                {
+                    "cell": {
+                        "nodes": [["tdnn"], ["tdnn-S2"]],
+                        "skips": [["zero"], ["tdnn-S2", "identity"]],
+                    }
+                },
+            ],
+            "a skip from node 1, makes 2 of 2 frames, the node that it is added to 1",
         ),
         (
             [{"choice": 1, "candidates": PAIR}],

@@ -6,6 +6,7 @@ import pytest
 import torch
 from espnet2.asr.encoder.conformer_encoder import ConformerEncoder
 from espnet2.asr.encoder.e_branchformer_encoder import EBranchformerEncoder
+from espnet2.asr.encoder.multiconvformer_encoder import MultiConvConformerEncoder
 from espnet2.asr.encoder.rnn_encoder import RNNEncoder
 from espnet2.asr.encoder.transformer_encoder import TransformerEncoder
 
@@ -59,6 +60,19 @@ ENCODERS = {
             cgmlp_conv_kernel=3,
             use_ffn=True,
             merge_conv_kernel=7,
+        ),
+    ),
+    "multi_conv_conformer": (
+        "multiconvformer-H2K7Q2G12F12J5",
+        "rel",
+        lambda: MultiConvConformerEncoder(
+            SIZE,
+            **COMMON,
+            **RELATIVE,
+            macaron_style=True,
+            cgmlp_linear_units=12,
+            multicgmlp_kernel_sizes="3,7",
+            multicgmlp_merge_conv_kernel=5,
         ),
     ),
     "transformer": (

@@ -31,6 +31,11 @@ GROUPS = {
         *("ebranchformer-H2K3G6F6", "ebranchformer-H4K5G10F4J5"),
         "ebranchformer-H4K7R1G10F4J5C2L1",
     ],
+    "gtdnn": ["gtdnn-C1D1G2", "gtdnn-C2D3G2"],
+    "multiconvformer": [
+        "multiconvformer-H2K5Q2G4F6",
+        "multiconvformer-H4K7Q2G4F9J5",
+    ],
     "ff": ["ff-F3", "ff-F8"],
     "chain": ["tdnn-C1D1W3+tdnn-C2D1", "tdnn-C2D1W6+tdnn-C1D2"],
     "strides": ["tdnn-C1S2D1", "tdnn-C2S2D2"],

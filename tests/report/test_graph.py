@@ -22,6 +22,13 @@ BLOCKS = [
         }
     },
     "tdnn-C1D2",
+    {
+        "cell": {
+            "nodes": [["tdnn-C1D1", "ff"], ["tdnn-C2D1"]],
+            "skips": [["identity"], ["zero", "tdnn-C0D1"]],
+        }
+    },
+    "norm",
 ]
 
 
@@ -64,6 +71,8 @@ def test_blocks_are_drawn_as_what_they_are():
     assert shown.count("+") == 1
     assert shown.count("side by side") == 1
     assert "reversed in time" in shown
+    assert shown.count("from the input") == 2
+    assert shown.count("from node 1") == shown.count("+ (node 2)") == 1
 
 
 def test_boxes_say_what_is_known():

@@ -60,6 +60,7 @@ def make(
         **{"estimator": "st", "estimator_conf": {}, "cost_conf": {}, "seed": 0},
         **{"arch_data": "train", "path_draws": "same", "no_forward_run": False},
         **{"warmup_epochs": 0, "max_epoch": 1, "max_skipped_steps": 50},
+        **{"elastic": False, "distill_weight": 0.5},
         **{"log_interval": 1, "output_dir": "no_experiment"},
     }
     optimizer = torch.optim.SGD(model.supernet.logits, lr=lr)

@@ -168,6 +168,26 @@ def test_a_search_is_that_of_one_process(corpus, tmp_path, changes, world_sizes)
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("sharing", ["kernel", "none"])
+def test_an_elastic_search_is_that_of_one_process(corpus, tmp_path, sharing):
+    """As far as ESPnet's CTC, which it computes in float32, allows to tell."""
+    options = {"elastic": True, "estimator": "uniform", "arch_data": "joint"}
+    conf = {**EXACT["encoder_conf"], "sharing": sharing}
+    model = {"ctc_weight": 0.5}
+    # Adam would turn gradients of rounding errors into steps of full size.
+    optimizer = {"optim": "sgd", "optim_conf": {"lr": 0.01}}
+    config = {**EXACT, **options, **optimizer, "encoder_conf": conf}
+    config |= {"model_conf": model, "batch_size": 5}
+    (alone,) = search(corpus, tmp_path / "1", 1, **config)
+    ranks = search(corpus, tmp_path / "2", 2, **config)
+    for found in ranks:
+        assert_same(found, alone, rtol=1e-5, atol=1e-5)
+        assert_same(found, ranks[0], rtol=0, atol=0)
+    logits = [v for k, v in alone.items() if k.endswith("logits")]
+    assert not any(v.any() for v in logits)
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("estimator", "arch_data"), [("st", "train"), ("proxyless", "joint")]
 )

@@ -33,6 +33,19 @@ SPACES = {
         {"bidirectional": {"forward": [THREE[:2]], "backward": [THREE[:2], "tdnn"]}},
         THREE[:2],
     ),
+    "cell": tiny_space(
+        "tdnn",
+        {
+            "cell": {
+                "nodes": [[THREE[:2]], [THREE[:2], "tdnn-C0"], ["tdnn-C1D1"]],
+                "skips": [
+                    ["identity"],
+                    [["zero", "identity"], "tdnn-C0"],
+                    ["zero", ["zero", "identity"], "identity"],
+                ],
+            }
+        },
+    ),
     "nested": tiny_space(
         {
             "residual": {
