@@ -36,7 +36,9 @@ setup(
     ],
     packages=find_packages(include=["espnet_stnas", "espnet_stnas.*"]),
     # Types are for those who import us, too (PEP 561).
-    package_data={"espnet_stnas": ["py.typed", "report/*.html", "report/*.js"]},
+    package_data={
+        "espnet_stnas": ["py.typed", *(f"report/*.{s}" for s in ("html", "css", "js"))]
+    },
     entry_points={"console_scripts": ["stnas = espnet_stnas.cli.main:main"]},
     python_requires=">=3.10,<3.14",
     install_requires=[
