@@ -7,8 +7,10 @@ from dataclasses import replace
 import pytest
 
 from espnet_stnas.cli.main import main as stnas
+from espnet_stnas.report import trainings
+from espnet_stnas.report.page import figures_of, report_page
 from espnet_stnas.report.summary import Summary, summarise
-from espnet_stnas.report.trainings import Sizes, TestResult, Training
+from espnet_stnas.report.trainings import Sizes, Training
 from espnet_stnas.report.verdict import (
     Verdict,
     grouped,
@@ -68,8 +70,6 @@ def test_the_page_groups_warnings(tmp_path, capsys):
     exp = experiment(tmp_path / "exp", max_epoch=3)
     summary = summarise(exp)
     doubts = tuple(Doubt(n, "unmoved", f"<layer {n}> stayed") for n in (2, 3))
-    from espnet_stnas.report.page import figures_of, report_page
-
     page = report_page([(replace(summary, doubts=doubts), figures_of(summary))])
     assert page.count("&lt;layer 2&gt; stayed") == 1
     text = "2 choices have not moved from uniform: those of layers 2 and 3"
@@ -87,8 +87,8 @@ def test_a_search_that_ended_well(summary):
     )
     assert found.reasons[0] == (
         "4 of 4 decisions stood over the last 8 epochs of search; the chosen operation "
-        "leads the next one by 0.80 on average, and by 0.800 in layer 2, the least sure "
-        "one"
+        "leads the next one by 0.80 on average, and by 0.800 in layer 2, the least "
+        "sure one"
     )
     assert any("Kendall's tau of 0.60" in text for text in found.reasons)
     assert not any("gains" in text for text in found.reasons)
@@ -140,19 +140,19 @@ def test_searches_that_failed_or_leave_the_choice_open(tmp_path):
 
 
 def training(name: str, *rates: float, space=None, size=1000) -> Training:
-    scores = tuple(TestResult(f"test{n}", wer=r) for n, r in enumerate(rates))
+    scores = tuple(trainings.TestResult(f"test{n}", wer=r) for n, r in enumerate(rates))
     return Training(None, name, "stnas", scores, Sizes(size, size, 40), space)
 
 
 def test_trained_encoders(summary):
     own = summary.architecture.space
-    trainings = [
+    trained = [
         training("derived", 20.0, 9.0, space=own),
         training("random1", 24.0),
         training("b/random2", 30.0),
         training("largest", 19.0, size=5000),
     ]
-    first, second = training_verdicts(trainings, [summary], "wer")
+    first, second = training_verdicts(trained, [summary], "wer")
     assert first.sentence == (
         "On test0, largest has the lowest WER: 19.00 % with 5,000 parameters, of 4 "
         "trained encoders."
@@ -165,15 +165,15 @@ def test_trained_encoders(summary):
     # Single trainings do not show that anything is better.
     assert first.tone == second.tone == "open"
     assert second.sentence == "On test1, derived has 9.00 % WER with 1,000 parameters."
-    (known, _) = training_verdicts(trainings, [summary], "wer", verified=True)
+    (known, _) = training_verdicts(trained, [summary], "wer", verified=True)
     assert len(known.reasons) == 1
     (without, _) = training_verdicts(
-        [replace(trainings[0], space=SPACE), *trainings[1:]], [summary], "wer"
+        [replace(trained[0], space=SPACE), *trained[1:]], [summary], "wer"
     )
     assert without.reasons[0] == "the architecture of the search is not among them"
-    assert training_verdicts(trainings, [summary], "cer") == []
+    assert training_verdicts(trained, [summary], "cer") == []
     (other,) = training_verdicts(
-        [trainings[0], trainings[3]], [summary], "wer", verified=True
+        [trained[0], trained[3]], [summary], "wer", verified=True
     )[:1]
     assert "1 other ones have 19.00 % on average, -1.00 points" in other.reasons[0]
 
