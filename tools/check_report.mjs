@@ -44,10 +44,12 @@ for (const scheme of ["light", "dark"]) {
       const root = document.documentElement;
       const sizes = [...document.querySelectorAll("svg text")].map(
         (text) => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a);
-      return [root.scrollWidth - root.clientWidth, Math.min(...sizes.filter((size) => size > 0))];
+      const seen = sizes.filter((size) => size > 0);
+      return [root.scrollWidth - root.clientWidth, seen.length ? Math.min(...seen) : null];
     });
     if (over > 0) faults.push(`${where}: ${over} pixels wider than the screen`);
-    if (least < SMALLEST) faults.push(`${where}: letters of ${least.toFixed(1)} pixels`);
+    if (least === null) faults.push(`${where}: no text in figures`);
+    else if (least < SMALLEST) faults.push(`${where}: letters of ${least.toFixed(1)} pixels`);
     if (pictures) {
       const height = await tab.evaluate(() => document.documentElement.scrollHeight);
       await tab.setViewport({ width, height: Math.min(height, 12000) });
@@ -56,7 +58,7 @@ for (const scheme of ["light", "dark"]) {
     }
     if (width > 1000) await tryFigure(tab, where);
     console.log(`${where}: axe passed ${passes.length} rules and ${violations.length} did not, `
-      + `smallest letters ${least.toFixed(1)} pixels`);
+      + `smallest letters ${least?.toFixed(1)} pixels`);
     await tab.close();
   }
 }

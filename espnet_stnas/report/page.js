@@ -272,10 +272,16 @@ function makeActive(place, panel, data) {
   });
 }
 
-for (const figure of document.querySelectorAll("figure.chart")) {
+const charts = [...document.querySelectorAll("figure.chart")];
+for (const figure of charts) {
   const data = JSON.parse(figure.querySelector("script").textContent);
   makeSwitches(figure);
   [...figure.querySelectorAll(".panel")].forEach((place, n) => {
     makeActive(place, data.panels[n], data);
   });
+}
+if (charts.length) {
+  document.querySelector("header").append(make("p", "note", "Figures: point at lines and marks "
+    + "for their values; click in a legend to hide a line; draw a frame with the mouse to zoom "
+    + "in, and click twice for the whole."));
 }

@@ -5,12 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Optional
 
 from espnet_stnas.report.chart import Chart, Panel
-from espnet_stnas.report.drawing import (
-    LINE,
-    add_grid,
-    curve_style,
-    shade_warmup,
-)
+from espnet_stnas.report.drawing import LINE, curve_style, prepare, shade_warmup
 from espnet_stnas.results.health import Health
 
 if TYPE_CHECKING:
@@ -31,6 +26,7 @@ def paths_chart(health: Health, warmup_end: float) -> Optional[Chart]:
     alone = health.reference
 
     def draw(axis: Axes) -> None:
+        prepare(axis, x[-1])
         shade_warmup(axis, warmup_end)
         look = curve_style(0, len(x))
         axis.plot(x, [s.loss for s in samples], label="drawn paths, mean", **look)
@@ -51,7 +47,6 @@ def paths_chart(health: Health, warmup_end: float) -> Optional[Chart]:
                 linestyle=":",
                 label=f"largest architecture after {alone.epoch} epochs alone",
             )
-        add_grid(axis)
         axis.set_xlabel("epoch")
         axis.set_ylabel("validation loss with shared weights")
 
