@@ -62,8 +62,7 @@ setup(
     package_data={
         "espnet_stnas": [
             "py.typed",
-            "report/*.html",
-            "report/*.js",
+            *(f"report/*.{suffix}" for suffix in ("html", "css", "js")),
             "results/zoo/*.yaml",
         ]
     },

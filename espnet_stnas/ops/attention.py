@@ -148,7 +148,7 @@ class AttentionLayer(Operation):
     def streaming(self) -> Form:
         """Return a form with a cache, if only attention looks ahead."""
         left, right = self.spec.family.reach(self.options)
-        if self.options["chunk"] is None or right > 0:
+        if self.options.get("chunk") is None or right > 0:
             return super().streaming()
         return _Cached(self)
 

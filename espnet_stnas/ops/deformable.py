@@ -28,6 +28,8 @@ class DeformableTDNN(Operation):
         sizes: ``input_width``, ``output_width`` and ``dropout_rate``.
     """
 
+    streams = True
+
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:
         super().__init__(spec, **sizes)
         options: dict[str, Any] = spec.options

@@ -31,8 +31,6 @@ class MultiConvformer(AttentionLayer):
     """
 
     stacked = {"channel_proj1": 2}
-    # It sees the whole utterance.
-    streams = False
 
     def __init__(self, spec: OpSpec, **sizes: Any) -> None:
         super().__init__(spec, **sizes)

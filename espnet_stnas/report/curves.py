@@ -3,82 +3,64 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Optional
+from functools import partial
+from typing import TYPE_CHECKING, Any, Optional
 
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.report.drawing import (
-    COLOURS,
-    add_legend,
-    new_figure,
-    prepare,
-    shade_warmup,
-    style,
-)
+from espnet_stnas.report.chart import Chart, Panel
+from espnet_stnas.report.drawing import LINE, curve_style, prepare, shade_warmup
+from espnet_stnas.report.looks import Looks, looks_of
 from espnet_stnas.results.certainty import COLLAPSED, UNMOVED, margin, relative_entropy
 from espnet_stnas.results.curves import CurvePoint
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
 
-_COLUMNS = 3
 # More points are not visible, and make files large.
-_MOST_POINTS = 500
+_MOST_POINTS = 250
 # A larger ratio of losses needs a logarithmic axis.
 _WIDE_RANGE = 20.0
 
+_Line = Sequence[tuple[float, float]]
 
-def probability_figure(space: SearchSpace, points: Sequence[CurvePoint]) -> Figure:
+
+def probability_chart(
+    space: SearchSpace, points: Sequence[CurvePoint], looks: Optional[Looks] = None
+) -> Chart:
     """Draw the probabilities of every choice over the epochs, one panel per choice.
 
     Args:
         space: The search space.
         points: The points of its search, in order.
+        looks: Numbers of the operations' styles; None: those of this space alone.
 
     Raises:
-        ValueError: If none of them has probabilities.
+        ValueError: If none of the points has probabilities.
     """
     points = _with_probabilities(points)
-    choices = space.choices
-    rows = -(-len(choices) // _COLUMNS)
-    columns = min(_COLUMNS, len(choices))
-    figure = new_figure(3.4 * columns, 2.1 * rows + 1.0)
-    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
-    names = [[str(op) for op in choice.candidates] for choice in choices]
-    # A candidate has the same style in all panels.
-    styles = {
-        name: style(number)
-        for number, name in enumerate(dict.fromkeys(n for ns in names for n in ns))
-    }
-    x = [m.at for m in points]
-    for index, candidates in enumerate(names):
-        axis = axes.flat[index]
-        _panel(axis, points)
-        for k, name in enumerate(candidates):
-            axis.plot(
-                x,
-                [m.probabilities[index][k] for m in points],
-                label=name,
-                marker="o" if len(x) == 1 else None,
-                **styles[name],
+    looks = looks or looks_of([space])
+    panels = []
+    for index, choice in enumerate(space.choices):
+        names = [str(op) for op in choice.candidates]
+        lines = [
+            (name, looks[name], [(m.at, m.probabilities[index][k]) for m in points])
+            for k, name in enumerate(names)
+        ]
+        layer = f"layer {space.first_layers[index] + 1}"
+        last = sorted(((-line[-1][1], name) for name, _, line in lines))
+        ends = ", ".join(f"{name} {-p:.2f}" for p, name in last)
+        panels.append(
+            Panel(
+                partial(_draw, _span(points), lines, ("probability", layer)),
+                f"Probabilities of {layer} over {points[-1].at:g} epochs. "
+                f"At the end: {ends}.",
             )
-        axis.set_ylim(-0.03, 1.03)
-        axis.set_title(f"layer {space.first_layers[index] + 1}", fontsize=10)
-    for unused in list(axes.flat)[len(choices) :]:
-        unused.set_visible(False)
-    for column in range(columns):
-        # The lowest used panel of each column.
-        last = max(i for i in range(len(choices)) if i % columns == column)
-        axes.flat[last].set_xlabel("epoch")
-        axes.flat[last].tick_params(labelbottom=True)
-    for axis in axes[:, 0]:
-        axis.set_ylabel("probability")
-    drawn = list(axes.flat)[: len(choices)]
-    add_legend(figure, drawn, _title("candidate operations", points))
-    return figure
+        )
+    title = _title("candidate operations", points)
+    return Chart(panels, title, columns=3, size=(3.4, 2.2), same=True)
 
 
-def certainty_figure(space: SearchSpace, points: Sequence[CurvePoint]) -> Figure:
+def certainty_chart(space: SearchSpace, points: Sequence[CurvePoint]) -> Chart:
     """Draw relative entropy and margin of every choice over the epochs.
 
     Dotted lines are the limits of the warnings, see
@@ -92,68 +74,54 @@ def certainty_figure(space: SearchSpace, points: Sequence[CurvePoint]) -> Figure
         ValueError: If none of them has probabilities.
     """
     points = _with_probabilities(points)
-    figure = new_figure(8.4, 3.8)
-    axes = figure.subplots(1, 2)
-    x = [m.at for m in points]
-    for axis, title, value in (
-        (axes[0], "relative entropy", relative_entropy),
-        (axes[1], "margin", margin),
+    panels = []
+    for title, value, limits in (
+        ("relative entropy", relative_entropy, (UNMOVED, COLLAPSED)),
+        ("margin", margin, ()),
     ):
-        _panel(axis, points)
-        for index, layer in enumerate(space.first_layers):
-            axis.plot(
-                x,
-                [value(m.probabilities[index]) for m in points],
-                label=f"layer {layer + 1}",
-                marker="o" if len(x) == 1 else None,
-                **style(index),
+        lines = [
+            (
+                f"layer {layer + 1}",
+                index,
+                [(m.at, value(m.probabilities[index])) for m in points],
             )
-        axis.set_ylim(-0.03, 1.03)
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel("epoch")
-    for limit in (UNMOVED, COLLAPSED):
-        axes[0].axhline(limit, color="0.3", linestyle=":", zorder=1)
-    add_legend(figure, axes, _title("choices", points))
-    return figure
+            for index, layer in enumerate(space.first_layers)
+        ]
+        ends = ", ".join(f"{name} {line[-1][1]:.2f}" for name, _, line in lines)
+        draw = partial(_draw, _span(points), lines, ("", title), limits=limits)
+        panels.append(Panel(draw, f"{title.capitalize()} at the end: {ends}."))
+    return Chart(panels, _title("choices", points), columns=2, size=(4.2, 3.8))
 
 
-def loss_figure(points: Sequence[CurvePoint]) -> Optional[Figure]:
+def loss_chart(points: Sequence[CurvePoint]) -> Optional[Chart]:
     """Draw the losses of all steps and of validation; None without losses."""
-    lines = {
+    known = {
         "weight steps": _points(points, lambda m: m.loss),
         "architecture steps": _points(points, lambda m: m.arch_loss),
         "validation, most probable architecture": _points(
             points, lambda m: m.valid_loss
         ),
     }
-    values = [y for line in lines.values() for _, y in line]
-    if not values:
+    lines = [
+        (name, number, line)
+        for number, (name, line) in enumerate(known.items())
+        if line
+    ]
+    if not lines:
         return None
-    figure = new_figure(8.4, 3.6)
-    axis = figure.subplots()
-    _panel(axis, points)
-    for number, (name, line) in enumerate(lines.items()):
-        if line:
-            few = len(line) < 60
-            axis.plot(
-                *zip(*line, strict=True),
-                label=name,
-                color=COLOURS[number],
-                marker="o" if few else None,
-                markersize=3,
-                linewidth=1.3,
-            )
-    if min(values) > 0 and max(values) > _WIDE_RANGE * min(values):
-        axis.set_yscale("log")
-    axis.set_xlabel("epoch")
-    axis.set_ylabel("loss")
-    add_legend(figure, [axis], _title("loss", points))
-    return figure
+    values = [y for _, _, line in lines for _, y in line]
+    log = min(values) > 0 and max(values) > _WIDE_RANGE * min(values)
+    ends = "; ".join(
+        f"{name} from {line[0][1]:.4g} to {line[-1][1]:.4g}" for name, _, line in lines
+    )
+    draw = partial(_draw, _span(points), lines, ("loss", ""), unit=False, log=log)
+    panel = Panel(draw, f"Losses over {points[-1].at:g} epochs: {ends}.")
+    return Chart([panel], _title("loss", points), size=(8.4, 3.6))
 
 
-def schedule_figure(
+def schedule_chart(
     points: Sequence[CurvePoint], unit: str = "", target: Optional[float] = None
-) -> Optional[Figure]:
+) -> Optional[Chart]:
     """Draw temperature and cost over the epochs; None if the search has neither.
 
     Args:
@@ -163,36 +131,35 @@ def schedule_figure(
     """
     temperature = _points(points, lambda m: m.temperature)
     cost = _points(points, lambda m: m.cost)
-    panels = [panel for panel in (temperature, cost) if panel]
+    best = _points(points, lambda m: m.cost_argmax)
+    panels = []
+    if temperature:
+        ends = f"from {temperature[0][1]:.3g} to {temperature[-1][1]:.3g}"
+        lines = [("temperature", 2, temperature)]
+        draw = partial(_draw, _span(points), lines, ("temperature", ""), unit=False)
+        panels.append(Panel(draw, f"Temperature {ends}."))
+    if cost:
+        lines = [("expected cost", 0, cost)]
+        lines += [("most probable architecture", 1, best)] if best else []
+        limits = () if target is None else (target,)
+        draw = partial(
+            _draw,
+            _span(points),
+            lines,
+            (unit, ""),
+            limits=limits,
+            name="target",
+            unit=False,
+        )
+        aim = "" if target is None else f" The target is {target:,.0f}."
+        ends = f"from {cost[0][1]:,.0f} to {cost[-1][1]:,.0f} {unit}"
+        panels.append(Panel(draw, f"Expected cost {ends}.{aim}"))
     if not panels:
         return None
-    figure = new_figure(4.2 * len(panels), 3.4)
-    axes = list(figure.subplots(1, len(panels), squeeze=False).flat)
-    for axis in axes:
-        _panel(axis, points)
-        axis.set_xlabel("epoch")
-    if temperature:
-        axes[0].plot(*zip(*temperature, strict=True), color=COLOURS[2], marker=".")
-        axes[0].set_ylabel("temperature")
-    if cost:
-        axis = axes[-1]
-        best = _points(points, lambda m: m.cost_argmax)
-        axis.plot(*zip(*cost, strict=True), color=COLOURS[0], label="expected cost")
-        if best:
-            axis.plot(
-                *zip(*best, strict=True),
-                color=COLOURS[1],
-                drawstyle="steps-post",
-                label="most probable architecture",
-            )
-        if target is not None:
-            axis.axhline(target, color="0.3", linestyle=":", label="target")
-        axis.set_ylabel(unit)
-        add_legend(figure, [axis], "cost")
-    return figure
+    return Chart(panels, _title("schedules", points), columns=2, size=(4.2, 3.4))
 
 
-def comparison_figure(searches: Sequence[tuple[str, Sequence[CurvePoint]]]) -> Figure:
+def comparison_chart(searches: Sequence[tuple[str, Sequence[CurvePoint]]]) -> Chart:
     """Draw certainty and losses of several searches side by side.
 
     The losses are those of architecture steps. Searches that have only joint steps get
@@ -201,33 +168,78 @@ def comparison_figure(searches: Sequence[tuple[str, Sequence[CurvePoint]]]) -> F
     Args:
         searches: Name and points of each search.
     """
+    certain = [
+        [
+            (m.at, sum(map(relative_entropy, m.probabilities)) / len(m.probabilities))
+            for m in _thinned([m for m in points if m.probabilities])
+        ]
+        for _, points in searches
+    ]
     losses = [_points(points, lambda m: m.arch_loss) for _, points in searches]
     joint = [
         [] if known else _points(points, lambda m: m.loss)
         for known, (_, points) in zip(losses, searches, strict=True)
     ]
-    panels = {"architecture loss": losses, "loss of weight steps": joint}
-    panels = {title: lines for title, lines in panels.items() if any(lines)}
-    titles = ["mean relative entropy", *panels]
-    figure = new_figure(4.2 * len(titles), 3.8)
-    axes = list(figure.subplots(1, len(titles), squeeze=False).flat)
+    drawn = {
+        "mean relative entropy": certain,
+        "architecture loss": losses,
+        "loss of weight steps": joint,
+    }
     longest = max((m.at for _, points in searches for m in points), default=1.0)
-    for number, (name, points) in enumerate(searches):
-        certain = [
-            (m.at, sum(map(relative_entropy, m.probabilities)) / len(m.probabilities))
-            for m in _thinned([m for m in points if m.probabilities])
+    panels = []
+    for title, found in drawn.items():
+        lines = [
+            (name, number, line)
+            for number, ((name, _), line) in enumerate(
+                zip(searches, found, strict=True)
+            )
+            if line
         ]
-        drawn = [certain, *(lines[number] for lines in panels.values())]
-        for axis, line in zip(axes, drawn, strict=True):
-            if line:
-                axis.plot(*zip(*line, strict=True), label=name, **style(number))
-    for axis, title in zip(axes, titles, strict=True):
-        prepare(axis, longest)
-        axis.set_title(title, fontsize=10)
-        axis.set_xlabel("epoch")
-    axes[0].set_ylim(-0.03, 1.03)
-    add_legend(figure, axes, "searches")
-    return figure
+        if lines:
+            ends = ", ".join(f"{name} {line[-1][1]:.3g}" for name, _, line in lines)
+            unit = title == "mean relative entropy"
+            draw = partial(_draw, (longest, 0.0), lines, ("", title), unit=unit)
+            panels.append(Panel(draw, f"{title.capitalize()} at the end: {ends}."))
+    return Chart(panels, "searches", columns=len(panels), size=(4.2, 3.8))
+
+
+def _draw(
+    span: tuple[float, float],
+    lines: Sequence[tuple[str, int, _Line]],
+    names: tuple[str, str],
+    axis: Axes,
+    *,
+    limits: Sequence[float] = (),
+    name: Optional[str] = None,
+    unit: bool = True,
+    log: bool = False,
+) -> None:
+    """Draw lines over epochs.
+
+    Args:
+        span: Epochs of the search, and of its warm-up.
+        lines: Name, number of the style, and places of each line.
+        names: That of the y axis, and the title.
+        axis: Where to draw.
+        limits: Values at which dotted lines are drawn.
+        name: Their name in the legend.
+        unit: Whether values go from 0 to 1.
+        log: Whether the y axis is logarithmic.
+    """
+    prepare(axis, span[0])
+    shade_warmup(axis, span[1])
+    for label, number, line in lines:
+        looks: dict[str, Any] = curve_style(number, len(line))
+        axis.plot(*zip(*line, strict=True), label=label, **looks)
+    for limit in limits:
+        axis.axhline(limit, color=LINE, linestyle=":", zorder=1, label=name)
+    if unit:
+        axis.set_ylim(-0.03, 1.03)
+    if log:
+        axis.set_yscale("log")
+    axis.set_xlabel("epoch")
+    axis.set_ylabel(names[0])
+    axis.set_title(names[1], fontsize=10)
 
 
 def _with_probabilities(points: Sequence[CurvePoint]) -> list[CurvePoint]:
@@ -250,9 +262,8 @@ def _points(
     return [(m.at, y) for m in _thinned(known) if (y := value(m)) is not None]
 
 
-def _panel(axis: Axes, points: Sequence[CurvePoint]) -> None:
-    prepare(axis, max(m.at for m in points))
-    shade_warmup(axis, warmup_end(points))
+def _span(points: Sequence[CurvePoint]) -> tuple[float, float]:
+    return max(m.at for m in points), warmup_end(points)
 
 
 def warmup_end(points: Sequence[CurvePoint]) -> float:

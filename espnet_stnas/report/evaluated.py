@@ -5,13 +5,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional
+from functools import partial
+from typing import TYPE_CHECKING, Optional
 
 from espnet_stnas.notation.space import SearchSpace
-from espnet_stnas.report.drawing import COLOURS, new_figure
+from espnet_stnas.report.chart import Chart, Panel, Spot
+from espnet_stnas.report.drawing import COLOURS, add_grid
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 # Rows of the table, and points that a page can hold.
 _ROWS = 10
@@ -151,7 +153,7 @@ class Evaluated:
         return [p for p in points if p.path in kept]
 
 
-def evaluated_figure(evaluated: Evaluated) -> Optional[Figure]:
+def evaluated_chart(evaluated: Evaluated) -> Optional[Chart]:
     """Draw losses against parameters; None if the parameters are not known.
 
     Args:
@@ -160,8 +162,30 @@ def evaluated_figure(evaluated: Evaluated) -> Optional[Figure]:
     points = evaluated.drawn
     if not points:
         return None
-    figure = new_figure(6.4, 4.2)
-    axis = figure.add_subplot()
+    spots = [
+        Spot(
+            p.parameters or 0,
+            p.loss,
+            [
+                list(p.path),
+                None if p.error_rate is None else round(100 * p.error_rate, 2),
+            ],
+        )
+        for p in points
+    ]
+    best = evaluated.points[0]
+    alt = (
+        f"Losses of {len(points):,} architectures against parameters. The lowest is "
+        f"{best.loss:.4g} of {evaluated.name_of(best)}, with {best.parameters:,}."
+    )
+    names = [[str(op) for op in c.candidates] for c in evaluated.space.choices]
+    panel = Panel(partial(_draw, evaluated, points), alt, spots)
+    return Chart([panel], size=(6.4, 4.2), names=names)
+
+
+def _draw(evaluated: Evaluated, points: Sequence[EvaluatedPoint], axis: Axes) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     axis.scatter(
         [p.parameters or 0 for p in points],
         [p.loss for p in points],
@@ -191,42 +215,8 @@ def evaluated_figure(evaluated: Evaluated) -> Optional[Figure]:
                 linestyle="",
                 label="chosen",
             )
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
+    axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.set_xlabel("parameters of the encoder")
     axis.set_ylabel(f"loss on '{evaluated.data}' with shared weights")
-    axis.xaxis.set_major_formatter("{x:,.0f}")
-    axis.grid(color="0.85", linewidth=0.6)
-    axis.legend(frameon=False)
-    return figure
-
-
-def points_on(figure: Figure, evaluated: Evaluated) -> dict[str, Any]:
-    """Return what a page's script shows of each point of a figure.
-
-    Args:
-        figure: What :func:`evaluated_figure` returned, after it was drawn.
-        evaluated: The architectures.
-
-    Returns:
-        The names of the candidates of each choice, and for each point its place, as
-        shares of the figure's width and height from the upper left, the candidate
-        indices, parameters, loss, and token errors in percent.
-    """
-    to_figure = figure.axes[0].transData + figure.transFigure.inverted()
-    points = evaluated.drawn
-    places = to_figure.transform([(p.parameters or 0, p.loss) for p in points])
-    return {
-        "candidates": [
-            [str(op) for op in choice.candidates] for choice in evaluated.space.choices
-        ],
-        "points": [
-            [
-                round(float(x), 4),
-                round(1 - float(y), 4),
-                list(p.path),
-                p.parameters,
-                round(p.loss, 4),
-                None if p.error_rate is None else round(100 * p.error_rate, 2),
-            ]
-            for p, (x, y) in zip(points, places, strict=True)
-        ],
-    }
+    add_grid(axis)

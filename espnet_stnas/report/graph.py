@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Optional
 
 from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.notation.topology import Algebra, fold
-from espnet_stnas.report.drawing import TEXT, new_figure
+from espnet_stnas.report.chart import Drawing
+from espnet_stnas.report.drawing import COLOURS, LINE, PAPER, TEXT, new_figure, style
+from espnet_stnas.report.looks import Looks
 from espnet_stnas.results.layer_table import LayerRow
 
 if TYPE_CHECKING:
@@ -21,9 +23,12 @@ _BOX = (3.0, 0.7)
 _GAP = 0.22
 _JOIN = 0.24
 _MARGIN = 0.3
-_SEARCHED, _FIXED = "#CFE5F3", "#EEEEEE"
+# How much of its colour a searched layer is filled with.
+_TINT = 0.14
+# From the line of the data flow to a skip at its side.
+_SIDE = 0.22
 # Number of letters that fit into a box, for both font sizes.
-_LONGEST, _LONGEST_SMALL = 34, 52
+_LONGEST, _LONGEST_SMALL = 32, 46
 
 
 @dataclass(frozen=True)
@@ -45,22 +50,38 @@ class _Picture:
     arrow: bool = False
 
 
-def architecture_figure(space: SearchSpace, rows: Sequence[LayerRow]) -> Figure:
-    """Draw an architecture from its input at the top to its output.
+def architecture_drawing(
+    space: SearchSpace, rows: Sequence[LayerRow], looks: Optional[Looks] = None
+) -> Drawing:
+    """Plan the drawing of an architecture from its input at the top to its output.
 
     A box shows the operation, the output width, parameters, the probability of the
-    chosen operation, and, below, input frames per frame and the receptive field.
-    Searched layers are blue. Curved lines at the side are skips.
+    chosen operation, and, below, input frames per frame and the receptive field. What
+    the search chose has the colour and the marker of the operation. Lines at the side
+    are skips.
 
     Args:
         space: The architecture.
         rows: Its layers, see :func:`espnet_stnas.results.layer_table.layer_rows`.
+        looks: Numbers of the operations' styles; None: those of the candidates.
     """
-    drawing = _Drawing(rows)
+    if looks is None:
+        names = (name for row in rows for name in row.pi or ())
+        looks = {name: number for number, name in enumerate(dict.fromkeys(names))}
+    layers = ", ".join(f"{row.op}{' with a skip' * row.skip}" for row in rows)
+    alt = f"Graph of the architecture, from input to output: {layers}."
+    return Drawing(partial(architecture_figure, space, rows, looks), alt)
+
+
+def architecture_figure(
+    space: SearchSpace, rows: Sequence[LayerRow], looks: Looks
+) -> Figure:
+    """Draw an architecture; see :func:`architecture_drawing`."""
+    drawing = _Plan(rows, looks)
     picture = fold(space.nodes, drawing)
-    left = picture.left + _MARGIN + 0.3
+    left = picture.left + _MARGIN
     width = left + picture.right + _MARGIN
-    height = picture.height + 2 * _MARGIN + 0.4
+    height = picture.height + 2 * _MARGIN + 0.5 + _GAP
     figure = new_figure(width, height)
     figure.set_layout_engine("none")
     axis = drawing.axis = figure.add_axes((0, 0, 1, 1))
@@ -68,21 +89,41 @@ def architecture_figure(space: SearchSpace, rows: Sequence[LayerRow]) -> Figure:
     axis.set_xlim(-left, width - left)
     axis.set_ylim(-height, 0)
     _text(axis, (0, -_MARGIN), "input", 10)
-    picture.draw(0.0, -_MARGIN - 0.12)
+    end = picture.draw(0.0, -_MARGIN - 0.12)
+    _arrow(axis, (0, end), (0, end - _GAP))
+    _text(axis, (0, end - _GAP - 0.12), "output", 10)
     return figure
 
 
-class _Drawing(Algebra[_Picture]):
+class _Plan(Algebra[_Picture]):
     """Plans the pictures of layers and blocks; they are drawn later, on an axis."""
 
     axis: Axes
 
-    def __init__(self, rows: Sequence[LayerRow]) -> None:
+    def __init__(self, rows: Sequence[LayerRow], looks: Looks) -> None:
         self.rows = rows
+        self.looks = looks
 
     def layer(self, index: int) -> _Picture:
-        draw = partial(self._draw_layer, self.rows[index])
-        return _Picture(_BOX[0] / 2, _BOX[0] / 2, _BOX[1], draw, arrow=True)
+        row = self.rows[index]
+        draw = partial(self._draw_layer, row)
+        half, height = _BOX[0] / 2, _BOX[1]
+        if not row.skip:
+            return _Picture(half, half, height, draw, arrow=True)
+
+        def draw_both(x: float, y: float) -> float:
+            side = x - half - _SIDE
+            _arrow(self.axis, (x, y), (x, y - _JOIN))
+            bottom = draw(x, y - _JOIN)
+            join = bottom - _JOIN
+            _arrow(self.axis, (x, bottom), (x, join + 0.1))
+            start = y - 0.06
+            _line(self.axis, [(x, start), (side, start), (side, join)])
+            _arrow(self.axis, (side, join), (x - 0.1, join))
+            _sign(self.axis, (x, join), "+")
+            return join - 0.1
+
+        return _Picture(half + _SIDE, half, height + 2 * _JOIN + 0.1, draw_both)
 
     def chain(self, parts: Sequence[_Picture]) -> _Picture:
         def draw(x: float, y: float) -> float:
@@ -168,39 +209,38 @@ class _Drawing(Algebra[_Picture]):
         from matplotlib.patches import FancyBboxPatch
 
         searched = row.pi is not None or len(row.ops) > 1
+        number = self.looks.get(row.op)
+        colour = LINE if number is None else COLOURS[number % len(COLOURS)]
         width, height = _BOX
+        edges: dict[str, Any] = {
+            "facecolor": "none",
+            "edgecolor": colour,
+            "linewidth": 0.8,
+        }
+        if searched:
+            edges |= {"facecolor": (colour, _TINT), "linewidth": 1.8}
         self.axis.add_patch(
             FancyBboxPatch(
                 (x - width / 2, y - height),
                 width,
                 height,
                 boxstyle="round,pad=0.0,rounding_size=0.06",
-                facecolor=_SEARCHED if searched else _FIXED,
-                edgecolor="0.35",
-                linewidth=0.8,
+                **edges,
             )
         )
+        if number is not None:
+            mark = style(number)["marker"]
+            left = x - width / 2
+            self.axis.plot(
+                left + 0.16, y - 0.17, color=colour, marker=mark, markersize=6
+            )
         texts: list[tuple[float, str, Any]] = [
             (y - 0.17, _cut(row.op, _LONGEST), 10),
-            (y - 0.38, _cut(sizes(row), _LONGEST_SMALL), 7.5),
-            (y - 0.55, _cut(times(row), _LONGEST_SMALL), 7.5),
+            (y - 0.38, _cut(sizes(row), _LONGEST_SMALL), 8.5),
+            (y - 0.55, _cut(times(row), _LONGEST_SMALL), 8.5),
         ]
         for place, text, size in texts:
             _text(self.axis, (x, place), text, size)
-        if row.skip:
-            side = x - width / 2
-            self.axis.annotate(
-                "",
-                (side, y - height + 0.04),
-                (side, y - 0.04),
-                arrowprops={
-                    "arrowstyle": "->",
-                    "color": "0.35",
-                    "connectionstyle": "arc3,rad=0.7",
-                    "shrinkA": 0,
-                    "shrinkB": 0,
-                },
-            )
         return y - height
 
 
@@ -227,7 +267,7 @@ def _cut(text: str, longest: int) -> str:
 
 
 def _line(axis: Axes, points: Sequence[tuple[float, float]]) -> None:
-    axis.plot(*zip(*points, strict=True), color="0.35", linewidth=1.0, zorder=0)
+    axis.plot(*zip(*points, strict=True), color=LINE, linewidth=1.0, zorder=0)
 
 
 def _text(axis: Axes, place: tuple[float, float], text: str, size: float) -> None:
@@ -241,7 +281,7 @@ def _arrow(axis: Axes, start: tuple[float, float], end: tuple[float, float]) -> 
         start,
         arrowprops={
             "arrowstyle": "->",
-            "color": "0.35",
+            "color": LINE,
             "shrinkA": 0,
             "shrinkB": 0,
         },
@@ -256,5 +296,5 @@ def _sign(axis: Axes, place: tuple[float, float], text: str) -> None:
         va="center",
         fontsize=9,
         color=TEXT,
-        bbox={"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": "0.35"},
+        bbox={"boxstyle": "round,pad=0.15", "facecolor": PAPER, "edgecolor": LINE},
     )

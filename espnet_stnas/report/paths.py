@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Optional
 
-from espnet_stnas.report.drawing import add_legend, new_figure, shade_warmup, style
+from espnet_stnas.report.chart import Chart, Panel
+from espnet_stnas.report.drawing import LINE, curve_style, prepare, shade_warmup
 from espnet_stnas.results.health import Health
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 
-def paths_figure(health: Health, warmup_end: float) -> Optional[Figure]:
+def paths_chart(health: Health, warmup_end: float) -> Optional[Chart]:
     """Draw the loss of drawn paths over the epochs; None without samples.
 
     Args:
@@ -21,34 +22,37 @@ def paths_figure(health: Health, warmup_end: float) -> Optional[Figure]:
     samples = health.samples
     if not samples:
         return None
-    figure = new_figure(6.4, 3.4)
-    axis = figure.subplots()
-    shade_warmup(axis, warmup_end)
     x = [s.epoch for s in samples]
-    marker = "o" if len(x) == 1 else None
-    axis.plot(
-        x,
-        [s.loss for s in samples],
-        label="drawn paths, mean and spread",
-        marker=marker,
-        **style(0),
-    )
-    axis.fill_between(
-        x,
-        [s.loss - s.spread for s in samples],
-        [s.loss + s.spread for s in samples],
-        color=style(0)["color"],
-        alpha=0.2,
-    )
     alone = health.reference
-    if alone is not None:
-        axis.axhline(
-            alone.loss,
-            color="0.3",
-            linestyle=":",
-            label=f"largest architecture after {alone.epoch} epochs alone",
+
+    def draw(axis: Axes) -> None:
+        prepare(axis, x[-1])
+        shade_warmup(axis, warmup_end)
+        look = curve_style(0, len(x))
+        axis.plot(x, [s.loss for s in samples], label="drawn paths, mean", **look)
+        ends = [s.loss - s.spread for s in samples]
+        ends += [s.loss + s.spread for s in reversed(samples)]
+        axis.fill(
+            x + x[::-1],
+            ends,
+            color=look["color"],
+            alpha=0.2,
+            linewidth=0,
+            label="their standard deviation",
         )
-    axis.set_xlabel("epoch")
-    axis.set_ylabel("validation loss with shared weights")
-    add_legend(figure, [axis], "" if not warmup_end else "grey: warm-up")
-    return figure
+        if alone is not None:
+            axis.axhline(
+                alone.loss,
+                color=LINE,
+                linestyle=":",
+                label=f"largest architecture after {alone.epoch} epochs alone",
+            )
+        axis.set_xlabel("epoch")
+        axis.set_ylabel("validation loss with shared weights")
+
+    last = samples[-1]
+    alt = (
+        f"Loss of drawn paths from {samples[0].loss:.4g} after epoch {x[0]} to "
+        f"{last.loss:.4g} after epoch {x[-1]}, where they differ by {last.spread:.3g}."
+    )
+    return Chart([Panel(draw, alt)], "grey: warm-up" if warmup_end else "")

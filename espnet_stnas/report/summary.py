@@ -92,6 +92,21 @@ class Summary:
         return self.longest is not None and self.epochs >= self.longest
 
     @property
+    def failed(self) -> bool:
+        """Whether the search ended with an error."""
+        return self.experiment.failure_in(self.experiment.path) is not None
+
+    @property
+    def seconds(self) -> Optional[float]:
+        """Wall time of all epochs, without starts; None if not known."""
+        epochs: dict[int, float] = {}
+        for point in self.points:
+            if point.seconds is not None:
+                last = epochs.get(point.epoch, 0.0)
+                epochs[point.epoch] = max(last, point.seconds)
+        return sum(epochs.values()) if epochs else None
+
+    @property
     def status(self) -> str:
         """The progress of the search in words."""
         failure = self.experiment.failure_in(self.experiment.path)

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Optional
 
-from espnet_stnas.report.drawing import COLOURS, new_figure
+from espnet_stnas.report.chart import Chart, Panel, Spot
+from espnet_stnas.report.drawing import COLOURS, TEXT, add_grid
+from espnet_stnas.report.svg import MARK
 from espnet_stnas.report.table import aligned
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 
 @dataclass(frozen=True)
@@ -89,7 +92,7 @@ def tradeoff_table(points: Sequence[Point], unit: str, metric: str) -> str:
     return aligned((*header, "front"), rows, words=(0, 5))
 
 
-def tradeoff_figure(points: Sequence[Point], unit: str, metric: str) -> Figure:
+def tradeoff_chart(points: Sequence[Point], unit: str, metric: str) -> Chart:
     """Draw errors against costs, with the Pareto front.
 
     Points have numbers in the order of costs. Their names are listed beside the axes,
@@ -100,16 +103,33 @@ def tradeoff_figure(points: Sequence[Point], unit: str, metric: str) -> Figure:
         unit: Unit of the costs.
         metric: Name of the error rate.
     """
-    from matplotlib.ticker import MaxNLocator
-
     points = sorted(points, key=lambda p: (p.cost, p.error))
     names = [
         p.name if not p.weight else f"{p.name} (weight {p.weight:g})" for p in points
     ]
+    rate = metric.upper()
+    spots = [
+        Spot(p.cost, p.error, f"{name}\n{p.cost:,.0f} {unit}\n{rate} {p.error:.2f} %")
+        for p, name in zip(points, names, strict=True)
+    ]
+    best = min(points, key=lambda p: (p.error, p.cost))
+    alt = (
+        f"{rate} of {len(points)} trained encoders against {unit}. The lowest is "
+        f"{best.error:.2f} % of {best.name}, with {best.cost:,.0f}. Not beaten: "
+        f"{', '.join(p.name for p in pareto_front(points))}."
+    )
     # A legend has about five lines and a dozen letters per inch.
     longest = max(map(len, names), default=0)
-    figure = new_figure(5.2 + longest / 13, max(4.0, 0.5 + (len(points) + 3) / 5))
-    axis = figure.add_subplot()
+    size = (5.2 + longest / 13, max(4.0, 0.5 + (len(points) + 3) / 5))
+    draw = partial(_draw, points, names, unit, rate)
+    return Chart([Panel(draw, alt, spots)], size=size, beside=True)
+
+
+def _draw(
+    points: Sequence[Point], names: Sequence[str], unit: str, rate: str, axis: Axes
+) -> None:
+    from matplotlib.ticker import MaxNLocator
+
     front = pareto_front(points)
     axis.plot(
         [p.cost for p in front],
@@ -140,12 +160,12 @@ def tradeoff_figure(points: Sequence[Point], unit: str, metric: str) -> Figure:
             *(place, (5, 4)),
             textcoords="offset points",
             fontsize=9,
+            color=TEXT,
+            gid=MARK,
         )
     axis.margins(0.1)
-    axis.xaxis.set_major_locator(MaxNLocator(nbins=5))
+    axis.xaxis.set_major_locator(MaxNLocator(nbins=4))
     axis.xaxis.set_major_formatter("{x:,.0f}")
     axis.set_xlabel(unit)
-    axis.set_ylabel(f"{metric.upper()} %")
-    axis.grid(color="0.85", linewidth=0.6)
-    figure.legend(loc="outside right upper", frameon=False, fontsize=9)
-    return figure
+    axis.set_ylabel(f"{rate} %")
+    add_grid(axis)

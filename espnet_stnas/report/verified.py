@@ -5,16 +5,18 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple, Optional
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.files import PathLike, read_text
 from espnet_stnas.messages import one_line
-from espnet_stnas.report.drawing import COLOURS, new_figure
+from espnet_stnas.report.chart import Chart, Panel, Spot
+from espnet_stnas.report.drawing import COLOURS, LINE, add_grid
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from matplotlib.axes import Axes
 
 FILE = "verification.json"
 UNITS = {"wer": "word errors", "ter": "token errors"}
@@ -153,7 +155,7 @@ def read_verified(directory: PathLike) -> Verified:
         ) from None
 
 
-def verified_figure(verified: Verified) -> Figure:
+def verified_chart(verified: Verified) -> Chart:
     """Draw the error rate of each group with its interval, a panel for each test set.
 
     Small points are the architectures of a group, or its seeds.
@@ -161,29 +163,43 @@ def verified_figure(verified: Verified) -> Figure:
     Args:
         verified: The outcome.
     """
-    count = len(verified.tests)
-    shown = [[g for g in test.groups if g.rate is not None] for test in verified.tests]
-    figure = new_figure(6.5, count * (1.0 + 0.35 * max(map(len, shown))))
-    for place, (test, groups) in enumerate(zip(verified.tests, shown, strict=True), 1):
-        axis = figure.add_subplot(count, 1, place)
-        for line, group in enumerate(groups):
-            assert group.rate is not None
-            colour = COLOURS[0] if group.name == verified.chosen else COLOURS[7]
-            ends = [group.rate.low, group.rate.high]
-            axis.plot(ends, [line, line], color=colour, linewidth=2)
-            if len(group.single) > 1:
-                below = [line + 0.2] * len(group.single)
-                axis.plot(group.single, below, ".", color=colour, markersize=4)
-            axis.plot(group.rate.value, line, "o", color=colour)
-            if group.name == "random":
-                axis.axvline(group.rate.value, color="0.8", linewidth=0.8, zorder=0)
-        axis.set_yticks(range(len(groups)), [group.name for group in groups])
-        axis.set_ylim(len(groups) - 0.5, -0.5)
-        axis.set_xlabel(
-            f"{UNITS[verified.metric]} on {test.name} in percent, 95 % intervals"
+    panels, most = [], 1
+    for test in verified.tests:
+        shown = [(g, g.rate) for g in test.groups if g.rate is not None]
+        most = max(most, len(shown))
+        rates = "; ".join(
+            f"{g.name} {r.value:.2f}, from {r.low:.2f} to {r.high:.2f}"
+            for g, r in shown
         )
-        axis.grid(axis="x", color="0.9", linewidth=0.6)
-    return figure
+        unit = f"{UNITS[verified.metric]} on {test.name}"
+        spots = [
+            Spot(r.value, n, f"{g.name}: {r.value:.2f} %\n{r.low:.2f} to {r.high:.2f}")
+            for n, (g, r) in enumerate(shown)
+        ]
+        draw = partial(_draw, shown, verified.chosen, f"{unit} in percent")
+        alt = f"Percent {unit}, with 95 % intervals: {rates}."
+        panels.append(Panel(draw, alt, spots))
+    height = 1.0 + 0.35 * most
+    return Chart(panels, size=(6.5, height), height=height)
+
+
+def _draw(
+    groups: Sequence[tuple[VerifiedGroup, Interval]], chosen: str, unit: str, axis: Axes
+) -> None:
+    for line, (group, rate) in enumerate(groups):
+        colour = COLOURS[0] if group.name == chosen else COLOURS[7]
+        marker = "D" if group.name == chosen else "o"
+        axis.plot([rate.low, rate.high], [line, line], color=colour, linewidth=2)
+        if len(group.single) > 1:
+            below = [line + 0.2] * len(group.single)
+            axis.plot(group.single, below, ".", color=colour, markersize=4)
+        axis.plot(rate.value, line, marker, color=colour)
+        if group.name == "random":
+            axis.axvline(rate.value, color=LINE, linewidth=0.8, zorder=0)
+    axis.set_yticks(range(len(groups)), [group.name for group, _ in groups])
+    axis.set_ylim(len(groups) - 0.5, -0.5)
+    axis.set_xlabel(f"{unit}, 95 % intervals")
+    add_grid(axis)
 
 
 def _group(data: Mapping[str, Any]) -> VerifiedGroup:

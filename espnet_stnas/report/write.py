@@ -7,7 +7,8 @@ from pathlib import Path
 
 from espnet_stnas.files import write_text
 from espnet_stnas.report.drawing import save_figure
-from espnet_stnas.report.page import figures_of, report_page, tradeoff_figures
+from espnet_stnas.report.looks import looks_of
+from espnet_stnas.report.page import figures_of, report_page, tradeoff_charts
 from espnet_stnas.report.summary import Summary
 from espnet_stnas.report.table import markdown
 from espnet_stnas.report.tradeoff import UNITS, Points, tradeoff_table
@@ -41,26 +42,28 @@ def write_report(
     Returns:
         The files, the page first.
     """
-    figures = [figures_of(summary) for summary in summaries]
-    tradeoffs = tradeoff_figures(points, metric)
+    looks = looks_of(summary.space for summary in summaries)
+    figures = [figures_of(summary, looks) for summary in summaries]
+    tradeoffs = tradeoff_charts(points, metric)
     files = [directory / "report.html"]
     searches = list(zip(summaries, figures, strict=True))
-    write_text(files[0], report_page(searches, trainings, tradeoffs, verified))
+    page = report_page(searches, trainings, tradeoffs, verified, metric)
+    write_text(files[0], page)
     if trainings:
         files.append(directory / "table.md")
         write_text(files[-1], markdown(trainings))
     if points:
         files.append(directory / "errors.md")
         write_text(files[-1], _tables(points, metric))
-    for (test, kind), figure in tradeoffs.items():
+    for (test, kind), chart in tradeoffs.items():
         name = f"errors_{test.replace('/', '_')}_{kind}.{suffix}"
         files.append(directory / name)
-        save_figure(figure, files[-1])
+        save_figure(chart.figure(), files[-1])
     for number, found in enumerate(figures, start=1):
         place = directory if len(figures) == 1 else directory / f"search{number}"
         for name, figure in found.items():
             files.append(place / f"{name}.{suffix}")
-            save_figure(figure, files[-1])
+            save_figure(figure.figure(), files[-1])
     return files
 
 

@@ -8,9 +8,9 @@ from typing import Any
 from espnet2.train.reporter import SubReporter
 
 from espnet_stnas.cost.counts import layer_parameters
-from espnet_stnas.report.curves import probability_figure
+from espnet_stnas.report.curves import probability_chart
 from espnet_stnas.report.drawing import save_figure
-from espnet_stnas.report.graph import architecture_figure
+from espnet_stnas.report.graph import architecture_drawing
 from espnet_stnas.results.curves import read_curves
 from espnet_stnas.results.derive import describe
 from espnet_stnas.results.layer_table import architecture_rows
@@ -37,7 +37,8 @@ def show_architecture(
     space = architecture.space
     parameters = layer_parameters(space, input_size(run.supernet))
     text = describe(architecture, f"epoch {epoch}")
-    figure = architecture_figure(space, architecture_rows(architecture, parameters))
+    rows = architecture_rows(architecture, parameters)
+    figure = architecture_drawing(space, rows).figure()
     step = reporter.get_total_count()
     if summary_writer is not None:
         # Tensorboard shows indented lines unchanged.
@@ -63,6 +64,6 @@ def draw_probabilities(run: SearchRun) -> None:
     all choices among the values, they take longer than a small search.
     """
     directory = Path(run.options.output_dir)
-    figure = probability_figure(run.supernet.space, read_curves(directory))
+    chart = probability_chart(run.supernet.space, read_curves(directory))
     (directory / "images").mkdir(exist_ok=True)
-    save_figure(figure, directory / "images" / "probabilities.png")
+    save_figure(chart.figure(), directory / "images" / "probabilities.png")

@@ -13,7 +13,7 @@ from typing import Any
 from espnet_stnas.files import write_text
 from espnet_stnas.report.drawing import save_figure
 from espnet_stnas.report.table import aligned
-from espnet_stnas.report.verified import Verified, verified_figure
+from espnet_stnas.report.verified import Verified, verified_chart
 from espnet_stnas.selection.outcome import Outcome, training_data
 
 
@@ -55,7 +55,8 @@ def write_outcome(outcome: Outcome, directory: Path) -> list[Path]:
     write_text(files[0], outcome_markdown(outcome))
     write_text(files[1], outcome_csv(outcome))
     write_text(files[2], json.dumps(_finite(outcome.to_dict()), indent=2) + "\n")
-    save_figure(verified_figure(Verified.from_dict(outcome.to_dict())), files[3])
+    chart = verified_chart(Verified.from_dict(outcome.to_dict()))
+    save_figure(chart.figure(), files[3])
     return files
 
 

@@ -45,7 +45,7 @@ def test_without_offsets_it_is_a_tdnn(options):
         torch.testing.assert_close(found, expected)
 
 
-@pytest.mark.parametrize("options", ["C1D1R1", "C1S2D2R3", "C2D1"])
+@pytest.mark.parametrize("options", ["C1D1O1", "C1S2D2O3", "C2D1"])
 def test_each_tap_reads_between_two_frames(options):
     """Written out, tap by tap."""
     operation = moved(f"deformtdnn-{options}")

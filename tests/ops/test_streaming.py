@@ -22,6 +22,7 @@ CHUNKS = {
 }
 # They see the whole utterance.
 UNLIMITED = {"blstm", "bgru", "transformer", "conformer", "ebranchformer"}
+UNLIMITED |= {"multiconvformer"}
 
 every_operation = pytest.mark.parametrize("text", all_examples())
 

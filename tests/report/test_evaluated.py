@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import re
-import shutil
-import subprocess
 
 import pytest
 
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.cost.counts import parameter_table
 from espnet_stnas.report import evaluated as module
-from espnet_stnas.report.drawing import figure_svg
 from espnet_stnas.report.evaluated import (
     Evaluated,
     EvaluatedPoint,
-    evaluated_figure,
-    points_on,
+    evaluated_chart,
 )
 from espnet_stnas.selection.evaluation import Evaluation
 from espnet_stnas.selection.log import Conditions, EvaluationLog
@@ -85,7 +80,7 @@ def test_what_is_not_known():
     assert PATHS[4] not in {p.path for p in (*found.drawn, *found.front)}
     plain = Evaluated.of([EvaluatedPoint(CHOSEN, 1.0)], SPACE, 1, "train", CHOSEN)
     assert plain.sentence.endswith("is number 1 of all.")
-    assert evaluated_figure(plain) is None and not plain.has_errors
+    assert evaluated_chart(plain) is None and not plain.has_errors
 
 
 def test_many_points_are_thinned_out(monkeypatch):
@@ -97,19 +92,23 @@ def test_many_points_are_thinned_out(monkeypatch):
 
 
 def test_points_of_the_script_are_those_of_the_figure():
-    found = evaluated()
-    figure = evaluated_figure(found)
-    svg = figure_svg(figure, "test")
-    data = points_on(figure, found)
+    found = evaluated_chart(evaluated()).on_page("test")
+    (svg,) = found["panels"]
+    (data,) = found["data"]["panels"]
+    assert len(data["spots"]) == 36
     width, height = map(
         float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()
     )
+    left, top, right, bottom = data["box"]
+    (x0, x1), (y0, y1) = data["x"], data["y"]
+    x, y = next((x, y) for x, y, (path, _) in data["spots"] if tuple(path) == CHOSEN)
+    place = (
+        (left + (x - x0) / (x1 - x0) * (right - left)) * width,
+        (bottom - (y - y0) / (y1 - y0) * (bottom - top)) * height,
+    )
     # The diamond of the chosen one is a shape of its own, at its place in the picture.
-    places = {tuple(path): (x * width, y * height) for x, y, path, *_ in data["points"]}
     uses = re.findall(r'<use xlink:href="#\w+" x="([\d.]+)" y="([\d.]+)"', svg)
-    x, y = places[CHOSEN]
-    assert any(math.dist((x, y), map(float, use)) < 0.1 for use in uses)
-    assert len(places) == 36
+    assert any(math.dist(place, map(float, use)) < 0.1 for use in uses)
 
 
 @pytest.fixture
@@ -137,50 +136,4 @@ def test_page_without_evaluations(tmp_path, capsys):
     exp = experiment(tmp_path / "exp")
     stnas(["report", str(exp)])
     page = (exp / "report" / "report.html").read_text()
-    assert "shared weights say" not in page and "<script" not in page
-
-
-DOM = """
-const listeners = {};
-const box = { left: 0, top: 0, width: 1000, height: 1000 };
-const svg = { getBoundingClientRect: () => box,
-              addEventListener: (name, run) => { listeners[name] = run; } };
-const tips = [];
-const figure = {
-  querySelector: (name) => name === "svg" ? svg : { textContent: data },
-  append: (tip) => tips.push(tip) };
-const document = { querySelectorAll: () => [figure],
-                   createElement: () => ({ style: {} }) };
-"""
-
-
-@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
-def test_script(page, capsys):
-    text = re.search(r'<script type="application/json">(.*?)</script>', page)[1]
-    x, y, path, parameters, loss, _ = json.loads(text)["points"][0]
-    script = re.search(r"<script>\n(.*?)</script>", page, re.DOTALL)[1]
-    moves = f"""
-    const at = (x, y) => ({{ clientX: x, clientY: y }});
-    listeners.pointermove(at({1000 * x} + 2, {1000 * y}));
-    console.log(tips[0].hidden, tips[0].textContent);
-    listeners.click(at({1000 * x}, {1000 * y}));
-    listeners.pointermove(at(0, 0));
-    listeners.pointerleave();
-    console.log(tips[0].hidden);
-    listeners.click(at(0, 0));
-    console.log(tips[0].hidden);
-    """
-    program = f"const data = {json.dumps(text)};{DOM}{script}{moves}"
-    found = subprocess.run(
-        ["node", "-e", program], capture_output=True, text=True, check=True
-    )
-    names = " ".join(
-        str(c.candidates[k]) for c, k in zip(SPACE.choices, path, strict=True)
-    )
-    assert found.stdout.splitlines() == [
-        f"false {names}",
-        f"{parameters:,} parameters, loss {loss:g}",
-        "token errors 25 %",
-        "false",
-        "true",
-    ]
+    assert "shared weights say" not in page

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+from html import escape
 
 import numpy as np
 import pytest
@@ -145,9 +146,12 @@ def test_other_tokens_are_not_compared():
 
 
 def test_a_report_shows_it(tmp_path):
-    write_outcome(outcome(trained("f2", 0.1), *randoms(0.3, 0.4)), tmp_path / "both")
+    found = outcome(trained("f2", 0.1), *randoms(0.3, 0.4))
+    write_outcome(found, tmp_path / "both")
     stnas(["report", str(tmp_path / "both"), "--output", str(tmp_path / "report")])
     page = (tmp_path / "report" / "report.html").read_text()
     assert "Verified by training" in page
-    assert "So the chosen architecture is better than chance." in page
+    sentences = found.verdict("test")
+    assert len(sentences) > 2
+    assert all(escape(sentence) in page for sentence in sentences)
     assert 'class="number">990 to 991</td>' in page
