@@ -24,7 +24,7 @@ DIGITS = ROOT / "egs2" / "digits" / "asr_stnas1" / "run.sh"
 STNAS = ROOT / "egs2" / "TEMPLATE" / "asr_stnas1" / "stnas.sh"
 # Options of ESPnet's asr.sh that the pages use; compared with it where it is at hand.
 ASR_SH = frozenset(
-    "asr_args asr_config asr_stats_dir asr_tag asr_task expdir inference_args "
+    "asr_args asr_config asr_exp asr_stats_dir asr_tag asr_task expdir inference_args "
     "inference_asr_model inference_config inference_nj lm_args nbpe ngpu nj num_nodes "
     "python speed_perturb_factors stage stop_stage token_type use_lightning "
     "use_lm".split()

@@ -4,10 +4,12 @@
 set -euo pipefail
 cd "$(dirname "$0")"
 
+# Stage 4 of ESPnet's local/data.sh downloads text for a language model, which is not used.
 # Paths are this directory's; --help lists stages and options.
 ./stnas.sh \
     --espnet_recipe librispeech_100/asr1 \
     --programs flac \
+    --local_data_opts "--stop_stage 3" \
     --default_budget params=85% \
     --lang en \
     --token_type bpe \

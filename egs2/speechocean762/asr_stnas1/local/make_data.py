@@ -166,7 +166,9 @@ def prepare(corpus: Path, data: Path) -> None:
     if source is None:
         raise ConfigError(f"{corpus} has no resource/lexicon.txt.")
     lexicon = read_lexicon(source)
-    words = {w for part in parts.values() for u in part.values() for w in u.words.split()}
+    words = {
+        w for part in parts.values() for u in part.values() for w in u.words.split()
+    }
     if unknown := sorted(words - lexicon.keys()):
         raise ConfigError(
             f"{source} lacks {len(unknown)} words of the corpus, such as {unknown[0]!r}."
