@@ -171,7 +171,7 @@ def prepare(corpus: Path, data: Path) -> None:
     }
     if unknown := sorted(words - lexicon.keys()):
         raise ConfigError(
-            f"{source} lacks {len(unknown)} words of the corpus, such as {unknown[0]!r}."
+            f"{source} lacks {len(unknown)} words, such as {unknown[0]!r}."
         )
     with writing(data):
         (data / "local").mkdir(parents=True, exist_ok=True)
