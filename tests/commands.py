@@ -24,10 +24,11 @@ DIGITS = ROOT / "egs2" / "digits" / "asr_stnas1" / "run.sh"
 STNAS = ROOT / "egs2" / "TEMPLATE" / "asr_stnas1" / "stnas.sh"
 # Options of ESPnet's asr.sh that the pages use; compared with it where it is at hand.
 ASR_SH = frozenset(
-    "asr_args asr_config asr_stats_dir asr_tag asr_task expdir inference_args "
-    "inference_asr_model inference_config inference_nj lm_args nbpe ngpu nj num_nodes "
-    "python speed_perturb_factors stage stop_stage token_type use_lightning "
-    "use_lm".split()
+    "asr_args asr_config asr_exp asr_stats_dir asr_tag asr_task expdir "
+    "inference_args inference_asr_model inference_config inference_nj lm_args "
+    "lm_config local_data_opts nbpe ngpu nj num_nodes python speed_perturb_factors "
+    "stage stop_stage test_sets token_type train_set use_lightning use_lm "
+    "valid_set".split()
 )
 # Options whose value is a list of options, and the program that takes these.
 _NESTED = {

@@ -162,16 +162,30 @@ ngram 1=3
 _REQUIRED = ["--output_dir", "x", "--data_path_and_name_and_type", "a,b,c"]
 
 
-DIGITS = ROOT / "egs2" / "digits" / "asr_stnas1" / "conf"
-TRAININGS = sorted(
-    path for path in DIGITS.glob("**/*train*.yaml") if path.name != "retrain.yaml"
-)
-
-
-@pytest.mark.parametrize("path", TRAININGS, ids=lambda p: p.stem)
-def test_what_is_compared_differs_in_nothing_but_the_encoder(path):
-    ours, other = (
-        {k: v for k, v in read(p).items() if k not in ("encoder", "encoder_conf")}
-        for p in (DIGITS / "retrain.yaml", path)
+# The training that is compared with others, and these.
+COMPARED = [
+    (ours, path)
+    for recipe, name in (
+        ("digits", "retrain.yaml"),
+        ("an4", "train_asr.yaml"),
+        ("librispeech_100", "train_asr.yaml"),
+        ("speechocean762", "train_asr.yaml"),
     )
-    assert other == ours
+    for ours in [ROOT / "egs2" / recipe / "asr_stnas1" / "conf" / name]
+    for path in sorted(ours.parent.glob("**/train_*.yaml"))
+    if path != ours
+]
+
+
+@pytest.mark.parametrize(("ours", "path"), COMPARED, ids=recipe_id)
+def test_what_is_compared_differs_in_nothing_but_the_encoder(ours, path):
+    first, other = (
+        {k: v for k, v in read(p).items() if k not in ("encoder", "encoder_conf")}
+        for p in (ours, path)
+    )
+    assert other == first
+
+
+def test_each_recipe_compares_with_something():
+    recipes = {path.relative_to(ROOT / "egs2").parts[0] for _, path in COMPARED}
+    assert recipes == {"digits", "an4", "librispeech_100", "speechocean762"}

@@ -15,31 +15,33 @@ RECIPES = ("wsj", "swbd")
 
 @pytest.fixture(params=RECIPES)
 def recipe(request, tmp_path):
+    return copy_of(request.param, tmp_path)
+
+
+def copy_of(name, tmp_path):
     """A copy of a recipe beside a made-up ESPnet checkout."""
-    folder = tmp_path / "egs2" / request.param / "asr_stnas1"
+    folder = tmp_path / "egs2" / name / "asr_stnas1"
     subprocess.run(["cp", "-r", EGS / "TEMPLATE", tmp_path], check=True)
     folder.parent.mkdir(parents=True)
-    subprocess.run(
-        ["cp", "-rL", EGS / request.param / "asr_stnas1", folder], check=True
-    )
+    subprocess.run(["cp", "-rL", EGS / name / "asr_stnas1", folder], check=True)
     template = tmp_path / "espnet" / "egs2" / "TEMPLATE" / "asr1"
-    for name in ("pyscripts/audio", "scripts", "steps", "utils", "conf"):
-        (template / name).mkdir(parents=True)
+    for part in ("pyscripts/audio", "scripts", "steps", "utils", "conf"):
+        (template / part).mkdir(parents=True)
     (template / "pyscripts/audio/format_wav_scp.py").write_text("")
-    for name in ("run.pl", "slurm.pl", "split_scp.pl"):
-        (template / "utils" / name).symlink_to("/bin/true")
-    for name in ("queue", "pbs", "slurm"):
-        (template / "conf" / f"{name}.conf").write_text("")
+    for script in ("run.pl", "slurm.pl", "split_scp.pl"):
+        (template / "utils" / script).symlink_to("/bin/true")
+    for backend in ("queue", "pbs", "slurm"):
+        (template / "conf" / f"{backend}.conf").write_text("")
     (template / "db.sh").write_text("WSJ0=\nWSJ1=\nSWBD=\n")
     (template / "asr.sh").write_text(ASR)
     (template / "asr.sh").chmod(0o755)
-    local = tmp_path / "espnet" / "egs2" / request.param / "asr1" / "local"
+    local = tmp_path / "espnet" / "egs2" / name / "asr1" / "local"
     local.mkdir(parents=True)
     (tmp_path / "espnet" / "tools").mkdir()
     (tmp_path / "espnet" / "tools" / "extra_path.sh").write_text("")
     (tmp_path / "bin").mkdir()
-    for name in ("sox", "sclite", "sph2pipe"):
-        (tmp_path / "bin" / name).symlink_to("/bin/true")
+    for program in ("sox", "sclite", "sph2pipe", "flac"):
+        (tmp_path / "bin" / program).symlink_to("/bin/true")
     return folder, tmp_path
 
 
@@ -66,6 +68,8 @@ valid_set=
 test_sets=
 bpe_train_text=
 feats_type=
+max_wav_duration=
+local_data_opts=
 audio_format=
 score_opts=
 nj=
@@ -88,7 +92,7 @@ def run(recipe, *options, **environment):
     given = {**os.environ, "ESPNET_ROOT": str(root / "espnet"), **environment}
     # python3 shall be that of the tests.
     given["PATH"] = f"{root / 'bin'}:{Path(sys.executable).parent}:{given['PATH']}"
-    for name in ("WSJ0", "WSJ1", "SWBD"):
+    for name in ("WSJ0", "WSJ1", "SWBD", "LIBRISPEECH", "SPEECHOCEAN762"):
         given.setdefault(name, "")
     given = {name: value for name, value in given.items() if value is not None}
     found = subprocess.run(

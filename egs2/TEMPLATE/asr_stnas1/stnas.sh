@@ -6,7 +6,7 @@ help_message=$(cat << 'USAGE'
 Usage: ./run.sh [--<option> <value> ...]
 
 Needs an ESPnet checkout (export ESPNET_ROOT=/path/to/espnet) and the corpus (exported
-as run.sh's README says, or in ESPnet's egs2/TEMPLATE/asr1/db.sh).
+as the recipe's README says, or in ESPnet's egs2/TEMPLATE/asr1/db.sh).
 
 Stages:
    1  data preparation            }                 11  search
@@ -32,11 +32,13 @@ Options (default):
   --budget               the most that the architecture may cost, such as params=8M or
                          params=85% (of the largest), see stnas select --help; several
                          with spaces between. none: as in the paper, the most probable
-                         of all (none)
+                         of all (that of run.sh, or none)
   --select_args          of a budget: more options of stnas select, such as
                          "--device cuda" ("")
   --train_config         retraining without its encoder (conf/train_asr.yaml, or
                          conf/tuning/train_asr_ctc_crf.yaml with --criterion ctc_crf)
+  --comparison           true: --train_config has an encoder of its own, which is trained
+                         without a search, to compare with (false)
   --train_args           more options for the retraining ("")
   --tag                  name of the retraining (from train_config, criterion, units,
                          --arch and --budget)
@@ -66,14 +68,17 @@ stage=1
 stop_stage=15
 espnet_recipe=
 corpus=
+programs=
+default_budget=none
 arch=
 search_config=conf/search.yaml
 search_args=
 search_tag=
 epoch=latest
-budget=none
+budget=
 select_args=
 train_config=
+comparison=false
 train_args=
 tag=
 criterion=ctc
@@ -89,7 +94,7 @@ expdir=exp
 dumpdir=dump
 python="python3 -m espnet_stnas.run"
 
-own="stage stop_stage espnet_recipe corpus arch search_config search_args search_tag \
+own="stage stop_stage espnet_recipe corpus programs default_budget comparison arch search_config search_args search_tag \
 epoch budget select_args train_config train_args tag criterion label_lm_args units lexicon unk_phn word_lm \
 decode_args ngpu num_nodes expdir dumpdir python"
 
@@ -132,6 +137,22 @@ for name in stage stop_stage ngpu num_nodes; do
 done
 [[ "${epoch}" =~ ^([0-9]{1,9}|latest)$ ]] \
     || die "--epoch is '${epoch}'; accepted is a number or latest"
+case "${comparison}" in
+    true)
+        for name in arch budget; do
+            [ -z "${!name}" ] || die "--${name} is not accepted with --comparison true," \
+                "which trains the encoder of --train_config"
+        done
+        [ "${criterion}" = ctc ] || die "--criterion is '${criterion}'; accepted with" \
+            "--comparison true is ctc"
+        budget=none
+        ;;
+    false) ;;
+    *) die "--comparison is '${comparison}'; accepted are true, false" ;;
+esac
+# The recipe's default is for what is searched.
+[ -n "${budget}${arch}" ] || budget=${default_budget}
+budget=${budget:-none}
 if [ "${budget}" = none ]; then
     [ -z "${select_args}" ] || die "--select_args is only accepted with --budget"
 else
@@ -200,7 +221,8 @@ done
 [ "${passed[asr_task]:-asr}" = asr ] \
     || die "--asr_task is '${passed[asr_task]}'; accepted is asr, since the encoders of" \
         "asr_transducer are other ones (asr has transducers, too: decoder: transducer)"
-if [ -z "${arch}" ] && in_stages 11 && [ "${passed[use_lightning]:-false}" != false ]; then
+searches=$([ -n "${arch}" ] || [ "${comparison}" = true ] || echo true)
+if [ -n "${searches}" ] && in_stages 11 && [ "${passed[use_lightning]:-false}" != false ]; then
     die "--use_lightning is '${passed[use_lightning]}', and Lightning cannot search;" \
         "accepted is false, or --arch, which needs no search"
 fi
@@ -230,9 +252,11 @@ if in_stages 1; then
             || die "${name} is '${!name:-}', which is no directory; export" \
                 "${name}=/path/to/corpus, or set it in ${template}/db.sh"
     done
-    command -v sph2pipe > /dev/null \
-        || die "sph2pipe is missing; ESPnet's tools/installers/install_sph2pipe.sh" \
-            "installs it"
+    for name in ${programs}; do
+        command -v "${name}" > /dev/null \
+            || die "${name} is missing, and data preparation calls it; ESPnet's" \
+                "tools/installers or the system's packages have it"
+    done
 fi
 if in_stages 1 || { in_stages 2 && [ -n "${passed[speed_perturb_factors]}" ]; }; then
     command -v sox > /dev/null \
@@ -243,7 +267,8 @@ if in_stages 15; then
     command -v sclite > /dev/null \
         || die "sclite is missing; install sctk (ESPnet's" \
             "tools/installers/install_sctk.sh, or Debian: apt-get install sctk)"
-    [ ! -f "${ESPNET_ROOT}/egs2/${espnet_recipe}/local/score.sh" ] \
+    [ -z "${espnet_recipe}" ] \
+        || [ ! -f "${ESPNET_ROOT}/egs2/${espnet_recipe}/local/score.sh" ] \
         || [ -f "${ESPNET_ROOT}/tools/sctk/bin/hubscr.pl" ] \
         || die "${ESPNET_ROOT}/tools/sctk/bin/hubscr.pl is missing; install sctk with" \
             "ESPnet's tools/installers/install_sctk.sh, or link Debian's:" \
@@ -278,14 +303,19 @@ module=$(grep -ohE "espnet2?(\.legacy|\.nets|\.utils)[a-z0-9_.]*cli_utils" \
         'from importlib.metadata import version; print("espnet", version("espnet"))'));" \
         "check out the ESPnet that is installed, and pip install kaldiio"
 compared=("${train_config}")
-[ -n "${arch}" ] || ! in_stages 11 || compared+=("${search_config}")
+[ -z "${searches}" ] || ! in_stages 11 || compared+=("${search_config}")
+if [ "${comparison}" = true ]; then
+    grep -q "^encoder: " "${train_config}" \
+        || die "${train_config} has no encoder, which --comparison true would train"
+fi
 features=$("${program[0]}" -m espnet_stnas check-features "${compared[@]}")
 
-# ESPnet's scripts, as they are. The corpus's own ones are linked, not copied.
+# ESPnet's scripts, as they are. The corpus's own ones are linked, not copied, unless
+# the recipe has its own.
 for name in asr.sh pyscripts scripts steps utils; do
     ln -sfn "${template}/${name}" "${name}"
 done
-ln -sfn "${ESPNET_ROOT}/egs2/${espnet_recipe}/local" local
+[ -z "${espnet_recipe}" ] || ln -sfn "${ESPNET_ROOT}/egs2/${espnet_recipe}/local" local
 for launcher in "${train_cmd:?}" "${cuda_cmd:?}" "${decode_cmd:?}"; do
     launcher=${launcher%% *} # without its options
     command -v "${launcher}" > /dev/null \
@@ -563,8 +593,9 @@ if in_stages 11 || in_stages 13; then
 fi
 
 if in_stages 11; then
-    if [ -n "${arch}" ]; then
-        log "Stage 11: no search, since --arch is given"
+    if [ -z "${searches}" ]; then
+        log "Stage 11: no search, since $([ -n "${arch}" ] && echo --arch \
+            || echo --comparison) is given"
     else
         log "Stage 11: search, in ${search_exp}"
         run_stage 11 "$(mark 10)" "$(cksum < "${search_config}")" "${search_args}" -- \
@@ -573,7 +604,11 @@ if in_stages 11; then
     fi
 fi
 
-if in_stages 12; then
+if in_stages 12 && [ "${comparison}" = true ]; then
+    log "Stage 12: the encoder of ${train_config}"
+    mkdir -p "${derived}"
+    cp "${train_config}" "${derived}/train.yaml"
+elif in_stages 12; then
     log "Stage 12: an architecture, in ${derived}"
     mkdir -p "${derived}"
     source=(derive "${search_exp}" --epoch "${epoch}")
@@ -636,7 +671,7 @@ if in_stages 15; then
     log "Stage 15: score"
     run_stage 15 "$(mark 14)" -- asr 13 "${trained[@]}"
     reported=("${asr_exp}")
-    [ -n "${arch}" ] || reported+=("${search_exp}" --output "${derived}/report"
+    [ -z "${searches}" ] || reported+=("${search_exp}" --output "${derived}/report"
         --arch "${derived}/architecture.yaml")
     "${program[0]}" -m espnet_stnas report "${reported[@]}" \
         || log "There is no report with these results, for the reason above." >&2

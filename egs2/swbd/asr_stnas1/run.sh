@@ -7,6 +7,7 @@ cd "$(dirname "$0")"
 ./stnas.sh \
     --espnet_recipe swbd/asr1 \
     --corpus SWBD \
+    --programs sph2pipe \
     --lang en \
     --token_type bpe \
     --nbpe 2000 \

@@ -7,6 +7,7 @@ cd "$(dirname "$0")"
 ./stnas.sh \
     --espnet_recipe wsj/asr1 \
     --corpus "WSJ0 WSJ1" \
+    --programs sph2pipe \
     --lang en \
     --token_type char \
     --nbpe 80 \

@@ -1,0 +1,1 @@
+../../TEMPLATE/asr_stnas1/db.sh
