@@ -109,7 +109,7 @@ def test_offsets_stay_in_their_range():
 
 
 def test_groups_of_dimensions_are_kept_apart():
-    operation = build_operation(parse_op("gtdnn-C1D1G2Nnone", "here"), 4, 6, 0.0)
+    operation = build_operation(parse_op("gtdnn-C1D1G2NnoneW6", "here"), 4, 6, 0.0)
     xs = torch.randn(1, 9, 4)
     before, _ = operation(xs, torch.tensor([9]))
     xs[..., 2:] += 1.0
