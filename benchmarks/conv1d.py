@@ -20,7 +20,9 @@ class TransposedConv1d(torch.nn.Module):
         super().__init__()
         output_width, input_width, kernel = like.weight.shape
         self.conv = torch.nn.Conv1d(
-            input_width, output_width, kernel, like.stride, like.padding, like.dilation
+            *(input_width, output_width, kernel, like.stride),
+            # The layers of the benchmarks see as many frames on both sides.
+            *(like.padding[0], like.dilation),
         )
         self.conv.load_state_dict({"weight": like.weight, "bias": like.bias})
 

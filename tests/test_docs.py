@@ -74,6 +74,12 @@ def test_commands_in_lines_and_comments(page):
             commands.check_commands(f"{span} ...", page.parent)
 
 
+@every_page
+def test_nothing_waits_to_be_filled_in(page):
+    """Such as TABLE, where a table was to stand."""
+    assert not re.findall(r"^[A-Z0-9]{3,}$", FENCE.sub("", read(page)), re.MULTILINE)
+
+
 def test_readme_leads_to_every_page_and_pages_to_every_figure():
     assert set(DOCS) <= links(ROOT / "README.md")
     assert set((ROOT / "docs" / "figures").iterdir()) <= set().union(*map(links, PAGES))

@@ -138,7 +138,8 @@ def _is_search(path: str) -> bool:
     if _is_verified(path):
         return False
     config = read_yaml_mapping(Path(path) / "config.yaml", "experiment config")
-    return "warmup_epochs" in config
+    # The second, if the first is cut off.
+    return "warmup_epochs" in config or (Path(path) / "architectures").is_dir()
 
 
 def _is_verified(path: str) -> bool:

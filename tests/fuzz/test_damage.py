@@ -12,7 +12,7 @@ from typing import Any, Optional
 import pytest
 
 from espnet_stnas.cli.main import main as stnas
-from espnet_stnas.report import drawing, page
+from espnet_stnas.report import drawing, page, svg
 from espnet_stnas.results.health import Health, Sample, write_health
 from espnet_stnas.search import program
 from tests.fuzz.inputs import litter, refused
@@ -111,7 +111,8 @@ SKIPPED = {"derive": "nothing", "report": ("curves/", "runs.jsonl", "split/")}
 def test_commands(exp, tmp_path, monkeypatch, capsys, name, damage):
     """Files are read as they were, or named; the experiment stays as it is."""
     # What is drawn takes long, and stands in the page as text, too.
-    monkeypatch.setattr(drawing, "_drawn", lambda *args: b"<svg></svg>")
+    for module in (drawing, svg):
+        monkeypatch.setattr(module, "drawn", lambda *_, **__: b"<svg></svg>")
     # The page has the minute in which it was made.
     clock = SimpleNamespace(now=lambda: datetime(2026, 1, 1))
     monkeypatch.setattr(page, "datetime", clock)

@@ -235,5 +235,5 @@ def test_a_report_says_what_the_supernet_knows(ready, tmp_path):
     (page,) = (tmp_path / "report").glob("*.html")
     text = page.read_text()
     assert "What the supernet knows" in text
-    assert "<li>the supernet is " in text
+    assert "he supernet is trained" in text
     assert (tmp_path / "report" / "paths.png").exists()
