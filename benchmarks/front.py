@@ -36,6 +36,7 @@ from lab.training import Settings, train
 from measure import markdown_table
 
 from espnet_stnas.cost.counts import parameter_table
+from espnet_stnas.report.drawing import COLOURS, new_figure, save_figure
 from espnet_stnas.selection.evolution import hypervolume
 from espnet_stnas.selection.paths import all_paths
 
@@ -131,6 +132,43 @@ def trained(path: str, corpus: Corpus, seed: int, steps: int) -> float:
     return round(last.test.wer, 4)
 
 
+def means_of(rows: Sequence[Row], way: str, search: int) -> list[tuple[int, float]]:
+    """Return size and mean error rate of what a way found with a seed, by size."""
+    found: dict[str, list[Row]] = {}
+    for row in rows:
+        if (row.way, row.search) == (way, search):
+            found.setdefault(row.path, []).append(row)
+    return sorted(
+        (some[0].parameters, statistics.mean(r.test_wer for r in some))
+        for some in found.values()
+    )
+
+
+def draw(rows: Sequence[Row], path: Path) -> None:
+    """Draw what both ways found, a line for each seed of the search.
+
+    Args:
+        rows: The trainings.
+        path: File to write.
+    """
+    figure = new_figure(6.4, 3.6)
+    axis = figure.add_subplot()
+    looks = {
+        ONE: {"color": COLOURS[0], "marker": "o", "linestyle": "-"},
+        EACH: {"color": COLOURS[1], "marker": "s", "linestyle": ":"},
+    }
+    for way, look in looks.items():
+        for search in sorted({r.search for r in rows if r.way == way}):
+            sizes, errors = zip(*means_of(rows, way, search), strict=True)
+            label = None if search else way
+            axis.plot([s / 1000 for s in sizes], errors, label=label, **look)
+    axis.set_xlabel("parameters of the encoder, in thousands")
+    axis.set_ylabel("word errors of trained encoders, %")
+    axis.grid(color="0.9", linewidth=0.6)
+    axis.legend(frameon=False)
+    save_figure(figure, path)
+
+
 def report(rows: Sequence[Row], least: int, most: int) -> str:
     """Return both tables."""
     table, points = [], []
@@ -138,21 +176,12 @@ def report(rows: Sequence[Row], least: int, most: int) -> str:
         volumes, times, counts = [], [], []
         for search in sorted({r.search for r in rows if r.way == way}):
             own = [r for r in rows if (r.way, r.search) == (way, search)]
-            found = {}
-            for r in own:
-                found.setdefault(r.path, []).append(r)
-            means = {
-                path: (some[0].parameters, statistics.mean(r.test_wer for r in some))
-                for path, some in found.items()
-            }
-            shares = [
-                ((size - least) / (most - least), wer / 100)
-                for size, wer in means.values()
-            ]
+            means = means_of(rows, way, search)
+            shares = [((n - least) / (most - least), w / 100) for n, w in means]
             volumes.append(100 * hypervolume(shares, (1.0001, 1.0)))
             times.append(sum(dict((r.weight, r.search_seconds) for r in own).values()))
             counts.append(len(means))
-            texts = (f"{n / 1000:.0f} k: {w:.1f}" for n, w in sorted(means.values()))
+            texts = (f"{n / 1000:.0f} k: {w:.1f}" for n, w in means)
             points.append([way, str(search), ", ".join(texts)])
         table.append(
             [
@@ -180,6 +209,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--steps", type=int, default=Settings.steps)
     parser.add_argument("--search_steps", type=int, default=3 * Settings.steps)
     parser.add_argument("--measured", type=int, default=500)
+    parser.add_argument("--figure", type=Path, help="File to draw both ways in")
     args = parser.parse_args(cmd)
     torch.set_num_threads(1)
     corpus = read_corpus(args.data, args.cache)
@@ -196,6 +226,8 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
             print(*group, sep="\n", file=sys.stderr)
     sizes = parameter_table(searched("tdnn", "none"), corpus.input_size)
     print(report(rows, round(sizes.minimum), round(sizes.maximum)))
+    if args.figure is not None:
+        draw(rows, args.figure)
 
 
 def read_rows(path: Path) -> list[Row]:

@@ -190,7 +190,9 @@ def test_a_front_beside_a_search_for_each_weight(lab, options, tmp_path, capsys)
     output = tmp_path / "front.csv"
     words = [*options, "--output", str(output), "--steps", "5", "--search_steps", "40"]
     words += ["--searches", "0", "--seeds", "0", "--measured", "20"]
-    lab.front.main([*words, "--weights", "0", "10000"])
+    figure = tmp_path / "front.svg"
+    lab.front.main([*words, "--weights", "0", "10000", "--figure", str(figure)])
+    assert figure.read_text().count("<path") > 10
     rows = lab.front.read_rows(output)
     (costly,) = (r for r in rows if r.weight == 10000)
     others = [r.parameters for r in rows if r.weight == 0]
