@@ -219,7 +219,7 @@ def _draw(
     Args:
         span: Epochs of the search, and of its warm-up.
         lines: Name, number of the style, and places of each line.
-        names: That of the y axis, and the title.
+        names: The label of the y axis, and the title.
         axis: Where to draw.
         limits: Values at which dotted lines are drawn.
         name: Their name in the legend.

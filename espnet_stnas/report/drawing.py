@@ -138,7 +138,7 @@ def drawn(figure: Figure, suffix: str, salt: str, **options: Any) -> bytes:
         figure: The figure.
         suffix: The format.
         salt: Names of shapes in an SVG depend on it.
-        options: Of matplotlib (``rcParams``), by name, with _ instead of dots.
+        options: Options of matplotlib (``rcParams``), with _ instead of dots.
     """
     from matplotlib import rc_context
 
