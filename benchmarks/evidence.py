@@ -4,7 +4,8 @@
         --space tdnn --share 0.85 --searches 0 1 2 --seeds 0 1 2 --random 8
 
 DATA is a corpus from stage 1 of the digits recipe, or in its form. All encoders but the
-largest have as many parameters as a given share of the largest has, or up to 3 % fewer.
+largest have as many parameters as a given share of the largest has, or a little fewer
+(--tolerance).
 All are trained alike, with the learning rate that suits their kind. Compared are
 
 - searched: the most probable architecture of that size; the best by shared weights of
@@ -51,7 +52,6 @@ COLUMNS = (
     "corpus space kind search encoder seed steps parameters cpu_seconds dev_loss "
     "test_wer test_cer"
 ).split()
-TOLERANCE = 0.03
 # How many of the most probable architectures, and how many random ones, are ranked by
 # shared weights.
 SHORTLIST = 50
@@ -106,7 +106,7 @@ class Work:
         self.inside = [
             path
             for path in itertools.product(*map(range, sizes))
-            if (1 - TOLERANCE) * self.budget <= costs.of(path) <= self.budget
+            if (1 - args.tolerance) * self.budget <= costs.of(path) <= self.budget
         ]
         self.largest = tuple(c.index(max(c)) for c in costs.choices)
         self.rows: list[Row] = []
@@ -316,7 +316,10 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     """Search and train what is missing, and print."""
     parser = corpus_parser(__doc__)
     parser.add_argument("--space", choices=tuple(CANDIDATES), default="tdnn")
-    parser.add_argument("--share", type=float, default=0.85)
+    parser.add_argument("--share", type=float, default=0.85, help="Of the largest")
+    parser.add_argument(
+        "--tolerance", type=float, default=0.03, help="Of that share, how much smaller"
+    )
     parser.add_argument("--sharing", choices=("kernel", "none"), default="kernel")
     parser.add_argument("--way", default="one")
     parser.add_argument("--warmup", type=float, default=0.5)

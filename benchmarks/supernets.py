@@ -51,9 +51,8 @@ def run(job: Job, args: argparse.Namespace) -> list[list[Any]]:
     corpus = read_corpus(args.data, args.cache)
     space = searched(args.space, job.sharing)
     paths = draw_paths(args.space, args.per_size)
-    search = Search(
-        space, job.estimator, job.warmup, way=job.way, settings=Settings(job.steps)
-    )
+    settings = Settings(job.steps, schedule=args.schedule)
+    search = Search(space, job.estimator, job.warmup, way=job.way, settings=settings)
     dev = make_batches(corpus.parts["dev"], 20000)
     rows = []
     seconds, start = 0.0, time.process_time()
@@ -91,6 +90,12 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1])
     parser.add_argument("--parts", type=int, default=2)
     parser.add_argument("--per_size", type=int, default=16, help="As in the table")
+    parser.add_argument(
+        "--schedule",
+        choices=("linear", "constant"),
+        default="linear",
+        help="Of the learning rate; it is no column, so give each a CSV of its own",
+    )
     args = parser.parse_args(cmd)
     torch.set_num_threads(1)
     done = set()

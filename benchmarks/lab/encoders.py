@@ -17,6 +17,7 @@ from lab.spaces import fixed
 # The best learning rate of each kind; benchmarks/schedules.py prints the sweep.
 RATES = {
     "tdnn": 4e-3,
+    "depth": 4e-3,
     "causal": 4e-3,
     "mixed": 4e-3,
     "conformer": 4e-3,

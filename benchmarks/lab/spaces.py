@@ -37,20 +37,31 @@ CAUSAL = (
     "tdnn-C2D1",
     "tdnn-C2D2",
 )
-CANDIDATES = {"tdnn": TDNN, "conformer": CONFORMER, "mixed": MIXED, "causal": CAUSAL}
-CHOICES = {"tdnn": 6, "conformer": 3, "mixed": 3, "causal": 6}
+# The paper's candidates, or no layer, so that half of the largest can be reached.
+DEPTH = (*TDNN, "identity")
+CANDIDATES = {
+    "tdnn": TDNN,
+    "depth": DEPTH,
+    "causal": CAUSAL,
+    "conformer": CONFORMER,
+    "mixed": MIXED,
+}
+CHOICES = {"tdnn": 6, "depth": 5, "causal": 6, "conformer": 3, "mixed": 3}
 
 
 def space_of(name: str, choices: Sequence[Any]) -> SearchSpace:
     """Return a space of the digits recipe, or an architecture of it.
 
     Args:
-        name: ``tdnn``, ``causal``, ``conformer`` or ``mixed``.
+        name: A key of ``CANDIDATES``.
         choices: What stands at each choice: candidates or one operation.
     """
-    if name in ("tdnn", "causal"):
-        strided = "tdnn-C1S3D1" if name == "tdnn" else "tdnn-C2R0S3D1"
-        layers = [*choices[:3], strided, *choices[3:]]
+    if name in ("tdnn", "depth", "causal"):
+        strided = "tdnn-C2R0S3D1" if name == "causal" else "tdnn-C1S3D1"
+        # No layer cannot stand first, since it leaves the width of the features.
+        first = ["tdnn-C1D1"] if name == "depth" else []
+        half = CHOICES[name] // 2
+        layers = [*first, *choices[:half], strided, *choices[half:]]
         conf = {"width": 64, "dropout_rate": 0.1, "residual": True, "layers": layers}
     else:
         layers = ["conv2d-S2", "positions-Prel", *choices, "norm"]

@@ -127,7 +127,7 @@ def test_the_ends_of_a_space_are_its_largest_and_its_smallest_path(lab):
     assert [gate.active[0] for gate in smallest] == [0] * 6
 
 
-@pytest.mark.parametrize("name", ["tdnn", "causal", "conformer", "mixed"])
+@pytest.mark.parametrize("name", ["tdnn", "depth", "causal", "conformer", "mixed"])
 def test_paths_of_spaces_are_distinct(lab, name):
     paths = lab.spaces.draw_paths(name, 16)
     assert len(set(paths)) == len(paths) >= 16
