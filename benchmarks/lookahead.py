@@ -10,8 +10,9 @@ Of one supernet, for each budget of look-ahead, the best by shared weights is ta
 the fifty most probable architectures within the budget and as many random ones. It is
 trained, and so are random architectures that look ahead as far, give or take a quarter.
 
-Called again, it trains what is missing. Prints means with 95 % intervals (Student's t
-over the seeds, or over the random architectures), and draws them.
+Called again, it trains what is missing. Prints means with 95 % intervals, and draws
+them: Student's t over the seeds of what the search found, or over the random
+architectures, each the mean of its seeds.
 """
 
 from __future__ import annotations
@@ -129,13 +130,10 @@ def add_random(
 
 
 def train_missing(args: argparse.Namespace, corpus: Corpus, table: Table) -> None:
-    """Train what was chosen: searched ones with all seeds, random ones with one."""
+    """Train what was chosen with all seeds."""
     done = {(row.encoder, row.seed): row for row in table.rows if row.seed}
     jobs = [
-        (row, str(seed))
-        for row in table.rows
-        if not row.seed
-        for seed in (args.seeds if row.kind == "searched" else args.seeds[:1])
+        (row, str(seed)) for row in table.rows if not row.seed for seed in args.seeds
     ]
     settings = Settings(args.steps, learning_rate=RATES[SPACE])
     have = {(r.kind, r.budget, r.encoder, r.seed) for r in table.rows}
@@ -178,10 +176,14 @@ def means(rows: Sequence[Row], metric: str) -> list[Mean]:
             groups[row.kind, float(row.budget)].append(row)
     found = []
     for (kind, budget), own in sorted(groups.items()):
-        errors = [float(getattr(row, metric)) for row in own]
+        units: dict[str, list[float]] = defaultdict(list)
+        for row in own:
+            unit = row.seed if kind == "searched" else row.encoder
+            units[unit].append(float(getattr(row, metric)))
+        errors = [statistics.mean(values) for values in units.values()]
         half = 0.0
-        if len(own) > 1:
-            half = float(stats.t.ppf(0.975, len(own) - 1) * stats.sem(errors))
+        if len(errors) > 1:
+            half = float(stats.t.ppf(0.975, len(errors) - 1) * stats.sem(errors))
         ahead = statistics.mean(float(row.look_ahead) for row in own)
         found.append(Mean(kind, budget, ahead, len(own), statistics.mean(errors), half))
     return found
