@@ -271,8 +271,8 @@ plt.show()
 # %% [markdown]
 # ## Is it better than chance?
 #
-# We train the best one that keeps the limit by itself, and two random encoders of equal
-# size for comparison. All start from scratch and are trained alike.
+# We train the best encoder within the limit, and two random encoders of equal size for
+# comparison. All start from scratch and are trained in the same way.
 
 
 # %%
@@ -320,13 +320,13 @@ plt.show()
 
 # %% [markdown]
 # One training of each says little: another seed may change the order. `stnas verify`
-# trains several, with several seeds, and prints intervals; [what was found on more
+# trains several, with several seeds, and prints intervals. See [what was found on more
 # data](../ranking.md#what-a-search-gains-at-equal-size).
 #
 # ## Keep it
 #
-# An architecture is a small file. Any ESPnet recipe can use it:
-# [how](../using_architectures.md).
+# An architecture is a small file. Any ESPnet recipe can [use
+# it](../using_architectures.md).
 
 # %%
 architecture = stnas.Architecture(space.resolve(paths[best]))
