@@ -85,6 +85,15 @@ async function tryFigure(tab, where) {
   const tip = await svg.evaluate((s) => s.parentElement.querySelector(".tip:not([hidden])")?.textContent);
   if (!tip) wrong("the pointer at a line shows nothing");
 
+  await svg.evaluate((s) => s.focus());
+  const text = () => svg.evaluate((s) => s.parentElement.querySelector(".tip").textContent);
+  const texts = [];
+  for (const key of ["ArrowRight", "ArrowRight", "ArrowLeft"]) {
+    await tab.keyboard.press(key);
+    texts.push(await text());
+  }
+  if (texts[0] === texts[1] || texts[0] !== texts[2]) wrong("the arrow keys do not go through points");
+
   const button = await figure.$(".legend button");
   await button.click();
   const display = () => figure.$eval(".panels [data-k]", (group) => group.style.display);

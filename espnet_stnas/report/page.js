@@ -187,24 +187,50 @@ function makeActive(place, panel, data) {
   };
   const size = () => svg.getBoundingClientRect().width / view.width;
 
+  // The points in view: place in pixels, and what makes the text.
+  const seen = () => pointsOf(svg, panel, data, view)
+    .map(([x, y, text]) => [[x * view.width, y * view.height], text])
+    .filter(([whole]) => view.has(...whole))
+    .map(([whole, text]) => [view.to(...whole).map((v) => v * size()), text]);
+  const tell = ([[x, y], text]) => {
+    tip.hidden = false;
+    tip.textContent = text();
+    tip.style.left = `${Math.max(0, Math.min(x + 12, place.clientWidth - tip.offsetWidth))}px`;
+    tip.style.top = `${y + 12}px`;
+  };
+
   let kept = false;
   const show = (event) => {
     const at = pixels(event);
     let best = null;
     let least = 15 ** 2; // pixels
-    for (const [x, y, text] of pointsOf(svg, panel, data, view)) {
-      const whole = [x * view.width, y * view.height];
-      const to = view.to(...whole).map((v) => v * size());
-      const far = (to[0] - at[0]) ** 2 + (to[1] - at[1]) ** 2;
-      if (far < least && view.has(...whole)) [best, least] = [[to, text], far];
+    for (const point of seen()) {
+      const [[x, y]] = point;
+      const far = (x - at[0]) ** 2 + (y - at[1]) ** 2;
+      if (far < least) [best, least] = [point, far];
     }
     tip.hidden = best === null;
-    if (best === null) return;
-    const [[x, y], text] = best;
-    tip.textContent = text();
-    tip.style.left = `${Math.max(0, Math.min(x + 12, place.clientWidth - tip.offsetWidth))}px`;
-    tip.style.top = `${y + 12}px`;
+    if (best !== null) tell(best);
   };
+
+  // With the keyboard: one point after the other.
+  let current = -1;
+  svg.tabIndex = 0;
+  tip.setAttribute("role", "status");
+  svg.addEventListener("keydown", (event) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];
+    if (event.key === "Escape") tip.hidden = true;
+    if (step === undefined) return;
+    event.preventDefault();
+    const points = seen();
+    if (!points.length) return;
+    current = (Math.max(current, step < 0 ? 0 : -1) + step + points.length) % points.length;
+    tell(points[current]);
+  });
+  svg.addEventListener("blur", () => {
+    tip.hidden = true;
+    kept = false;
+  });
 
   const tools = make("div", "tools");
   const reset = make("button", "", "whole");
@@ -282,6 +308,6 @@ for (const figure of charts) {
 }
 if (charts.length) {
   document.querySelector("header").append(make("p", "note", "Figures: point at lines and marks "
-    + "for their values; click in a legend to hide a line; draw a frame with the mouse to zoom "
-    + "in, and click twice for the whole."));
+    + "for their values, or go through them with the arrow keys; click in a legend to hide a "
+    + "line; draw a frame with the mouse to zoom in, and click twice for the whole."));
 }
