@@ -16,6 +16,10 @@ DEMO = ["espeakng-loader>=0.2.4", "jiwer>=3.0", "scipy>=1.10"]
 DECODE = ["flashlight-text>=0.0.7; python_version < '3.13'", "jiwer>=3.0"]
 DOCS = ["mkdocs-material>=9.5", "mkdocstrings[python]>=0.26", "jupytext>=1.16"]
 NOTEBOOK = ["jupytext>=1.16", "nbclient>=0.10", "ipykernel>=6"]
+ESPNET3 = [
+    "lightning>=2.6; python_version >= '3.12'",
+    "omegaconf>=2.3; python_version >= '3.12'",
+]
 EXPORT = ["onnx>=1.16", "onnxscript>=0.5", "onnxruntime>=1.18"]
 
 
@@ -104,6 +108,8 @@ setup(
         "decode": DECODE,
         # To write encoders as ONNX, and to check them.
         "export": EXPORT,
+        # To search in espnet3, which ESPnet 202611 has.
+        "espnet3": ESPNET3,
         # To build the site of the documentation: mkdocs build.
         "docs": DOCS,
         # To open docs/tutorial as a notebook: jupytext --to notebook FILE.
@@ -112,6 +118,7 @@ setup(
             *DEMO,
             *DOCS,
             *NOTEBOOK,
+            *ESPNET3,
             *EXPORT,
             *DECODE,
             "pytest>=7.4",

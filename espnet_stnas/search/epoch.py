@@ -19,6 +19,7 @@ from espnet2.train.trainer import autocast_args
 from espnet_stnas.errors import TrainingError
 from espnet_stnas.estimators import Estimator, build_estimator
 from espnet_stnas.ops.norm import synchronised_statistics
+from espnet_stnas.search.cost import add_cost
 from espnet_stnas.search.elastic import ElasticLoss, largest_gates
 from espnet_stnas.search.iterators import Batch, SearchBatches
 from espnet_stnas.search.joint import JointGradients
@@ -196,19 +197,10 @@ class Epoch:
             TrainingError: If too many updates in a row have been skipped.
         """
         run, learner = self.run, self.learner
-        statistics = {}
         if run.own_draws:
             sizes = [len(p) for p in learner.logits]
             learner.touched = list(union_over_ranks(learner.touched, sizes, run.device))
-        if run.cost is not None:
-            # Add the cost before clipping, which keeps the direction of the sum. Added
-            # later, the cost would gain weight whenever the rest is clipped.
-            statistics["arch_cost_loss"], gradients = run.cost.gradients(learner.logits)
-            # The cost moves all candidates of a choice, even without a gate.
-            learner.accumulate(
-                gradients, [frozenset(range(len(g) * bool(g.any()))) for g in gradients]
-            )
-        statistics.update(learner.update())
+        statistics = {**add_cost(learner, run.cost), **learner.update()}
         made = not statistics["arch_skipped"]
         if made and isinstance(run.schedulers[1], AbsBatchStepScheduler):
             run.schedulers[1].step()

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Optional
 
 import torch
 from espnet2.train.reporter import SubReporter, aggregate
 
+from espnet_stnas.cost.goal import CostTerm
+from espnet_stnas.files import PathLike
 from espnet_stnas.results.architecture import Architecture
 from espnet_stnas.results.certainty import margin
 from espnet_stnas.results.curves import CurvePoint, write_point
@@ -17,6 +20,7 @@ from espnet_stnas.results.provenance import search_provenance
 from espnet_stnas.search.cost import cost_report, found_cost, input_size
 from espnet_stnas.search.iterators import Batch
 from espnet_stnas.search.state import SearchRun
+from espnet_stnas.supernet.supernet import Supernet
 
 
 def epoch_report(run: SearchRun) -> dict[str, float]:
@@ -46,15 +50,40 @@ def epoch_architecture(run: SearchRun, epoch: int) -> Architecture:
         run: The search.
         epoch: Number of finished epochs.
     """
-    supernet = run.supernet
+    return found_architecture(
+        run.supernet,
+        run.cost,
+        epoch=epoch,
+        seed=run.options.seed,
+        searching=run.is_searching(epoch),
+    )
+
+
+def found_architecture(
+    supernet: Supernet,
+    cost: Optional[CostTerm],
+    *,
+    epoch: int,
+    seed: int,
+    searching: bool,
+) -> Architecture:
+    """Return the most probable architecture of a supernet, with its provenance.
+
+    Args:
+        supernet: The supernet.
+        cost: The cost term of the search, or None.
+        epoch: Number of finished epochs.
+        seed: Seed of the search.
+        searching: Whether the logits learned in this epoch (not in warm-up).
+    """
     provenance = search_provenance(
         supernet.space,
         [pi.tolist() for pi in supernet.probabilities()],
         epoch=epoch,
-        seed=run.options.seed,
-        searching=run.is_searching(epoch),
+        seed=seed,
+        searching=searching,
         input_size=input_size(supernet),
-        cost=found_cost(supernet, run.cost),
+        cost=found_cost(supernet, cost),
     )
     return Architecture(supernet.architecture(), provenance)
 
@@ -62,28 +91,56 @@ def epoch_architecture(run: SearchRun, epoch: int) -> Architecture:
 def write_epoch(run: SearchRun, reporter: SubReporter) -> None:
     """Write ``architectures/<epoch>epoch.yaml`` and the last curve point of an epoch.
 
-    Whoever finds the point without the file knows that the file was lost.
-
     Args:
         run: The search.
         reporter: Reporter of the validation.
     """
-    epoch = reporter.get_epoch()
     losses = reporter.stats.get("loss")
+    write_found(
+        run.options.output_dir,
+        epoch_architecture(run, reporter.get_epoch()),
+        run.supernet,
+        run.cost,
+        valid_loss=float(aggregate(list(losses))) if losses else None,
+        seconds=time.perf_counter() - run.epoch_started,
+    )
+
+
+def write_found(
+    output_dir: PathLike,
+    found: Architecture,
+    supernet: Supernet,
+    cost: Optional[CostTerm],
+    *,
+    valid_loss: Optional[float],
+    seconds: float,
+) -> None:
+    """Write the architecture of an epoch, then the last curve point of the epoch.
+
+    Whoever finds the point without the file knows that the file was lost.
+
+    Args:
+        output_dir: Directory of the search.
+        found: The architecture of :func:`found_architecture`.
+        supernet: The supernet that it comes from.
+        cost: The cost term of the search, or None.
+        valid_loss: Loss on the validation data, if known.
+        seconds: Duration of the epoch.
+    """
+    epoch = found.provenance.epoch
+    assert epoch is not None
+    found.write(Path(output_dir) / ARCHITECTURES / f"{epoch}epoch.yaml")
     point = CurvePoint(
         epoch=epoch,
         step=1,
         steps=1,
-        warmup=not run.is_searching(epoch),
-        valid_loss=float(aggregate(list(losses))) if losses else None,
-        seconds=round(time.perf_counter() - run.epoch_started, 3),
-        probabilities=tuple(tuple(pi.tolist()) for pi in run.supernet.probabilities()),
-        **cost_report(run.supernet, run.cost),
+        warmup=found.provenance.in_warmup,
+        valid_loss=valid_loss,
+        seconds=round(seconds, 3),
+        probabilities=tuple(tuple(pi.tolist()) for pi in supernet.probabilities()),
+        **cost_report(supernet, cost),
     )
-    epoch_architecture(run, epoch).write(
-        Path(run.options.output_dir) / ARCHITECTURES / f"{epoch}epoch.yaml"
-    )
-    write_point(run.options.output_dir, point)
+    write_point(output_dir, point)
 
 
 def reporting(

@@ -204,6 +204,16 @@ def clear(directory: Path, done: int = 0) -> None:
     (directory / FAILED).unlink(missing_ok=True)
     if (directory / health.FILE).exists():
         health.write_health(directory, health.read_health(directory).up_to(done))
+    clear_epochs(directory, done)
+
+
+def clear_epochs(directory: Path, done: int) -> None:
+    """Remove the architecture files and curves of later epochs.
+
+    Args:
+        directory: Output directory of the search.
+        done: Number of epochs to keep.
+    """
     for folder in (ARCHITECTURES, CURVES):
         for file in (directory / folder).glob("*epoch.*"):
             number = file.name.split("epoch.")[0]
