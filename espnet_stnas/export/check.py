@@ -147,10 +147,8 @@ class ChunkRunner:
         self._names = [one.name for one in given]
         self._chunk: int = given[0].shape[1]
         self._states = json.loads(session.get_modelmeta().custom_metadata_map["states"])
-        self.calls = 0
-        """How often the model ran."""
-        self.seconds = 0.0
-        """How long it ran."""
+        self.seconds: list[float] = []
+        """How long each call took."""
 
     def __call__(self, given: np.ndarray) -> np.ndarray:
         """Return the outputs (1, T', D) for one utterance (1, T, D)."""
@@ -165,8 +163,7 @@ class ChunkRunner:
             feed |= dict(zip(self._names, values, strict=False))
             begin = time.perf_counter()
             ys, counts, ends, *states = self._session.run(None, feed)
-            self.seconds += time.perf_counter() - begin
-            self.calls += 1
+            self.seconds.append(time.perf_counter() - begin)
             found.append(ys[:, : counts[0]])
             finished = bool(ends[0])
             names = (state["input"] for state in self._states)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import statistics
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any, Optional
@@ -63,10 +64,10 @@ class Made:
 
     @property
     def call_milliseconds(self) -> Optional[float]:
-        """Mean time of a call with one chunk; None if it takes whole utterances."""
+        """Median time of a call with one chunk; None if it takes whole utterances."""
         if not isinstance(self.runner, ChunkRunner):
             return None
-        return 1000 * self.runner.seconds / self.runner.calls
+        return 1000 * statistics.median(self.runner.seconds)
 
     def row(self) -> list[str]:
         """Return its cells for the columns of ``HEADER``, and its error rates."""

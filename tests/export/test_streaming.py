@@ -14,8 +14,10 @@ from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.export.check import ChunkRunner, onnx_runner
 from espnet_stnas.export.program import export_program, onnx_bytes
+from espnet_stnas.export.steps import step_of as form_step
 from espnet_stnas.export.streaming import StreamingStep
 from espnet_stnas.host.encoder import STNASEncoder
+from espnet_stnas.ops.streaming import Form
 from tests.conftest import ROOT
 from tests.export.conftest import make_training
 from tests.export.test_example import run
@@ -65,6 +67,29 @@ def test_chunks_equal_the_whole(name, residual):
             for parts in (xs.split(chunk, 1), xs.split(max(1, chunk - 1), 1)):
                 found = streamed(step, list(parts))
                 torch.testing.assert_close(found, whole, rtol=0, atol=1e-4)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@torch.no_grad()
+def test_frames_come_as_soon_as_they_do_in_python(name):
+    encoder = encoder_of(NETWORKS[name])
+    step, stream, false = step_of(encoder, 24), encoder.stream(), torch.tensor([False])
+    state, other = tuple(step.start.values()), stream.start()
+    for count in (24, 5, 0, 24, 24, 1, 1, 23, 24, 24, 24):
+        xs = torch.randn(1, 24, SIZE)
+        _, frames, finished, *state = step(xs, torch.tensor([count]), false, *state)
+        ys, other = stream(xs[:, :count], other)
+        assert int(frames) == ys.size(1) and not finished
+
+
+def test_unknown_forms_are_named():
+    class Mine(Form):
+        """A form that this package does not have."""
+
+        start = step = None
+
+    with pytest.raises(ConfigError, match="a form of its own, Mine, which export does"):
+        form_step(Mine(4), 8)
 
 
 @pytest.mark.parametrize("name", NETWORKS)
