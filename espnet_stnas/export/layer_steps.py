@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 import torch
+import torch.nn.functional as F
 
 from espnet_stnas.export.step import Part, Step, taken, zero
 from espnet_stnas.ops.attention import PAST, Cached
@@ -13,8 +14,6 @@ from espnet_stnas.ops.lengths import zero_padding
 from espnet_stnas.ops.positions import Counting
 from espnet_stnas.ops.rnn import Continued
 from espnet_stnas.ops.streaming import State
-
-_WEIGHTS = "weight_ih_l0", "weight_hh_l0", "bias_ih_l0", "bias_hh_l0"
 
 
 class ContinuedStep(Step):
@@ -35,9 +34,13 @@ class ContinuedStep(Step):
 
     def forward(self, part: Part, state: State) -> tuple[Part, State]:
         """Transform frames (1, T, D); see :class:`Step`."""
+        rnn = self.layer.rnn
+        given = F.linear(part.frames, rnn.weight_ih_l0, rnn.bias_ih_l0)  # type: ignore[arg-type]
         values, found = [state[name] for name in self.names], []
         for frame in range(self.most):
-            after = self._next(part.frames[:, frame], values)
+            hidden = F.linear(values[0], rnn.weight_hh_l0, rnn.bias_hh_l0)  # type: ignore[arg-type]
+            cell = _lstm_cell if len(values) == 2 else _gru_cell
+            after = cell(given[:, frame], hidden, *values)
             valid = (part.valid > frame).unsqueeze(1)
             values = [
                 torch.where(valid, new, old)
@@ -48,14 +51,24 @@ class ContinuedStep(Step):
         part = part._replace(frames=zero_padding(ys, part.valid))
         return part, dict(zip(self.names, values, strict=True))
 
-    def _next(
-        self, xs: torch.Tensor, values: list[torch.Tensor]
-    ) -> tuple[torch.Tensor, ...]:
-        """Return the states (1, U) of the units after one frame (1, D)."""
-        weights = [self.layer.rnn.get_parameter(name) for name in _WEIGHTS]
-        if len(values) == 2:
-            return torch.lstm_cell(xs, values, *weights)
-        return (torch.gru_cell(xs, values[0], *weights),)
+
+def _lstm_cell(
+    given: torch.Tensor, hidden: torch.Tensor, h: torch.Tensor, c: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Return the next h and c (1, U), from what goes into the gates (1, 4U)."""
+    enter, forget, new, out = (given + hidden).chunk(4, dim=1)
+    c = forget.sigmoid() * c + enter.sigmoid() * new.tanh()
+    return out.sigmoid() * c.tanh(), c
+
+
+def _gru_cell(
+    given: torch.Tensor, hidden: torch.Tensor, h: torch.Tensor
+) -> tuple[torch.Tensor, ...]:
+    """Return the next h (1, U), from what goes into the gates (1, 3U)."""
+    reset, update, new = given.chunk(3, dim=1)
+    h_reset, h_update, h_new = hidden.chunk(3, dim=1)
+    new = (new + (reset + h_reset).sigmoid() * h_new).tanh()
+    return (new + (update + h_update).sigmoid() * (h - new),)
 
 
 class CountingStep(Step):
