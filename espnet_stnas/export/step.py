@@ -75,6 +75,12 @@ def taken(
     """Return ``size`` frames (1, T, D) from the given one (1,) on.
 
     Frames that do not exist are any others.
+
+    Args:
+        xs: Frames (1, T, D) or (1, D, T).
+        first: The first frame to take (1,).
+        size: How many to take.
+        dim: The dimension of T.
     """
     places = (first + torch.arange(size)).clamp(min=0, max=xs.size(dim) - 1)
     return xs.index_select(dim, places)
