@@ -9,11 +9,13 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.export.check import ChunkRunner, onnx_runner
 from espnet_stnas.export.program import export_program, onnx_bytes
+from espnet_stnas.export.step import Part
 from espnet_stnas.export.steps import step_of as form_step
 from espnet_stnas.export.streaming import StreamingStep
 from espnet_stnas.host.encoder import STNASEncoder
@@ -22,6 +24,9 @@ from tests.conftest import ROOT
 from tests.export.conftest import make_training
 from tests.export.test_example import run
 from tests.network.test_stream import NETWORKS
+from tests.ops.examples import SIZE as WIDTH
+from tests.ops.examples import all_examples
+from tests.ops.test_streaming import build, is_limited
 
 SIZE = 24
 
@@ -245,3 +250,22 @@ def test_no_samples_go_in(capsys):
     with pytest.raises(SystemExit, match="2"):
         stnas(["export", "x", "--output=a.onnx", "--streaming=8", "--input=speech"])
     assert "--streaming takes features" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("text", filter(is_limited, all_examples()))
+@torch.no_grad()
+def test_every_operation(text):
+    """Also with chunks that are no multiples of strides or of attention's chunks."""
+    operation = build(text).float()
+    form = operation.streaming()
+    for most, counts in ((5, [5, 2, 0] * 9 + [4]), (16, [16] * 4 + [3])):
+        step, xs = form_step(form, most), torch.randn(1, sum(counts), WIDTH)
+        whole, _ = operation(xs, torch.tensor([xs.size(1)]))
+        state, found, final, parts = step.start(), [], False, list(xs.split(counts, 1))
+        while not final:
+            part = parts.pop(0) if parts else xs[:, :0]
+            count, last = torch.tensor([part.size(1)]), torch.tensor([not parts])
+            padded = F.pad(part, (0, 0, 0, most - part.size(1)))
+            (ys, count, final), state = step(Part(padded, count, last), state)
+            found.append(ys[:, : int(count)])
+        torch.testing.assert_close(torch.cat(found, 1), whole, rtol=0, atol=1e-4)
