@@ -42,6 +42,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="Write the encoder alone, for features that are already normalised",
     )
+    parser.add_argument(
+        "--streaming",
+        type=int,
+        metavar="FRAMES",
+        help="Write one call of a recogniser that runs chunk by chunk (.onnx), for "
+        "chunks of so many frames of features, with its state in and out",
+    )
     group = parser.add_argument_group("Check")
     group.add_argument(
         "--check",
@@ -84,7 +91,11 @@ def run(args: argparse.Namespace) -> None:
     from espnet_stnas.export.training import Training, check_set
 
     given = "frames" if args.encoder_only else args.input
-    training = Training.open(args.experiment, args.model_file, given)
+    if args.streaming is not None and given is None:
+        given = "features"
+    training = Training.open(
+        args.experiment, args.model_file, given, chunk=args.streaming
+    )
     test = check_set(training.config, args.check)
     # Errors can be counted where there are transcripts.
     counted = args.int8 and not args.encoder_only
@@ -116,13 +127,19 @@ def run(args: argparse.Namespace) -> None:
         f"compared with the model on {found.utterances} utterances ({source}, "
         f"{found.frames} output frames):\n{table(header, rows)}"
     )
+    for one in made:
+        if one.call_milliseconds is not None:
+            text += (
+                f"\n{one.name}: {one.call_milliseconds:.3g} ms a call with a chunk of "
+                f"{args.streaming} frames"
+            )
     decoder = getattr(training.model, "decoder", None)
     if decoder is not None and not args.encoder_only:
         name = type(decoder).__name__
         text += f"\nnote: the file has no {name}, which ESPnet also decodes with"
     data = {
         "output": args.output,
-        "metadata": training.metadata(),
+        "metadata": {**training.metadata(), **module.metadata()},
         "utterances": source,
         "torch_milliseconds": found.torch_milliseconds,
         "files": [one.to_dict() for one in made],
@@ -142,6 +159,8 @@ def _check_options(args: argparse.Namespace) -> None:
             f"output is {quote(args.output)}; accepted with --int8 is a name that ends "
             "in .onnx, since torch's programs are not quantised"
         )
+    if args.streaming is not None:
+        _check_streaming(args, suffix)
     if args.encoder_only and args.input is not None:
         raise UsageError(
             f"--input {args.input} is for a whole recogniser; --encoder_only takes "
@@ -156,6 +175,18 @@ def _check_options(args: argparse.Namespace) -> None:
         raise ConfigError(
             f"max_wer_increase is {args.max_wer_increase}; accepted are percentage "
             "points from 0 to 100"
+        )
+
+
+def _check_streaming(args: argparse.Namespace, suffix: str) -> None:
+    if suffix != ".onnx":
+        raise ConfigError(
+            f"output is {quote(args.output)}; accepted with --streaming is a name that "
+            "ends in .onnx"
+        )
+    if args.input == "speech":
+        raise UsageError(
+            "--input speech is for whole utterances; --streaming takes features"
         )
 
 

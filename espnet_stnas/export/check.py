@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,11 +13,14 @@ import numpy as np
 import torch
 
 from espnet_stnas.errors import ConfigError
+from espnet_stnas.export.metadata import STREAMING
 from espnet_stnas.messages import one_line
 
 # Probabilities, or outputs of an encoder relative to the largest one, may differ by so
-# much: the order of sums is another one, and no more.
+# much: the order of sums is another one, and no more. Features that both compute differ
+# most; what runs chunk by chunk computes none.
 TOLERANCE = 1e-2
+STREAMING_TOLERANCE = 1e-4
 Runner = Callable[[np.ndarray], np.ndarray]
 """Runs a model on one utterance (1, T, ...), and returns its outputs (1, T', D)."""
 _Result = TypeVar("_Result")
@@ -91,6 +95,8 @@ class Reference:
 def onnx_runner(data: bytes, threads: int) -> Runner:
     """Return a function that runs an ONNX model with onnxruntime, on the CPU.
 
+    Of a model with ``mode: streaming``, it runs utterances chunk by chunk.
+
     Args:
         data: The file.
         threads: CPU threads.
@@ -117,6 +123,8 @@ def onnx_runner(data: bytes, threads: int) -> Runner:
             f"onnxruntime ({onnxruntime.__version__}) cannot run this model: "
             f"{type(error).__name__}: {one_line(error)[:500]}"
         ) from error
+    if session.get_modelmeta().custom_metadata_map.get("mode") == STREAMING:
+        return ChunkRunner(session)
     names = [given.name for given in session.get_inputs()]
 
     def run(given: np.ndarray) -> np.ndarray:
@@ -124,6 +132,43 @@ def onnx_runner(data: bytes, threads: int) -> Runner:
         return session.run(None, feed)[0]
 
     return run
+
+
+class ChunkRunner:
+    """Runs a model of ``stnas export --streaming`` on whole utterances.
+
+    Args:
+        session: The model in onnxruntime.
+    """
+
+    def __init__(self, session: Any) -> None:
+        self._session = session
+        given = session.get_inputs()
+        self._names = [one.name for one in given]
+        self._chunk: int = given[0].shape[1]
+        self._states = json.loads(session.get_modelmeta().custom_metadata_map["states"])
+        self.seconds: list[float] = []
+        """How long each call took."""
+
+    def __call__(self, given: np.ndarray) -> np.ndarray:
+        """Return the outputs (1, T', D) for one utterance (1, T, D)."""
+        feed = {s["input"]: np.zeros(s["shape"], s["dtype"]) for s in self._states}
+        start, finished, found = 0, False, []
+        while not finished:
+            part = given[:, start : start + self._chunk]
+            count = part.shape[1]
+            start += count
+            part = np.pad(part, ((0, 0), (0, self._chunk - count), (0, 0)))
+            values = part, np.array([count]), np.array([start == given.shape[1]])
+            feed |= dict(zip(self._names, values, strict=False))
+            begin = time.perf_counter()
+            ys, counts, ends, *states = self._session.run(None, feed)
+            self.seconds.append(time.perf_counter() - begin)
+            found.append(ys[:, : counts[0]])
+            finished = bool(ends[0])
+            names = (state["input"] for state in self._states)
+            feed |= dict(zip(names, states, strict=True))
+        return np.concatenate(found, axis=1)
 
 
 def program_runner(data: bytes) -> Runner:
@@ -188,21 +233,24 @@ def compare(
     )
 
 
-def refuse_difference(found: Comparison, what: str) -> None:
+def refuse_difference(
+    found: Comparison, what: str, tolerance: float = TOLERANCE
+) -> None:
     """Refuse a file whose outputs are not those of the model.
 
     Args:
         found: The comparison.
         what: The file, for the message.
+        tolerance: The largest difference; see :class:`Comparison`.
 
     Raises:
         ConfigError: If a difference is larger than rounding explains.
     """
-    if not found.relative <= TOLERANCE:
+    if not found.relative <= tolerance:
         raise ConfigError(
             f"{what} is not written, since its outputs differ from the model's by up "
             f"to {found.difference:.3g} (in probability, or of the largest output: "
-            f"{found.relative:.3g}; accepted is {TOLERANCE}); please report this"
+            f"{found.relative:.3g}; accepted is {tolerance:g}); please report this"
         )
 
 

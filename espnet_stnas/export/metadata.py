@@ -17,6 +17,8 @@ from espnet_stnas.notation.space import SearchSpace
 from espnet_stnas.version import __version__
 
 FORMAT = "espnet_stnas 1"
+STREAMING = "streaming"
+"""The mode of files that take one chunk after the other; of others, it is offline."""
 
 
 def metadata_of(

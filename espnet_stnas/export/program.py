@@ -16,12 +16,10 @@ from espnet_stnas.export.encoder import Exportable
 from espnet_stnas.messages import one_line
 
 METADATA_FILE = "metadata.json"
-# Sizes of the traced example. Sizes of a network are unlikely to equal them.
-_BATCH, _FRAMES = 3, 211
 
 
 def export_program(module: Exportable) -> torch.export.ExportedProgram:
-    """Trace a module to a program for batches and utterances of any size.
+    """Trace a module to a program.
 
     Args:
         module: What to export.
@@ -29,16 +27,13 @@ def export_program(module: Exportable) -> torch.export.ExportedProgram:
     Raises:
         ConfigError: If torch cannot export it.
     """
-    given = module.example(_BATCH, _FRAMES)
-    length = given.size(1)
-    example = given, torch.arange(length, length - _BATCH, -1)
-    auto = torch.export.Dim.AUTO
+    example, dynamic = module.call()
     try:
         with torch.no_grad():
             return torch.export.export(
                 module,
                 example,
-                dynamic_shapes=({0: auto, 1: auto}, {0: auto}),
+                dynamic_shapes=dynamic,
                 strict=False,
             )
     except Exception as error:  # of many kinds
@@ -68,7 +63,7 @@ def onnx_bytes(
     module: Exportable,
     metadata: Mapping[str, str],
 ) -> bytes:
-    """Return a program as an ONNX model with inputs and outputs of any size.
+    """Return a program as an ONNX model.
 
     Args:
         program: A program from :func:`export_program`.
@@ -110,6 +105,7 @@ def _name_dimensions(graph: Any) -> None:
         for value in values:
             dimensions = value.type.tensor_type.shape.dim
             for dimension, name in zip(dimensions[:2], ("batch", time), strict=False):
-                dimension.dim_param = name
+                if dimension.dim_param:
+                    dimension.dim_param = name
     # What is known of the values inside refers to torch's numbers.
     del graph.value_info[:]

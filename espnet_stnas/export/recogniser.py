@@ -32,18 +32,7 @@ class ExportedRecogniser(Exportable):
 
     def __init__(self, model: Any, given: str, input_size: int) -> None:
         super().__init__()
-        if model.ctc is None:
-            raise ConfigError(
-                "the model has no CTC output (ctc_weight is 0); accepted are trainings "
-                "with ctc_weight above 0, or --encoder_only"
-            )
-        for name in ("preencoder", "postencoder"):
-            part = getattr(model, name)
-            if part is not None:
-                raise ConfigError(
-                    f"the model has the {name} {quote(type(part).__name__)}; accepted "
-                    "for export is none, or --encoder_only"
-                )
+        self.output = ctc_output(model)
         if given == "speech" and model.frontend is None:
             raise ConfigError(
                 "input is 'speech', and the training has no front end; accepted is "
@@ -54,7 +43,6 @@ class ExportedRecogniser(Exportable):
         self.norm = None if model.normalize is None else build_norm(model.normalize)
         self.encoder = ExportedEncoder(model.encoder, input_size)
         self.operations = self.encoder.operations
-        self.output = copy.deepcopy(model.ctc.ctc_lo)
         self.eval()
 
     def forward(
@@ -81,3 +69,27 @@ class ExportedRecogniser(Exportable):
         if not isinstance(self.frontend, LogMel):
             return self.encoder.example(batch, frames)
         return 0.1 * torch.randn(batch, self.frontend.samples(frames))
+
+
+def ctc_output(model: Any) -> torch.nn.Module:
+    """Return a copy of the linear layer of CTC, which the encoder's frames go into.
+
+    Args:
+        model: A model of ESPnet's ASR.
+
+    Raises:
+        ConfigError: If there is none, or something stands before or behind the encoder.
+    """
+    if model.ctc is None:
+        raise ConfigError(
+            "the model has no CTC output (ctc_weight is 0); accepted are trainings "
+            "with ctc_weight above 0, or --encoder_only"
+        )
+    for name in ("preencoder", "postencoder"):
+        part = getattr(model, name)
+        if part is not None:
+            raise ConfigError(
+                f"the model has the {name} {quote(type(part).__name__)}; accepted "
+                "for export is none, or --encoder_only"
+            )
+    return copy.deepcopy(model.ctc.ctc_lo)

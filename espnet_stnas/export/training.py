@@ -17,6 +17,7 @@ from espnet_stnas.export.check import Reference
 from espnet_stnas.export.encoder import Exportable, ExportedEncoder
 from espnet_stnas.export.metadata import metadata_of
 from espnet_stnas.export.recogniser import ExportedRecogniser
+from espnet_stnas.export.streaming import StreamingStep
 from espnet_stnas.files import PathLike, read_yaml_mapping
 from espnet_stnas.host.trained import encoder_input_size, trained_model, weights_file
 from espnet_stnas.messages import quote
@@ -38,6 +39,7 @@ class Training:
         options: The options of the training.
         given: What goes in: ``speech``, ``features``, or normalised ``frames`` into the
             encoder alone.
+        chunk: Frames of a chunk of a streaming step; None: whole utterances.
     """
 
     config: Path
@@ -45,6 +47,7 @@ class Training:
     model: Any
     options: Any
     given: str
+    chunk: Optional[int] = None
 
     @classmethod
     def open(
@@ -52,6 +55,7 @@ class Training:
         experiment: PathLike,
         model_file: Optional[str] = None,
         given: Optional[str] = None,
+        chunk: Optional[int] = None,
     ) -> Training:
         """Load a training.
 
@@ -59,6 +63,7 @@ class Training:
             experiment: Directory of the training.
             model_file: File of the weights in it.
             given: What goes in; None: speech, or features without a front end.
+            chunk: Frames of a chunk; None: whole utterances.
 
         Raises:
             ConfigError: If a file is missing or damaged, or the encoder is not ours.
@@ -67,7 +72,8 @@ class Training:
         model, options = trained_model(experiment, weights)
         if given is None:
             given = "features" if model.frontend is None else "speech"
-        return cls(Path(experiment) / "config.yaml", weights, model, options, given)
+        config = Path(experiment) / "config.yaml"
+        return cls(config, weights, model, options, given, chunk)
 
     @property
     def tokens(self) -> list[str]:
@@ -85,12 +91,14 @@ class Training:
         Raises:
             ConfigError: If something in it cannot be exported.
         """
+        if self.chunk is not None:
+            return StreamingStep(self.model, self.given, self.input_size, self.chunk)
         if self.given == "frames":
             return ExportedEncoder(self.model.encoder, self.input_size)
         return ExportedRecogniser(self.model, self.given, self.input_size)
 
     def metadata(self) -> dict[str, str]:
-        """Return what the file says about itself."""
+        """Return what the file says about itself, beside what the module adds."""
         return metadata_of(
             given=self.given,
             space=self.model.encoder.space,

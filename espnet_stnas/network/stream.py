@@ -54,7 +54,8 @@ class Stream:
         """Input frames per output frame."""
         self.look_ahead = view.right
         """Input frames that an output frame waits for, at most."""
-        self._form = fold(network.space.nodes, _Forms(network))
+        self.form = fold(network.space.nodes, _Forms(network))
+        """How the layers and blocks run, as one."""
 
     def start(self, batch: int = 1, like: Optional[torch.Tensor] = None) -> State:
         """Return the state before the first frame.
@@ -68,7 +69,7 @@ class Stream:
         """
         if like is None:
             like = next(self.network.parameters(), torch.zeros(0))
-        return self._form.start(like.detach().new_zeros(batch))
+        return self.form.start(like.detach().new_zeros(batch))
 
     def __call__(
         self, xs: torch.Tensor, state: State, final: bool = False
@@ -99,7 +100,7 @@ class Stream:
                 f"the frames have the shape {tuple(xs.shape)}; accepted is (batch, "
                 f"frames, {self.input_width})"
             )
-        wanted = self._form.start(xs.new_zeros(len(xs)))
+        wanted = self.form.start(xs.new_zeros(len(xs)))
         batches = {len(value) for value in state.values()}
         if set(state) != set(wanted) or batches - {len(xs)}:
             raise ValueError(
@@ -107,7 +108,7 @@ class Stream:
                 f"accepted are the {len(wanted)} tensors that start() or the last call "
                 f"returned, of batch {len(xs)} as the frames"
             )
-        return self._form.step(xs, state, final)
+        return self.form.step(xs, state, final)
 
 
 class _Forms(Algebra[Form]):

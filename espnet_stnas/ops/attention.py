@@ -6,20 +6,19 @@ from functools import partial
 from typing import Any, Optional
 
 import torch
-import torch.nn.functional as F
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.notation.geometry import convolution_sides, past_frames
 from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.base import Operation
-from espnet_stnas.ops.caching import active_cache, caching
+from espnet_stnas.ops.caching import Cache, active_cache, caching
 from espnet_stnas.ops.espnet import espnet_part
 from espnet_stnas.ops.lengths import padding_mask
 from espnet_stnas.ops.padding import keep_padding_out, set_sides, valid_lengths
 from espnet_stnas.ops.streaming import Form, State
 
 # Name of attention's frames in states.
-_PAST = "attention"
+PAST = "attention"
 
 
 class RelativePositions(torch.nn.Module):
@@ -150,7 +149,7 @@ class AttentionLayer(Operation):
         left, right = self.spec.family.reach(self.options)
         if self.options.get("chunk") is None or right > 0:
             return super().streaming()
-        return _Cached(self)
+        return Cached(self)
 
     def _forget_attention(self) -> None:
         """Drop the weights (B, heads, T, T) that ESPnet's attention keeps for plots.
@@ -194,10 +193,10 @@ def _see_chunks(
     cache = active_cache()
     past = 0
     if cache is not None:
-        past = cache.before[_PAST].size(1)
-        query = cache.extended(_PAST, query, left, dim=1)
+        past = cache.before[PAST].size(1)
+        query = cache.extended(PAST, query, left, dim=1)
         others[:2] = query, query
-        mask = F.pad(mask, (past, 0), value=True)
+        mask = torch.cat([cache.valid(past, mask), mask], dim=2)
     # From the start of a chunk, or of the utterance.
     frames = torch.arange(-past, mask.size(2) - past, device=mask.device)
     return (query, *others, mask & chunk_mask(frames, chunk, left))
@@ -206,10 +205,10 @@ def _see_chunks(
 def _drop_past(module: torch.nn.Module, inputs: Any, ys: torch.Tensor) -> torch.Tensor:
     """Drop the output (B, T, D) of the frames that came to the front."""
     cache = active_cache()
-    return ys if cache is None else ys[:, cache.before[_PAST].size(1) :]
+    return ys if cache is None else ys[:, cache.before[PAST].size(1) :]
 
 
-class _Cached(Form):
+class Cached(Form):
     """Runs an attention layer on whole chunks.
 
     The state has the input frames of a chunk that is not complete, and what attention
@@ -222,6 +221,7 @@ class _Cached(Form):
     def __init__(self, layer: AttentionLayer) -> None:
         super().__init__(layer.output_width)
         self.layer = layer
+        self.past = past_frames(layer.options)
         self.kept = {
             name: (module.in_channels, int(module.taps_before))  # type: ignore[arg-type]
             for name, module in layer.layer.named_modules()
@@ -233,7 +233,7 @@ class _Cached(Form):
         batch = like.size(0)
         return {
             "frames": like.new_zeros(batch, 0, self.width),
-            _PAST: like.new_zeros(batch, 0, self.width),
+            PAST: like.new_zeros(batch, 0, self.width),
             **{name: like.new_zeros(batch, *size) for name, size in self.kept.items()},
         }
 
@@ -246,9 +246,9 @@ class _Cached(Form):
         count = frames.size(1) if final else frames.size(1) // chunk * chunk
         if count == 0:
             return frames[:, :0], {**state, "frames": frames}
-        with caching(state) as cache:
+        with caching(Cache(state)) as cache:
             lengths = torch.full((frames.size(0),), count, device=frames.device)
-            ys, _ = self.layer(frames[:, :count], lengths, state[_PAST].size(1))
+            ys, _ = self.layer(frames[:, :count], lengths, state[PAST].size(1))
         return ys, {**cache.after, "frames": frames[:, count:]}
 
 

@@ -47,6 +47,18 @@ class Cache:
         self.after[name] = longer.narrow(dim, count - kept, kept)
         return longer
 
+    def valid(self, past: int, mask: torch.Tensor) -> torch.Tensor:
+        """Return which frames in front of a mask (B, 1, T) are valid: all.
+
+        Args:
+            past: Their number P.
+            mask: The mask of the new frames, true where valid.
+
+        Returns:
+            Boolean mask (B, 1, P).
+        """
+        return mask.new_ones(*mask.shape[:2], past)
+
 
 _CACHE: ContextVar[Optional[Cache]] = ContextVar("cache", default=None)
 
@@ -57,9 +69,8 @@ def active_cache() -> Optional[Cache]:
 
 
 @contextmanager
-def caching(state: State) -> Iterator[Cache]:
-    """Let the parts of a layer go on from a state (any shape); see :class:`Cache`."""
-    cache = Cache(state)
+def caching(cache: Cache) -> Iterator[Cache]:
+    """Let the parts of a layer go on from what a cache has."""
     token = _CACHE.set(cache)
     try:
         yield cache

@@ -63,10 +63,10 @@ class Positions(Operation):
 
     def streaming(self) -> Form:
         """Return a form that counts frames, if positions are absolute."""
-        return _Counting(self) if self.absolute else super().streaming()
+        return Counting(self) if self.absolute else super().streaming()
 
 
-class _Counting(Form):
+class Counting(Form):
     """Adds the positions of frames that are counted from the first one on.
 
     Args:

@@ -73,10 +73,10 @@ class Recurrent(Operation):
 
     def streaming(self) -> Form:
         """Return the form of one direction; see :class:`Operation`."""
-        return super().streaming() if self.rnn.bidirectional else _Continued(self)
+        return super().streaming() if self.rnn.bidirectional else Continued(self)
 
 
-class _Continued(Form):
+class Continued(Form):
     """Goes on with the states of the units: h, and c of an LSTM.
 
     Args:

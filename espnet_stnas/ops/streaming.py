@@ -159,7 +159,9 @@ class Sequential(Form):
 
     def start(self, like: torch.Tensor) -> State:
         """Return the states of all parts (B, ...) under their numbers from 0."""
-        return _joined({str(k): part.start(like) for k, part in enumerate(self.parts)})
+        return joined_states(
+            {str(k): part.start(like) for k, part in enumerate(self.parts)}
+        )
 
     def step(
         self, xs: torch.Tensor, state: State, final: bool
@@ -167,8 +169,8 @@ class Sequential(Form):
         """Pass frames (B, T, D) through the parts; see :class:`Form`."""
         states = {}
         for k, part in enumerate(self.parts):
-            xs, states[str(k)] = part.step(xs, _part(state, str(k)), final)
-        return xs, _joined(states)
+            xs, states[str(k)] = part.step(xs, part_of_state(state, str(k)), final)
+        return xs, joined_states(states)
 
 
 class Sum(Form):
@@ -186,7 +188,7 @@ class Sum(Form):
     def start(self, like: torch.Tensor) -> State:
         """Return the states (B, ...) of both, and no waiting frames."""
         nothing = like.new_zeros(like.size(0), 0, self.width)
-        return _joined(
+        return joined_states(
             {
                 name: {**part.start(like), "waiting": nothing}
                 for name, part in self.parts.items()
@@ -199,7 +201,7 @@ class Sum(Form):
         """Transform frames (B, T, D) and add what both have; see :class:`Form`."""
         found, states = {}, {}
         for name, part in self.parts.items():
-            own = _part(state, name)
+            own = part_of_state(state, name)
             waiting = own.pop("waiting")
             ys, states[name] = part.step(xs, own, final)
             found[name] = torch.cat([waiting, ys], dim=1)
@@ -207,7 +209,7 @@ class Sum(Form):
         for name, ys in found.items():
             states[name]["waiting"] = ys[:, count:]
         total = found["body"][:, :count] + found["shortcut"][:, :count]
-        return total, _joined(states)
+        return total, joined_states(states)
 
 
 def _lengths(xs: torch.Tensor) -> torch.Tensor:
@@ -215,7 +217,7 @@ def _lengths(xs: torch.Tensor) -> torch.Tensor:
     return torch.full((xs.size(0),), xs.size(1), device=xs.device)
 
 
-def _part(state: State, name: str) -> State:
+def part_of_state(state: State, name: str) -> State:
     """Return the state of a part (any shape)."""
     return {
         key.removeprefix(f"{name}."): value
@@ -224,7 +226,7 @@ def _part(state: State, name: str) -> State:
     }
 
 
-def _joined(states: dict[str, State]) -> State:
+def joined_states(states: dict[str, State]) -> State:
     """Return the states of parts (any shape) as one."""
     return {
         f"{name}.{key}": value

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from itertools import groupby
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,13 +18,13 @@ EXAMPLE = ROOT / "examples" / "decode_onnx.py"
 ALONE = f"""
 import runpy, sys
 sys.path = [p for p in sys.path if p not in ("", {str(ROOT)!r})]
-runpy.run_path({str(EXAMPLE)!r}, run_name="__main__")
+runpy.run_path(sys.argv.pop(1), run_name="__main__")
 assert not {{"torch", "espnet2", "espnet_stnas", "onnx"}} & sys.modules.keys()
 """
 
 
-def run(*words: object) -> subprocess.CompletedProcess:
-    command = [sys.executable, "-c", ALONE, *map(str, words)]
+def run(*words: object, example: Path = EXAMPLE) -> subprocess.CompletedProcess:
+    command = [sys.executable, "-c", ALONE, str(example), *map(str, words)]
     return subprocess.run(command, capture_output=True, text=True)
 
 
