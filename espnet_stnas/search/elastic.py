@@ -2,15 +2,15 @@
 
 Each weight step trains the largest path, the smallest and a random one on the same
 features (the sandwich rule of arXiv:1903.05134, as in once-for-all networks,
-arXiv:1908.09791). The largest learns from the transcripts; the others learn from these
-and from the CTC output of the largest.
+arXiv:1908.09791). All learn from the transcripts; the smaller ones may learn from the
+CTC output of the largest, too.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from typing import Any
+from typing import Any, Optional
 
 import torch
 
@@ -29,17 +29,21 @@ def largest_gates(supernet: Supernet) -> Gates:
     return tuple(Gate((k,)) for k in supernet.largest_path())
 
 
-def check_elastic(model: torch.nn.Module, elastic: bool) -> None:
+def check_elastic(model: torch.nn.Module, distill_weight: float) -> None:
     """Check that a model has the output from which smaller paths learn.
 
+    Args:
+        model: The model of an elastic search.
+        distill_weight: How much they learn from it.
+
     Raises:
-        ConfigError: If it has not, and the search is elastic.
+        ConfigError: If it has not, and they shall.
     """
-    if elastic and getattr(model, "ctc", None) is None:
+    if distill_weight and getattr(model, "ctc", None) is None:
         raise ConfigError(
-            "elastic is true, and the model has no CTC output, from which smaller "
-            "architectures learn; accepted is a model with CTC (for ASR: model_conf: "
-            "ctc_weight above 0)"
+            f"distill_weight is {distill_weight:g}, and the model has no CTC output, "
+            "from which smaller architectures learn; accepted is 0, or a model with "
+            "CTC (for ASR: model_conf: ctc_weight above 0)"
         )
 
 
@@ -63,6 +67,7 @@ class ElasticLoss:
         self._others: tuple[Gates, ...] = ()
         self._model: Any = run.model
         self._features: tuple[torch.Tensor, ...] = ()
+        self._teacher: Optional[CTCOutput] = None
 
     def draw(self, uniform: Estimator, generator: torch.Generator) -> None:
         """Draw the random path of the next step.
@@ -88,18 +93,20 @@ class ElasticLoss:
         """Add the losses to each loss that the model computes inside the context."""
         model, supernet = self._model, self.supernet
         with ExitStack() as stack:
-            for hook in (
+            hooks = [
                 model.register_forward_pre_hook(self._begin),
                 supernet.register_forward_pre_hook(self._same_features),
-                model.ctc.register_forward_pre_hook(self._note_output),
                 model.register_forward_hook(self, with_kwargs=True),
-            ):
+            ]
+            if self.weight:
+                hooks.append(model.ctc.register_forward_pre_hook(self._note_output))
+            for hook in hooks:
                 stack.callback(hook.remove)
             yield
 
     def _begin(self, *_: Any) -> None:
         self._features = ()
-        self._teacher = CTCOutput(self._model.ctc)
+        self._teacher = CTCOutput(self._model.ctc) if self.weight else None
 
     def _same_features(
         self, _: torch.nn.Module, inputs: tuple[torch.Tensor, ...]
@@ -111,6 +118,7 @@ class ElasticLoss:
     def _note_output(
         self, ctc: torch.nn.Module, inputs: tuple[torch.Tensor, ...]
     ) -> None:
+        assert self._teacher is not None
         self._teacher.note(ctc, inputs)  # the first call is the largest path's
 
     def __call__(
@@ -134,22 +142,31 @@ class ElasticLoss:
         """
         loss, stats = _parts(result)
         losses = [loss]
-        with torch.no_grad():
-            teacher = self._teacher.log_probabilities()
         for name, gates in zip(("smallest", "drawn"), self._others, strict=True):
             # Running statistics that the largest path uses stay its own. Others get
             # theirs when they are extracted.
             with frozen_statistics(self._norms), self.supernet.routed(gates):
-                with ctc_output(self._model.ctc) as output:
-                    own, _ = _parts(model.forward(*inputs, **named))
+                own, soft = self._loss(inputs, named)
             stats[f"loss_{name}"] = own.detach()
-            student, lengths = output.log_probabilities(), output.lengths
-            soft = distillation_loss(student, teacher, lengths)
             losses.append((1 - self.weight) * own + self.weight * soft)
         total = torch.stack(losses).mean(dim=0)
         if isinstance(result, dict):
             return {**result, "loss": total, "stats": stats}
         return (total, stats, *result[2:])
+
+    def _loss(
+        self, inputs: Sequence[Any], named: Mapping[str, Any]
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the model's loss of the present path, and its divergence or 0."""
+        if self._teacher is None:
+            own, _ = _parts(self._model.forward(*inputs, **named))
+            return own, torch.zeros_like(own)
+        with ctc_output(self._model.ctc) as output:
+            own, _ = _parts(self._model.forward(*inputs, **named))
+        with torch.no_grad():
+            teacher = self._teacher.log_probabilities()
+        student = output.log_probabilities()
+        return own, distillation_loss(student, teacher, output.lengths)
 
 
 def _norms_of_path(model: torch.nn.Module, supernet: Supernet) -> torch.nn.ModuleList:

@@ -141,7 +141,8 @@ class SearchTask(AbsTask):
         with building("the model of these options"):
             model = super().build_model(args)
         check_statistics(args, model_frame_size(model, args))
-        check_elastic(model, args.elastic)
+        if args.elastic:
+            check_elastic(model, args.distill_weight)
         supernet = find_supernet(model)
         refuse_zero_candidates(supernet.space, input_size(supernet))
         check_cost(supernet, args.cost_conf)

@@ -104,7 +104,7 @@ class SearchTrainer(Trainer):
         group.add_argument(
             "--distill_weight",
             type=float,
-            default=0.5,
+            default=0.0,
             help="With --elastic: the part of the smaller architectures' loss that is "
             "the divergence of their CTC outputs from that of the largest; the rest "
             "is ESPnet's loss",

@@ -89,9 +89,10 @@ def gradients(model):
 
 @pytest.mark.parametrize("sharing", ["none", "kernel"])
 @pytest.mark.parametrize("as_dict", [False, True])
-def test_a_step_trains_three_paths_on_the_same_features(as_dict, sharing):
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_a_step_trains_three_paths_on_the_same_features(as_dict, sharing, weight):
     """The sum that is written out here, and its gradients."""
-    model, result = step(as_dict=as_dict, sharing=sharing, distill_weight=0.3)
+    model, result = step(as_dict=as_dict, sharing=sharing, distill_weight=weight)
     loss, stats = (
         (result["loss"], result["stats"]) if as_dict else (result[0], result[1])
     )
@@ -114,7 +115,7 @@ def test_a_step_trains_three_paths_on_the_same_features(as_dict, sharing):
             (teacher[b, :n].exp() * (teacher - log_p)[b, :n]).sum() / 2
             for b, n in enumerate(olens)
         )
-        expected.append(0.7 * own + 0.3 * soft)
+        expected.append((1 - weight) * own + weight * soft)
     total = sum(expected) / 3
     total.backward()
     torch.testing.assert_close(loss, total)
@@ -139,6 +140,14 @@ def test_statistics_of_the_largest_are_its_own():
         else:
             assert torch.equal(moved[name], value), name
     assert len(other) == 6 and all(other)  # the drawn path is (0, 0)
+
+
+def test_without_distillation_a_step_needs_no_ctc_output(monkeypatch):
+    """Only the model looks at it, where it has one."""
+    seen = []
+    monkeypatch.setattr(CTC, "log_softmax", lambda *_: seen.append(1))
+    _, (_, stats, _) = step(distill_weight=0.0)
+    assert not seen and {"loss_smallest", "loss_drawn"} <= stats.keys()
 
 
 def test_the_next_steps_are_those_of_the_model_again():
@@ -191,5 +200,5 @@ def test_what_is_not_elastic_is_one_sentence(corpus, tmp_path, options, message)
 
 def test_a_model_without_ctc_is_refused():
     with pytest.raises(ConfigError, match="the model has no CTC output"):
-        check_elastic(torch.nn.Linear(1, 1), True)
-    check_elastic(torch.nn.Linear(1, 1), False)
+        check_elastic(torch.nn.Linear(1, 1), 0.5)
+    check_elastic(torch.nn.Linear(1, 1), 0.0)
