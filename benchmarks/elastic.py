@@ -187,7 +187,7 @@ class Work:
 
     def run(self) -> None:
         """Train all."""
-        jobs = [(seed, kind) for seed in self.args.seeds for kind in KINDS]
+        jobs = [(seed, kind) for seed in self.args.seeds for kind in self.args.kinds]
         for seed, kind in tqdm(jobs, file=sys.stderr):
             if kind.startswith("elastic"):
                 self._elastic(kind, float(kind.split()[1]), seed)
@@ -304,6 +304,9 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     parser = corpus_parser(__doc__)
     parser.add_argument("--steps", type=int, default=1080)
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2])
+    parser.add_argument(
+        "--kinds", nargs="+", choices=tuple(KINDS), default=tuple(KINDS)
+    )
     parser.add_argument(
         "--distill_weight", type=float, default=0.5, help="Of trainings with a teacher"
     )
