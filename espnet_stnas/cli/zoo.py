@@ -7,6 +7,7 @@ of the corpus that is named; on yours they will be others, and so may be their o
 from __future__ import annotations
 
 import argparse
+import math
 
 from espnet_stnas.cli.parser import add_frames, add_json, show, table
 from espnet_stnas.notation.reach import FRAME_SHIFT, view_of
@@ -46,7 +47,7 @@ def run(args: argparse.Namespace) -> None:
             f"{entry['name']}",
             f"{entry['parameters']:,}",
             f"{entry['macs'] / 1e6:,.0f} M",
-            f"{entry['look_ahead_ms']:,.0f} ms",
+            _time(entry["look_ahead_ms"]),
             f"{entry['errors']}",
             f"{entry['corpus']}",
         ]
@@ -54,3 +55,9 @@ def run(args: argparse.Namespace) -> None:
     ]
     header = ["name", "parameters", "MACs", "look-ahead", "errors", "corpus"]
     show(args, table(header, rows), {"architectures": found})
+
+
+def _time(milliseconds: float) -> str:
+    if math.isinf(milliseconds):
+        return "the whole utterance"
+    return f"{milliseconds:,.0f} ms"
