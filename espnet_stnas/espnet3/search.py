@@ -291,7 +291,8 @@ class Search(Callback):
         assert losses.value is not None
         report = {"arch_loss": float(losses.value)}
         if step % count == 0:
-            report.update(add_cost(self.learner, self.cost))
+            if self.cost is not None:
+                report.update(add_cost(self.learner, self.cost))
             report.update(self.learner.update())
         module.log_dict({f"train/{key}": value for key, value in report.items()})
 

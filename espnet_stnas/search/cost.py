@@ -79,7 +79,7 @@ def input_size(supernet: Supernet) -> int:
     return supernet.layers[0].operations[0].input_width  # type: ignore[union-attr, index]
 
 
-def add_cost(learner: LogitLearner, term: Optional[CostTerm]) -> dict[str, float]:
+def add_cost(learner: LogitLearner, term: CostTerm) -> dict[str, float]:
     """Add the gradients of the cost to the accumulated gradients of the logits.
 
     This comes before clipping, which keeps the direction of the sum. Added later, the
@@ -87,13 +87,11 @@ def add_cost(learner: LogitLearner, term: Optional[CostTerm]) -> dict[str, float
 
     Args:
         learner: Accumulates the gradients.
-        term: The cost term, or None.
+        term: The cost term.
 
     Returns:
-        The loss as ``arch_cost_loss``; nothing without a term.
+        The loss as ``arch_cost_loss``.
     """
-    if term is None:
-        return {}
     loss, gradients = term.gradients(learner.logits)
     # The cost moves all candidates of a choice, even without a gate.
     learner.accumulate(

@@ -200,7 +200,8 @@ class Epoch:
         if run.own_draws:
             sizes = [len(p) for p in learner.logits]
             learner.touched = list(union_over_ranks(learner.touched, sizes, run.device))
-        statistics = {**add_cost(learner, run.cost), **learner.update()}
+        statistics = {} if run.cost is None else add_cost(learner, run.cost)
+        statistics.update(learner.update())
         made = not statistics["arch_skipped"]
         if made and isinstance(run.schedulers[1], AbsBatchStepScheduler):
             run.schedulers[1].step()
