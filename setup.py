@@ -78,9 +78,10 @@ setup(
         # ESPnet 202511 (Python 3.10 and 3.11) needs an older setuptools than torch 2.13
         # and later, and imports torchaudio without requiring it, which is built for
         # torch 2.11 at most. Without a cap, pip downloads several releases of torch to
-        # find that out.
+        # find that out. torchaudio 2.11.1 says that it works with torch 2.11, and needs
+        # a later one (undefined symbol in libtorchaudio.so).
         "torch>=2.4,<2.12; python_version < '3.12'",
-        "torchaudio>=2.4,<2.12; python_version < '3.12'",
+        "torchaudio>=2.4,<2.11.1; python_version < '3.12'",
         "torch>=2.4; python_version >= '3.12'",
         "torchaudio>=2.4; python_version >= '3.12'",
         "PyYAML>=5.1",
