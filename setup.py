@@ -81,9 +81,9 @@ setup(
         # find that out. torchaudio 2.11.1 says that it works with torch 2.11, and needs
         # a later one (undefined symbol in libtorchaudio.so).
         "torch>=2.4,<2.12; python_version < '3.12'",
-        "torchaudio>=2.4,<2.11.1; python_version < '3.12'",
+        "torchaudio>=2.4,<2.12,!=2.11.1; python_version < '3.12'",
         "torch>=2.4; python_version >= '3.12'",
-        "torchaudio>=2.4; python_version >= '3.12'",
+        "torchaudio>=2.4,!=2.11.1; python_version >= '3.12'",
         "PyYAML>=5.1",
         "numpy>=1.24",
         "humanfriendly>=10",
