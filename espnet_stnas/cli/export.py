@@ -46,7 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--streaming",
         type=int,
         metavar="FRAMES",
-        help="Write one call of a recogniser that runs chunk by chunk (.onnx), for "
+        help="Write one call of a recogniser that runs chunk by chunk, for "
         "chunks of so many frames of features, with its state in and out",
     )
     group = parser.add_argument_group("Check")
@@ -159,8 +159,10 @@ def _check_options(args: argparse.Namespace) -> None:
             f"output is {quote(args.output)}; accepted with --int8 is a name that ends "
             "in .onnx, since torch's programs are not quantised"
         )
-    if args.streaming is not None:
-        _check_streaming(args, suffix)
+    if args.streaming is not None and args.input == "speech":
+        raise UsageError(
+            "--input speech is for whole utterances; --streaming takes features"
+        )
     if args.encoder_only and args.input is not None:
         raise UsageError(
             f"--input {args.input} is for a whole recogniser; --encoder_only takes "
@@ -175,18 +177,6 @@ def _check_options(args: argparse.Namespace) -> None:
         raise ConfigError(
             f"max_wer_increase is {args.max_wer_increase}; accepted are percentage "
             "points from 0 to 100"
-        )
-
-
-def _check_streaming(args: argparse.Namespace, suffix: str) -> None:
-    if suffix != ".onnx":
-        raise ConfigError(
-            f"output is {quote(args.output)}; accepted with --streaming is a name that "
-            "ends in .onnx"
-        )
-    if args.input == "speech":
-        raise UsageError(
-            "--input speech is for whole utterances; --streaming takes features"
         )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import json
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Optional, TypeVar
 
@@ -14,6 +14,7 @@ import torch
 
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.export.metadata import STREAMING
+from espnet_stnas.export.program import METADATA_FILE
 from espnet_stnas.messages import one_line
 
 # Probabilities, or outputs of an encoder relative to the largest one, may differ by so
@@ -24,6 +25,7 @@ STREAMING_TOLERANCE = 1e-4
 Runner = Callable[[np.ndarray], np.ndarray]
 """Runs a model on one utterance (1, T, ...), and returns its outputs (1, T', D)."""
 _Result = TypeVar("_Result")
+_Call = Callable[[Sequence[np.ndarray]], Sequence[np.ndarray]]
 
 
 @dataclass(frozen=True)
@@ -123,36 +125,57 @@ def onnx_runner(data: bytes, threads: int) -> Runner:
             f"onnxruntime ({onnxruntime.__version__}) cannot run this model: "
             f"{type(error).__name__}: {one_line(error)[:500]}"
         ) from error
-    if session.get_modelmeta().custom_metadata_map.get("mode") == STREAMING:
-        return ChunkRunner(session)
     names = [given.name for given in session.get_inputs()]
 
-    def run(given: np.ndarray) -> np.ndarray:
-        feed = {names[0]: given, names[1]: np.array([given.shape[1]])}
-        return session.run(None, feed)[0]
+    def call(values: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        return session.run(None, dict(zip(names, values, strict=True)))
 
-    return run
+    return _runner(call, session.get_modelmeta().custom_metadata_map)
+
+
+def program_runner(data: bytes) -> Runner:
+    """Return a function that runs a program of torch.export.
+
+    Of a program with ``mode: streaming``, it runs utterances chunk by chunk.
+
+    Args:
+        data: The file.
+    """
+    extra = {METADATA_FILE: ""}
+    module = torch.export.load(io.BytesIO(data), extra_files=extra).module()
+
+    def call(values: Sequence[np.ndarray]) -> Sequence[np.ndarray]:
+        with torch.inference_mode():
+            found = module(*map(torch.tensor, values))
+        return [one.numpy() for one in found]
+
+    return _runner(call, json.loads(extra[METADATA_FILE]))
+
+
+def _runner(call: _Call, metadata: Mapping[str, str]) -> Runner:
+    if metadata.get("mode") == STREAMING:
+        return ChunkRunner(call, metadata)
+    return lambda given: call([given, np.array([given.shape[1]])])[0]
 
 
 class ChunkRunner:
-    """Runs a model of ``stnas export --streaming`` on whole utterances.
+    """Runs a file of ``stnas export --streaming`` on whole utterances.
 
     Args:
-        session: The model in onnxruntime.
+        call: Calls it with the values of all inputs; returns those of all outputs.
+        metadata: What the file says about itself.
     """
 
-    def __init__(self, session: Any) -> None:
-        self._session = session
-        given = session.get_inputs()
-        self._names = [one.name for one in given]
-        self._chunk: int = given[0].shape[1]
-        self._states = json.loads(session.get_modelmeta().custom_metadata_map["states"])
+    def __init__(self, call: _Call, metadata: Mapping[str, str]) -> None:
+        self._call = call
+        self._chunk = int(metadata["chunk_frames"])
+        self._states = json.loads(metadata["states"])
         self.seconds: list[float] = []
         """How long each call took."""
 
     def __call__(self, given: np.ndarray) -> np.ndarray:
         """Return the outputs (1, T', D) for one utterance (1, T, D)."""
-        feed = {s["input"]: np.zeros(s["shape"], s["dtype"]) for s in self._states}
+        states = [np.zeros(s["shape"], s["dtype"]) for s in self._states]
         start, finished, found = 0, False, []
         while not finished:
             part = given[:, start : start + self._chunk]
@@ -160,31 +183,12 @@ class ChunkRunner:
             start += count
             part = np.pad(part, ((0, 0), (0, self._chunk - count), (0, 0)))
             values = part, np.array([count]), np.array([start == given.shape[1]])
-            feed |= dict(zip(self._names, values, strict=False))
             begin = time.perf_counter()
-            ys, counts, ends, *states = self._session.run(None, feed)
+            ys, counts, ends, *states = self._call([*values, *states])
             self.seconds.append(time.perf_counter() - begin)
             found.append(ys[:, : counts[0]])
             finished = bool(ends[0])
-            names = (state["input"] for state in self._states)
-            feed |= dict(zip(names, states, strict=True))
         return np.concatenate(found, axis=1)
-
-
-def program_runner(data: bytes) -> Runner:
-    """Return a function that runs a program of torch.export.
-
-    Args:
-        data: The file.
-    """
-    module = torch.export.load(io.BytesIO(data)).module()
-
-    def run(given: np.ndarray) -> np.ndarray:
-        lengths = torch.tensor([given.shape[1]])
-        with torch.inference_mode():
-            return module(torch.tensor(given), lengths)[0].numpy()
-
-    return run
 
 
 def compare(

@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from espnet_stnas.cli.main import main as stnas
 from espnet_stnas.errors import ConfigError
 from espnet_stnas.export.check import ChunkRunner, onnx_runner
-from espnet_stnas.export.program import export_program, onnx_bytes
+from espnet_stnas.export.program import METADATA_FILE, export_program, onnx_bytes
 from espnet_stnas.export.step import Part
 from espnet_stnas.export.steps import step_of as form_step
 from espnet_stnas.export.streaming import StreamingStep
@@ -232,17 +232,31 @@ def test_a_file_that_differs_is_not_written(training, tmp_path, monkeypatch):
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize(
-    ("options", "message"),
-    [
-        (["--output=a.onnx", "--streaming=8"], "normalize is 'utterance_mvn', which n"),
-        (["--output=a.pt2", "--streaming=8"], "accepted with --streaming is a name th"),
-    ],
-)
-def test_what_the_command_refuses(trained, tmp_path, monkeypatch, options, message):
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(SystemExit, match=f"^error: .*{message}"):
-        stnas(["export", str(trained[0]), *options])
+def test_a_program_of_torch_hears_the_same(training, tmp_path, capsys):
+    path = tmp_path / "step.pt2"
+    words = ["--output", str(path), "--streaming=16", "--json"]
+    stnas(["export", str(training[0]), *words])
+    (found,) = json.loads(capsys.readouterr().out)["files"]
+    assert found["relative"] < 1e-4 and found["frames"] > 10
+    assert 0 < found["call_milliseconds"] < found["milliseconds"]
+    outputs = torch.export.load(path).module()(
+        *(torch.zeros(1, 16, 8), torch.tensor([16]), torch.tensor([False])),
+        *_states(path),
+    )
+    assert outputs[0].size(1) == 4
+
+
+def _states(path):
+    extra = {METADATA_FILE: ""}
+    torch.export.load(path, extra_files=extra)
+    states = json.loads(json.loads(extra[METADATA_FILE])["states"])
+    return [torch.zeros(s["shape"], dtype=getattr(torch, s["dtype"])) for s in states]
+
+
+def test_what_needs_the_whole_utterance_is_refused(trained, tmp_path):
+    words = ["--output", str(tmp_path / "a.onnx"), "--streaming=8"]
+    with pytest.raises(SystemExit, match="^error: .*normalize is 'utterance_mvn', wh"):
+        stnas(["export", str(trained[0]), *words])
     assert list(tmp_path.iterdir()) == []
 
 
