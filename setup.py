@@ -99,6 +99,8 @@ setup(
         "matplotlib>=3.7",
         "jinja2>=3.1",
         "MarkupSafe>=2.0",
+        # Charts of reports that answer to the pointer.
+        "plotly>=6.0",
         "tqdm>=4.60",
         "tensorboard>=2.14",
     ],

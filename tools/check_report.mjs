@@ -34,6 +34,11 @@ for (const scheme of ["light", "dark"]) {
     await tab.emulateMediaFeatures([{ name: "prefers-color-scheme", value: scheme }]);
     await tab.setViewport({ width, height: 900 });
     await tab.goto(pathToFileURL(path.resolve(page)).href);
+    // All charts become interactive when they come into view.
+    const whole = await tab.evaluate(() => document.documentElement.scrollHeight);
+    await tab.setViewport({ width, height: whole });
+    await tab.waitForFunction(() => !document.querySelector(".chart .panel > svg"), { timeout: 20000 })
+      .catch(() => faults.push(`${where}: a chart stays a picture`));
 
     await tab.evaluate(axe);
     const { violations, passes } = await tab.evaluate(() => window.axe.run(document));
@@ -43,7 +48,7 @@ for (const scheme of ["light", "dark"]) {
     const [over, least] = await tab.evaluate(() => {
       const root = document.documentElement;
       const sizes = [...document.querySelectorAll("svg text")].map(
-        (text) => parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a);
+        (text) => (text.getScreenCTM() ? parseFloat(getComputedStyle(text).fontSize) * text.getScreenCTM().a : 0));
       const seen = sizes.filter((size) => size > 0);
       return [root.scrollWidth - root.clientWidth, seen.length ? Math.min(...seen) : null];
     });
@@ -51,17 +56,26 @@ for (const scheme of ["light", "dark"]) {
     if (least === null) faults.push(`${where}: no text in figures`);
     else if (least < SMALLEST) faults.push(`${where}: letters of ${least.toFixed(1)} pixels`);
     if (pictures) {
-      const height = await tab.evaluate(() => document.documentElement.scrollHeight);
-      await tab.setViewport({ width, height: Math.min(height, 12000) });
+      await tab.setViewport({ width, height: Math.min(whole, 12000) });
       await tab.screenshot({ path: path.join(pictures, `report_${width}_${scheme}.png`) });
-      await tab.setViewport({ width, height: 900 });
     }
+    await tab.setViewport({ width, height: 900 });
     if (width > 1000) await tryFigure(tab, where);
     console.log(`${where}: axe passed ${passes.length} rules and ${violations.length} did not, `
       + `smallest letters ${least?.toFixed(1)} pixels`);
     await tab.close();
   }
 }
+const tab = await browser.newPage();
+await tab.setJavaScriptEnabled(false);
+await tab.goto(pathToFileURL(path.resolve(page)).href);
+const panels = (await tab.$$(".chart .panel")).length;
+const seen = await tab.$$(".chart .panel > svg[role=img]");
+if (seen.length !== panels) faults.push(`without scripts: ${panels} charts, ${seen.length} pictures`);
+for (const picture of seen) {
+  if (!await picture.boundingBox()) faults.push("without scripts: a picture is not shown");
+}
+console.log(`without scripts: ${seen.length} of ${panels} charts are pictures`);
 await browser.close();
 for (const fault of faults) console.log(fault);
 process.exitCode = faults.length ? 1 : 0;
@@ -70,46 +84,63 @@ process.exitCode = faults.length ? 1 : 0;
 async function tryFigure(tab, where) {
   const wrong = (text) => faults.push(`${where}: ${text}`);
   // A page of trainings alone has no figure of this kind.
-  const figure = await tab.$("figure.chart:has(.panel + .panel):has(.panels [data-k] > path)");
-  if (figure === null) return;
-  const line = await figure.$(".panels [data-k] > path");
-  const svg = await line.evaluateHandle((path) => path.ownerSVGElement);
-  await svg.scrollIntoView();
-  const box = await svg.boundingBox();
-  const [x, y] = await line.evaluate((path) => {
-    const { width, height } = path.ownerSVGElement.viewBox.baseVal;
-    const [, px, py] = path.getAttribute("d").match(/L (\S+) (\S+)/);
-    return [px / width, py / height];
+  const chart = await tab.$("figure.chart:has(.panel + .panel):has(.legend button)");
+  if (chart === null) return;
+  const plot = await chart.$(".plot");
+  await plot.scrollIntoView();
+  const wait = () => new Promise((resolve) => { setTimeout(resolve, 600); });
+  await wait();
+  const places = () => plot.evaluate((div) => {
+    const { xaxis, yaxis } = div._fullLayout;
+    const [trace] = div._fullData;
+    const box = div.getBoundingClientRect();
+    const [left, top] = [box.left + xaxis._offset, box.top + yaxis._offset];
+    const at = trace.x.length >> 1;
+    return {
+      point: [left + xaxis.d2p(trace.x[at]), top + yaxis.d2p(trace.y[at])],
+      left, top, width: xaxis._length, height: yaxis._length,
+      range: [...xaxis.range, ...yaxis.range].join(" "),
+    };
   });
-  await tab.mouse.move(box.x + x * box.width, box.y + y * box.height);
-  const tip = await svg.evaluate((s) => s.parentElement.querySelector(".tip:not([hidden])")?.textContent);
-  if (!tip) wrong("the pointer at a line shows nothing");
+  const hover = () => plot.evaluate((div) => div.querySelector(".hoverlayer .hovertext")?.textContent ?? "");
+  const start = (await places()).point;
+  await tab.mouse.move(start[0] - 3, start[1] - 3);
+  await tab.mouse.move(...start);
+  await wait();
+  if (!await hover()) wrong("the pointer at a line shows nothing");
+  await tab.mouse.move(0, 0);
 
-  await svg.evaluate((s) => s.focus());
-  const text = () => svg.evaluate((s) => s.parentElement.querySelector(".tip").textContent);
+  await plot.evaluate((div) => div.focus());
+  const said = () => plot.evaluate((div) => div.parentElement.querySelector(".said").textContent);
   const texts = [];
   for (const key of ["ArrowRight", "ArrowRight", "ArrowLeft"]) {
     await tab.keyboard.press(key);
-    texts.push(await text());
+    await wait();
+    texts.push(await said());
   }
-  if (texts[0] === texts[1] || texts[0] !== texts[2]) wrong("the arrow keys do not go through points");
+  if (!texts[0] || texts[0] === texts[1] || texts[0] !== texts[2]) {
+    wrong(`the arrow keys do not go through points: ${texts.join(" | ")}`);
+  }
 
-  const button = await figure.$(".legend button");
-  await button.click();
-  const display = () => figure.$eval(".panels [data-k]", (group) => group.style.display);
-  if (await display() !== "none") wrong("a click in the legend hides nothing");
-  await button.click();
-  if (await display() !== "") wrong("a second click in the legend does not show it again");
+  const button = await chart.$(".legend button");
+  const lines = () => plot.evaluate((div) => div.querySelectorAll(".scatterlayer .trace").length);
+  const all = await lines();
+  await button.evaluate((b) => b.click());
+  await wait();
+  if (await lines() !== all - 1) wrong("a click in the legend hides nothing");
+  await button.evaluate((b) => b.click());
+  await wait();
+  if (await lines() !== all) wrong("a second click in the legend does not show it again");
 
-  const ticks = () => svg.evaluate((s) => [...s.querySelectorAll("text")].map(
-    (text) => getComputedStyle(text).display !== "none" && text.parentElement.style.display !== "none"
-      && text.closest("[data-tick]")?.style.display !== "none" ? text.textContent : "").join(" "));
-  const before = await ticks();
-  await tab.mouse.move(box.x + 0.4 * box.width, box.y + 0.3 * box.height);
+  const before = await places();
+  const at = (x, y) => [before.left + x * before.width, before.top + y * before.height];
+  await tab.mouse.move(...at(0.4, 0.3));
   await tab.mouse.down();
-  await tab.mouse.move(box.x + 0.7 * box.width, box.y + 0.6 * box.height, { steps: 4 });
+  await tab.mouse.move(...at(0.7, 0.7), { steps: 4 });
   await tab.mouse.up();
-  if (await ticks() === before) wrong("a frame does not zoom in");
-  await svg.evaluate((s) => s.parentElement.querySelector(".tools button").click());
-  if (await ticks() !== before) wrong("the figure does not come back from a zoom");
+  await wait();
+  if ((await places()).range === before.range) wrong("a frame does not zoom in");
+  await tab.mouse.click(...at(0.5, 0.5), { count: 2, delay: 20 });
+  await wait();
+  if ((await places()).range !== before.range) wrong("the figure does not come back from a zoom");
 }

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Optional, Union
+from typing import TYPE_CHECKING, Any, Optional
 
 from espnet_stnas.report.drawing import add_legend, labelled, new_figure
-from espnet_stnas.report.svg import SERIES, figure_svg, handle_swatch
+from espnet_stnas.report.interactive import interactive
+from espnet_stnas.report.svg import figure_svg, handle_swatch
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,12 +26,12 @@ class Spot:
     Args:
         x: Its place in units of the data.
         y: Its place in units of the data.
-        about: A text, or what the page's script makes one of.
+        about: What the page says of it.
     """
 
     x: float
     y: float
-    about: Union[str, Sequence[Any]]
+    about: str
 
 
 @dataclass(frozen=True)
@@ -60,7 +61,6 @@ class Chart:
         same: Whether all panels have the same axes, which are then drawn once.
         beside: Whether the legend of a file is beside the panels.
         height: Height of a panel in a page, in inches; None: the usual one.
-        names: Lists of names that ``Spot.about`` has indices of.
     """
 
     panels: Sequence[Panel]
@@ -70,7 +70,6 @@ class Chart:
     same: bool = False
     beside: bool = False
     height: Optional[float] = None
-    names: Sequence[Sequence[str]] = ()
 
     def figure(self) -> Figure:
         """Draw all panels in one figure, with the legend."""
@@ -106,7 +105,7 @@ class Chart:
 
         Returns:
             ``panels``: their SVG elements; ``title`` and ``entries`` of the legend, the
-            latter as pairs of SVG element and label; ``data`` for the page's script.
+            latter as pairs of SVG element and label; ``data``: the panels for plotly.
         """
         alone = len(self.panels) == 1
         width, height = _PAGE_SIZE_ALONE if alone else _PAGE_SIZE
@@ -117,55 +116,27 @@ class Chart:
             figures.append(figure)
         axes = [figure.axes[0] for figure in figures]
         handles = labelled(axes)
-        order = {label: number for number, label in enumerate(handles)}
-        for axis in axes:
-            for artist in axis.get_children():
-                if str(artist.get_label()) in order:
-                    artist.set_gid(f"{SERIES}{order[str(artist.get_label())]}")
         svgs = [
             figure_svg(figure, f"{name} {number}", panel.alt)
             for number, (figure, panel) in enumerate(
                 zip(figures, self.panels, strict=True)
             )
         ]
-        for number, axis in enumerate(axes):
-            for artist in axis.get_children():
-                if artist.get_rasterized():
-                    # Matplotlib puts its picture beside its group, without a name.
-                    key = f'<image data-k="{order[str(artist.get_label())]}" '
-                    svgs[number] = svgs[number].replace("<image ", key)
         return {
             "panels": svgs,
             "alone": alone,
             "title": self.legend,
             "entries": [(handle_swatch(h), label) for label, h in handles.items()],
-            # After they were drawn, which decides where the axes are.
-            "data": {
-                "labels": list(handles),
-                "names": self.names,
-                "panels": [
-                    _places(axis, panel.spots)
-                    for axis, panel in zip(axes, self.panels, strict=True)
-                ],
-            },
+            # After they were drawn, which decides on ticks.
+            "data": [
+                interactive(axis, _texts(panel.spots), list(handles))
+                for axis, panel in zip(axes, self.panels, strict=True)
+            ],
         }
 
 
-def _places(axis: Axes, spots: Sequence[Spot]) -> dict[str, Any]:
-    """Return where an axis is, as shares from the upper left, its limits and spots."""
-    box = axis.get_position()
-    return {
-        "box": [_round(v) for v in (box.x0, 1 - box.y1, box.x1, 1 - box.y0)],
-        "x": [_round(v) for v in axis.get_xlim()],
-        "y": [_round(v) for v in axis.get_ylim()],
-        "log": axis.get_yscale() == "log",
-        "of": axis.get_xlabel(),
-        "spots": [[_round(s.x), _round(s.y), s.about] for s in spots],
-    }
-
-
-def _round(value: float) -> float:
-    return float(f"{value:.6g}")
+def _texts(spots: Sequence[Spot]) -> dict[tuple[float, float], str]:
+    return {(float(spot.x), float(spot.y)): spot.about for spot in spots}
 
 
 @dataclass(frozen=True)

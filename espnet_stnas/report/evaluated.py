@@ -162,36 +162,37 @@ def evaluated_chart(evaluated: Evaluated) -> Optional[Chart]:
     points = evaluated.drawn
     if not points:
         return None
-    spots = [
-        Spot(
-            p.parameters or 0,
-            p.loss,
-            [
-                list(p.path),
-                None if p.error_rate is None else round(100 * p.error_rate, 2),
-            ],
-        )
-        for p in points
-    ]
+    spots = [Spot(p.parameters or 0, p.loss, _words(evaluated, p)) for p in points]
     best = evaluated.points[0]
     alt = (
         f"Losses of {len(points):,} architectures against parameters. The lowest is "
         f"{best.loss:.4g} of {evaluated.name_of(best)}, with {best.parameters:,}."
     )
-    names = [[str(op) for op in c.candidates] for c in evaluated.space.choices]
     panel = Panel(partial(_draw, evaluated, points), alt, spots)
-    return Chart([panel], size=(6.4, 4.2), names=names)
+    return Chart([panel], size=(6.4, 4.2))
+
+
+def _words(evaluated: Evaluated, point: EvaluatedPoint) -> str:
+    text = (
+        f"{evaluated.name_of(point)}\n"
+        f"{point.parameters:,} parameters, loss {point.loss:.5g}"
+    )
+    if point.error_rate is not None:
+        text += f"\ntoken errors {100 * point.error_rate:.2f} %"
+    return text
 
 
 def _draw(evaluated: Evaluated, points: Sequence[EvaluatedPoint], axis: Axes) -> None:
     from matplotlib.ticker import MaxNLocator
 
-    axis.scatter(
+    axis.plot(
         [p.parameters or 0 for p in points],
         [p.loss for p in points],
-        s=8,
         color=COLOURS[7],
-        linewidths=0,
+        linestyle="",
+        marker="o",
+        markersize=3,
+        markeredgewidth=0,
         label="evaluated",
         # One picture in a page, instead of thousands of shapes.
         rasterized=True,

@@ -102,6 +102,7 @@ def report_page(
     """
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
     from markupsafe import Markup
+    from plotly.offline import get_plotlyjs
 
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
@@ -120,6 +121,7 @@ def report_page(
     return environment.get_template("page.html").render(
         title=title,
         version=__version__,
+        plotly=Markup(get_plotlyjs()),
         date=datetime.now().strftime("%Y-%m-%d %H:%M"),
         swatches={name: Markup(swatch(number)) for name, number in looks.items()},
         verdicts=_verdicts(alone, names, trainings, verified, metric),

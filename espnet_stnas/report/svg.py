@@ -20,8 +20,6 @@ from espnet_stnas.report.drawing import (
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-# Names of matplotlib's groups that the page's script finds.
-SERIES, MARK = "series-", "mark"
 _VARIABLES = {
     **{colour.lower(): f"var(--c{n})" for n, colour in enumerate(COLOURS)},
     **{TEXT: "var(--ink)", LINE: "var(--line)", GRID: "var(--grid)"},
@@ -53,17 +51,24 @@ def figure_svg(figure: Figure, name: str, alt: str) -> str:
     text = re.sub(r"<style.*?</style>", "", text, flags=re.DOTALL)
     text = _FONTS.sub("var(--font)", text)
     used = set(_REFERENCE.findall(text))
-    text = re.sub(
-        r' id="([^"]*)"', lambda m: m[0] if m[1] in used else _series(m[1]), text
-    )
+    text = re.sub(r' id="([^"]*)"', lambda m: m[0] if m[1] in used else "", text)
     text = _ATTRIBUTE.sub(lambda m: _rounded(m[0]), text)
     text = re.sub(
         r' style="[^"]*"',
-        lambda m: _COLOUR.sub(lambda c: _VARIABLES[c[0].lower()], m[0]),
+        lambda m: _COLOUR.sub(lambda c: variable(c[0]), m[0]),
         text,
     )
     text = re.sub(r"\n\s*", "\n", text)
     return text.replace("<svg ", f'<svg role="img" aria-label="{escape(alt)}" ', 1)
+
+
+def variable(colour: str) -> str:
+    """Return the variable of the page's style sheet for a colour, or the colour.
+
+    >>> variable("#0072B2"), variable("#123456")
+    ('var(--c0)', '#123456')
+    """
+    return _VARIABLES.get(colour.lower(), colour)
 
 
 def swatch(number: int) -> str:
@@ -111,7 +116,7 @@ def handle_swatch(handle: Any) -> str:
         parts.append(f'<polygon points="{points}" fill="{{0}}"/>')
     if not parts:
         return ""
-    drawing = "".join(parts).format(_VARIABLES.get(colour.lower(), colour))
+    drawing = "".join(parts).format(variable(colour))
     return f'<svg class="swatch" viewBox="0 0 26 12" aria-hidden="true">{drawing}</svg>'
 
 
@@ -120,15 +125,6 @@ def _marker(marker: Any) -> Any:
 
     shape = MarkerStyle(marker)
     return shape.get_path().transformed(shape.get_transform())
-
-
-def _series(name: str) -> str:
-    """Return the attribute by which the page's script finds a group of matplotlib."""
-    if name.startswith(SERIES):
-        return f' data-k="{name.removeprefix(SERIES)}"'
-    if name.startswith(("xtick_", "ytick_")):
-        return f' data-tick="{name[0]}"'
-    return ' data-mark=""' if name == MARK else ""
 
 
 def _rounded(attribute: str) -> str:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Optional
 
 from espnet_stnas.report.chart import Chart, Panel, Spot
 from espnet_stnas.report.drawing import COLOURS, TEXT, add_grid
-from espnet_stnas.report.svg import MARK
 from espnet_stnas.report.table import aligned
 
 if TYPE_CHECKING:
@@ -142,10 +141,11 @@ def _draw(
     for searched, marker, label in ((True, "o", "searched"), (False, "s", "others")):
         some = [p for p in points if (p.weight is not None) == searched]
         if some:
-            axis.scatter(
+            axis.plot(
                 [p.cost for p in some],
                 [p.error for p in some],
                 color=COLOURS[0] if searched else COLOURS[1],
+                linestyle="",
                 marker=marker,
                 label=label,
                 zorder=2,
@@ -161,7 +161,6 @@ def _draw(
             textcoords="offset points",
             fontsize=9,
             color=TEXT,
-            gid=MARK,
         )
     axis.margins(0.1)
     axis.xaxis.set_major_locator(MaxNLocator(nbins=4))

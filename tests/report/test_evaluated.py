@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 
 import pytest
 
@@ -19,7 +18,7 @@ from espnet_stnas.selection.evaluation import Evaluation
 from espnet_stnas.selection.log import Conditions, EvaluationLog
 from espnet_stnas.selection.paths import all_paths
 from tests.report.spaces import SPACE, experiment
-from tests.report.test_page import Page
+from tests.report.test_page import Page, without_plotly
 
 CHOSEN = (1, 0, 1, 2)
 PATHS = all_paths(SPACE)
@@ -91,24 +90,18 @@ def test_many_points_are_thinned_out(monkeypatch):
     assert len(shown) <= 5 + len(found.front) + 1
 
 
-def test_points_of_the_script_are_those_of_the_figure():
-    found = evaluated_chart(evaluated()).on_page("test")
-    (svg,) = found["panels"]
-    (data,) = found["data"]["panels"]
-    assert len(data["spots"]) == 36
-    width, height = map(
-        float, re.search(r'viewBox="0 0 ([\d.]+) ([\d.]+)"', svg).groups()
-    )
-    left, top, right, bottom = data["box"]
-    (x0, x1), (y0, y1) = data["x"], data["y"]
-    x, y = next((x, y) for x, y, (path, _) in data["spots"] if tuple(path) == CHOSEN)
-    place = (
-        (left + (x - x0) / (x1 - x0) * (right - left)) * width,
-        (bottom - (y - y0) / (y1 - y0) * (bottom - top)) * height,
-    )
-    # The diamond of the chosen one is a shape of its own, at its place in the picture.
-    uses = re.findall(r'<use xlink:href="#\w+" x="([\d.]+)" y="([\d.]+)"', svg)
-    assert any(math.dist(place, map(float, use)) < 0.1 for use in uses)
+def test_every_point_of_the_page_says_what_it_is():
+    (panel,) = evaluated_chart(evaluated()).on_page("test")["data"]
+    some, front, chosen = panel["data"]
+    assert len(some["text"]) == 36 and all(some["text"])
+    own = int(TABLE.of(CHOSEN))
+    assert (chosen["x"], chosen["y"]) == ([own], [pytest.approx(LOSSES[CHOSEN])])
+    assert chosen["text"] == [
+        "tdnn-C2D2 tdnn-C1D1 zero identity<br>"
+        f"{own:,} parameters, loss {LOSSES[CHOSEN]:.5g}<br>token errors 50.00 %"
+    ]
+    # The step line of the front says the same at its corners.
+    assert front["line"]["shape"] == "hv" and all(front["text"])
 
 
 @pytest.fixture
@@ -129,7 +122,7 @@ def test_page(page, capsys):
     assert "36 of 36 architectures were evaluated" in found.text
     assert "epoch 3" in found.text and "99.0" not in found.text
     assert "token errors %" in found.text and "25.00" in found.text
-    assert len(page) < 400_000
+    assert len(without_plotly(page)) < 400_000
 
 
 def test_page_without_evaluations(tmp_path, capsys):
