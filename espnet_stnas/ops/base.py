@@ -14,6 +14,7 @@ from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.notation.view import View
 from espnet_stnas.ops.borrowing import Borrowing
 from espnet_stnas.ops.streaming import Form, Pointwise, Window
+from espnet_stnas.ops.taps import TapProducts
 
 
 class Operation(torch.nn.Module, ABC):
@@ -66,7 +67,7 @@ class Operation(torch.nn.Module, ABC):
         found = [n for part, n in self.stacked.items() if part in name.split(".")]
         return found[0] if found else 1
 
-    def shared_products(self, xs_pad: torch.Tensor) -> Optional[torch.Tensor]:
+    def shared_products(self, xs_pad: torch.Tensor) -> Optional[TapProducts]:
         """Return what operations with shared weights compute in common, if anything.
 
         Their ``forward`` then takes it as a third argument. Only operations that share

@@ -11,6 +11,7 @@ from espnet_stnas.notation.geometry import kernel_sides
 from espnet_stnas.notation.spec import OpSpec
 from espnet_stnas.ops.base import Operation
 from espnet_stnas.ops.norm import frame_norm, normalised
+from espnet_stnas.ops.taps import TapProducts
 
 
 class FrameConv(torch.nn.Module):
@@ -76,50 +77,21 @@ class FrameConv(torch.nn.Module):
         )
         return images.squeeze(2).transpose(1, 2)
 
-    def from_products(self, products: torch.Tensor, first: int) -> torch.Tensor:
+    def from_products(self, products: TapProducts, first: int) -> torch.Tensor:
         """Return the same as :meth:`forward`, from the products of all taps.
 
         Args:
-            products: Products (B, T, k, D') of frames with the taps of a kernel of
-                this or a larger size, from :func:`tap_products`.
+            products: Products with the taps of a kernel of this or a larger size.
             first: The tap of that kernel that is the first one here.
         """
-        taps = self.weight.size(2)
-        batch, frames, _, width = products.shape
-        ys = products.new_zeros(batch, frames, width)
-        if self.bias is not None:
-            ys += self.bias
-        for tap in range(taps):
-            shift = (tap - self.taps_before) * self.dilation
-            to, since = max(0, -shift), max(0, shift)
-            count = frames - abs(shift)
-            if count > 0:
-                ys[:, to : to + count] += products[
-                    :, since : since + count, first + tap
-                ]
-        return ys[:, :: self.stride]
+        taps = range(first, first + self.weight.size(2))
+        ys = products.sum(taps, first + self.taps_before, self.dilation)
+        ys = ys[:, :: self.stride]
+        return ys.clone() if self.bias is None else ys + self.bias
 
     def output_lengths(self, ilens: torch.Tensor) -> torch.Tensor:
         """Return the output frames (B,) of valid input frames (B,)."""
         return (ilens - 1) // self.stride + 1
-
-
-def tap_products(xs_pad: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
-    """Multiply frames with each tap of a kernel.
-
-    Convolutions that share the kernel differ only in which products they add up, and
-    at which distance.
-
-    Args:
-        xs_pad: Frames (B, T, D).
-        weight: Kernel (D', D, k).
-
-    Returns:
-        Products (B, T, k, D').
-    """
-    outputs, inputs, taps = weight.shape
-    matrix = weight.permute(2, 0, 1).reshape(taps * outputs, inputs)
-    return F.linear(xs_pad, matrix).unflatten(2, (taps, outputs))
 
 
 class TDNN(Operation):
@@ -159,17 +131,17 @@ class TDNN(Operation):
         self.dropout = torch.nn.Dropout(self.dropout_rate)
         self.frame_local = options["stride"] == 1 and options["norm"] == "ln"
 
-    def shared_products(self, xs_pad: torch.Tensor) -> Optional[torch.Tensor]:
+    def shared_products(self, xs_pad: torch.Tensor) -> Optional[TapProducts]:
         """Multiply frames (B, T, D) with the taps of the shared kernel."""
         assert self.borrowing is not None
         weight = self.borrowing.shared.get_parameter("conv.weight")
-        return tap_products(xs_pad, weight)
+        return TapProducts(xs_pad, weight)
 
     def forward(
         self,
         xs_pad: torch.Tensor,
         ilens: torch.Tensor,
-        products: Optional[torch.Tensor] = None,
+        products: Optional[TapProducts] = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Transform (B, T, D) to (B, T', D'); see :class:`Operation`."""
         olens = self.conv.output_lengths(ilens)

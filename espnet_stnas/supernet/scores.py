@@ -11,6 +11,7 @@ from espnet_stnas.estimators.base import Gate, Scoring
 from espnet_stnas.ops import Operation
 from espnet_stnas.ops.lengths import zero_padding
 from espnet_stnas.ops.norm import frozen_statistics
+from espnet_stnas.ops.taps import TapProducts
 
 # Decay of the running mean of score differences per step: about 20 steps count.
 OFFSET_RATE = 0.05
@@ -147,7 +148,7 @@ def _other_scores(
 
 def _common_products(
     operations: Sequence[Operation], xs_pad: torch.Tensor
-) -> dict[Operation, torch.Tensor]:
+) -> dict[Operation, TapProducts]:
     """Return, for each operation, what it computes in common with others, if it does.
 
     This pays from the second operation with the same shared weights on.
@@ -156,7 +157,7 @@ def _common_products(
     for operation in operations:
         if operation.borrowing is not None:
             groups.setdefault(operation.borrowing.shared, []).append(operation)
-    found: dict[Operation, torch.Tensor] = {}
+    found: dict[Operation, TapProducts] = {}
     for members in groups.values():
         products = members[0].shared_products(xs_pad) if len(members) > 1 else None
         if products is not None:
@@ -205,7 +206,7 @@ def expected_output(
     operation: Operation,
     xs_pad: torch.Tensor,
     ilens: torch.Tensor,
-    products: Optional[torch.Tensor] = None,
+    products: Optional[TapProducts] = None,
 ) -> torch.Tensor:
     """Return the expected output frames (B, T', D') with respect to dropout.
 
