@@ -136,7 +136,12 @@ class Chart:
 
 
 def _texts(spots: Sequence[Spot]) -> dict[tuple[float, float], str]:
-    return {(float(spot.x), float(spot.y)): spot.about for spot in spots}
+    """Return what to say of each place; of several spots at one place, all."""
+    found: dict[tuple[float, float], str] = {}
+    for spot in spots:
+        place = float(spot.x), float(spot.y)
+        found[place] = "\n".join(filter(None, (found.get(place), spot.about)))
+    return found
 
 
 @dataclass(frozen=True)

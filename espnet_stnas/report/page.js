@@ -18,7 +18,7 @@ function withColours(figure) {
     /var\((--\w+)\)/g, (_, name) => style.getPropertyValue(name).trim()));
 }
 
-function layoutOf(place, layout) {
+function layoutOf(layout) {
   const axis = (own, size) => ({
     automargin: true, gridcolor: "var(--grid)", linecolor: "var(--line)", mirror: true,
     nticks: 6, showline: true, zeroline: false, ...own,
@@ -65,7 +65,7 @@ class Panel {
 
   draw() {
     const { data, layout } = this.figure;
-    const drawn = withColours({ data, layout: layoutOf(this.place, layout) });
+    const drawn = withColours({ data, layout: layoutOf(layout) });
     for (const trace of drawn.data) trace.visible = !this.hidden.has(trace.meta);
     Plotly.react(this.plot, drawn.data, drawn.layout, { displayModeBar: false, responsive: true });
   }

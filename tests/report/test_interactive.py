@@ -109,10 +109,11 @@ def test_names_at_an_axis_and_points_without_a_text():
         axis.set_yticks([0, 1], ["first", "second"])
         axis.set_ylim(1.5, -0.5)
 
-    (figure,) = figures(Chart([Panel(draw, "", [Spot(2, 0, "one\ntwo")])]))
+    spots = [Spot(2, 0, "one\ntwo"), Spot(2, 0, "three")]
+    (figure,) = figures(Chart([Panel(draw, "", spots)]))
     bar, point = figure["data"]
     assert bar["hoverinfo"] == "skip" and bar["meta"] is None
-    assert point["text"] == ["one<br>two"]
+    assert point["text"] == ["one<br>two<br>three"]
     axis = figure["layout"]["yaxis"]
     assert (axis["tickvals"], axis["ticktext"]) == ([0, 1], ["first", "second"])
     assert axis["range"] == [1.5, -0.5]
