@@ -14,6 +14,7 @@ import sys
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from itertools import product
+from multiprocessing import get_context
 from pathlib import Path
 from typing import NamedTuple, Optional
 
@@ -69,7 +70,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
         )
         for (schedule, rate), encoder, seed in product(ways, args.encoders, args.seeds)
     ]
-    with ProcessPoolExecutor(args.jobs) as pool:
+    with ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool:
         found = iter(
             list(tqdm(pool.map(word_errors, jobs), total=len(jobs), file=sys.stderr))
         )

@@ -15,6 +15,7 @@ import csv
 import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, NamedTuple, Optional
 
@@ -105,7 +106,7 @@ def main(cmd: Optional[Sequence[str]] = None) -> None:
     new = not args.output.exists()
     with (
         args.output.open("a", newline="") as file,
-        ProcessPoolExecutor(args.jobs) as pool,
+        ProcessPoolExecutor(args.jobs, get_context("spawn")) as pool,
     ):
         writer = csv.DictWriter(file, COLUMNS, lineterminator="\n")
         if new:
