@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -37,8 +38,12 @@ class ContinuedStep(Step):
         rnn = self.layer.rnn
         given = F.linear(part.frames, rnn.weight_ih_l0, rnn.bias_ih_l0)  # type: ignore[arg-type]
         values, found = [state[name] for name in self.names], []
+        # A linear layer would become one Gemm for each frame. When it quantises those,
+        # onnxruntime 1.23, the last for Python 3.10, transposes the weights each time.
+        weights: Any = rnn.weight_hh_l0
+        weights = weights.t()
         for frame in range(self.most):
-            hidden = F.linear(values[0], rnn.weight_hh_l0, rnn.bias_hh_l0)  # type: ignore[arg-type]
+            hidden = values[0] @ weights + rnn.bias_hh_l0
             cell = _lstm_cell if len(values) == 2 else _gru_cell
             after = cell(given[:, frame], hidden, *values)
             valid = (part.valid > frame).unsqueeze(1)
