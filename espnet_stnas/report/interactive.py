@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from html import escape
 from math import log10
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
+# Plotly knows < and > by their names, and quotes as they are.
+_escaped = partial(escape, quote=False)
 # Words of plotly for what matplotlib abbreviates.
 _DASHES = {"-": "solid", "--": "dash", ":": "dot", "-.": "dashdot", "None": "solid"}
 _MARKERS = {
@@ -68,7 +71,7 @@ def interactive(
     return {
         "data": traces,
         "layout": {
-            "title": {"text": escape(axis.get_title())},
+            "title": {"text": _escaped(axis.get_title())},
             "xaxis": _axis(axis.xaxis, axis.get_xlim(), axis.get_xscale()),
             "yaxis": _axis(axis.yaxis, axis.get_ylim(), axis.get_yscale()),
             "shapes": shapes,
@@ -76,7 +79,7 @@ def interactive(
                 {
                     "x": _short(note.xy[0]),
                     "y": _short(note.xy[1]),
-                    "text": escape(note.get_text()),
+                    "text": _escaped(note.get_text()),
                     "showarrow": False,
                     "xanchor": "left",
                     "yanchor": "bottom",
@@ -111,7 +114,7 @@ def _trace(
         "type": "scatter",
         "x": [_short(v) for v in x],
         "y": [_short(v) for v in y],
-        "name": escape(label),
+        "name": _escaped(label),
         "meta": labels.index(label) if label in labels else None,
         "mode": "+".join(
             ["lines"] * (dash != "None") + ["markers"] * (marker in _MARKERS)
@@ -132,14 +135,14 @@ def _trace(
         trace["marker"]["maxdisplayed"] = _MOST_MARKERS
     texts = [spots.get(place, "") for place in zip(x, y, strict=True)]
     if any(texts):
-        trace["text"] = [escape(text).replace("\n", "<br>") for text in texts]
+        trace["text"] = [_escaped(text).replace("\n", "<br>") for text in texts]
         trace["hovertemplate"] = "%{text}<extra></extra>"
     elif spots:
         trace["hoverinfo"] = "skip"
     else:
-        unit = escape(axis.get_xlabel())
+        unit = _escaped(axis.get_xlabel())
         trace["hovertemplate"] = (
-            f"{escape(label)}: %{{y:.4~g}}<br>{unit} %{{x:.4~g}}<extra></extra>"
+            f"{_escaped(label)}: %{{y:.4~g}}<br>{unit} %{{x:.4~g}}<extra></extra>"
         )
     return trace
 
@@ -202,7 +205,7 @@ def _axis(axis: Axis, limits: Sequence[float], scale: str) -> dict[str, Any]:
 
     log = scale == "log"
     found: dict[str, Any] = {
-        "title": {"text": escape(axis.get_label_text())},
+        "title": {"text": _escaped(axis.get_label_text())},
         "type": "log" if log else "linear",
         "range": [_short(log10(v) if log else v) for v in limits],
     }
@@ -212,7 +215,7 @@ def _axis(axis: Axis, limits: Sequence[float], scale: str) -> dict[str, Any]:
         found["tickformat"] = formatter.fmt.removeprefix("{x:").removesuffix("}")
     if isinstance(axis.get_major_locator(), FixedLocator):
         found["tickvals"] = [_short(v) for v in axis.get_majorticklocs()]
-        found["ticktext"] = [escape(t.get_text()) for t in axis.get_ticklabels()]
+        found["ticktext"] = [_escaped(t.get_text()) for t in axis.get_ticklabels()]
     return found
 
 

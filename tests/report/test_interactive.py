@@ -91,12 +91,14 @@ def test_areas():
 
 
 def test_errors_against_costs():
-    some = [Point("a<b", 1000.0, 9.0, 0.5), Point("c", 2000.0, 5.0)]
+    some = [Point('a<"b"', 1000.0, 9.0, 0.5), Point("c", 2000.0, 5.0)]
     (figure,) = figures(tradeoff_chart(some, "parameters", "wer"))
     front, searched, others = figure["data"]
     assert front["mode"] == "lines" and front["line"]["shape"] == "hv"
     assert searched["mode"] == others["mode"] == "markers"
-    assert searched["text"] == ["a&lt;b (weight 0.5)<br>1,000 parameters<br>WER 9.00 %"]
+    assert searched["text"] == [
+        'a&lt;"b" (weight 0.5)<br>1,000 parameters<br>WER 9.00 %'
+    ]
     assert figure["layout"]["xaxis"]["tickformat"] == ",.0f"
     texts = [note["text"] for note in figure["layout"]["annotations"]]
     assert texts == ["1", "2"]
